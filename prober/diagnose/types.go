@@ -1,0 +1,78 @@
+package diagnose
+
+import "time"
+
+// Verdict names a cause. The names are the same on every face: JSON, metrics, catalogue.
+type Verdict string
+
+// Level says how firmly a verdict stands.
+type Level uint8
+
+// The levels, weakest first in what they claim. Proven: a flip and its healing, a counter or an oracle. Confirmed: p < 1e-4
+// against a control. Suspected: p < 1e-2.
+const (
+	LevelUnknown Level = iota
+	NotApplicable
+	Inconclusive
+	Suspected
+	Confirmed
+	Proven
+)
+
+// Levels lists every level, strongest first.
+func Levels() []Level { return []Level{Proven, Confirmed, Suspected, Inconclusive, NotApplicable} }
+
+func (l Level) String() string {
+	switch l {
+	case Proven:
+		return "proven"
+	case Confirmed:
+		return "confirmed"
+	case Suspected:
+		return "suspected"
+	case Inconclusive:
+		return "inconclusive"
+	case NotApplicable:
+		return "not_applicable"
+	case LevelUnknown:
+	}
+	return "unknown"
+}
+
+// Finding is one rule's answer to one question, whether or not it names a cause.
+type Finding struct {
+	Verdict Verdict
+	Level   Level
+	// Summary is one sentence for a tired person, figures included.
+	Summary string
+	// Evidence lists what was seen, a sentence each; attempts are named by index and arm.
+	Evidence []string
+	// Disproof says what observation would refute the verdict.
+	Disproof string
+	// Remedy says what to change and where, with the kernel versions that it holds for.
+	Remedy string
+	// P is the probability of the evidence under the best innocent explanation, where the rule is a statistical one; else 0.
+	P float64
+	// Settle says, for an inconclusive finding, what would settle it.
+	Settle string
+}
+
+// Cause is a finding that the diagnosis names.
+type Cause = Finding
+
+// Diagnosis is the one answer of a round: no cause and Healthy, one cause, or several at once.
+type Diagnosis struct {
+	// Causes are the named ones (suspected or firmer), firmest first. Two faults are two causes.
+	Causes []Cause
+	// Notes are findings that are no fault or that could not be decided: inconclusive, not applicable, benign.
+	Notes []Finding
+	// Headline is the one line on top of every report.
+	Headline string
+	// Started and Finished bound what was observed.
+	Started, Finished time.Time
+}
+
+// Healthy reports whether nothing was named and something was measured.
+func (d *Diagnosis) Healthy() bool {
+	return len(d.Causes) == 1 && d.Causes[0].Verdict == Healthy
+}

@@ -1,0 +1,334 @@
+package observe
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/vipprobe/vipprobe/prober/plan"
+	"github.com/vipprobe/vipprobe/prober/wire"
+)
+
+// Outcome is how an attempt ended.
+type Outcome uint8
+
+// The outcomes. Reset is an RST after the handshake had begun to succeed (or to a kernel connect that had been accepted);
+// Refused is an RST to the SYN. LocalDrop is a SYN that never left this host; NotSent was never handed to the kernel.
+const (
+	OutcomeUnknown Outcome = iota
+	Accepted
+	Refused
+	Reset
+	TimedOut
+	Unreachable
+	NotSent
+	LocalDrop
+)
+
+// Outcomes lists every outcome in the order of every face.
+func Outcomes() []Outcome {
+	return []Outcome{Accepted, Refused, Reset, TimedOut, Unreachable, NotSent, LocalDrop}
+}
+
+func (o Outcome) String() string {
+	switch o {
+	case Accepted:
+		return "accepted"
+	case Refused:
+		return "refused"
+	case Reset:
+		return "reset"
+	case TimedOut:
+		return "timed_out"
+	case Unreachable:
+		return "unreachable"
+	case NotSent:
+		return "not_sent"
+	case LocalDrop:
+		return "local_drop"
+	case OutcomeUnknown:
+	}
+	return "unknown"
+}
+
+// AnswerKind is what came back on a flow.
+type AnswerKind uint8
+
+// The kinds of answer. BareACK is an ACK without SYN to a SYN (a challenge ACK or an old connection's ACK: RFC 5961 §4,
+// RFC 9293 §3.10.7.4); SYNACKStray is a SYN-ACK whose acknowledgment is none of our ISS+1.
+const (
+	AnswerUnknown AnswerKind = iota
+	SYNACK
+	SYNACKStray
+	RST
+	BareACK
+	Data
+	FIN
+	ICMP
+)
+
+func (k AnswerKind) String() string {
+	switch k {
+	case SYNACK:
+		return "syn_ack"
+	case SYNACKStray:
+		return "syn_ack_stray"
+	case RST:
+		return "rst"
+	case BareACK:
+		return "ack"
+	case Data:
+		return "data"
+	case FIN:
+		return "fin"
+	case ICMP:
+		return "icmp"
+	case AnswerUnknown:
+	}
+	return "unknown"
+}
+
+// SYN is one transmission of an attempt's SYN.
+type SYN struct {
+	// At is the kernel's time on the tap of this host; zero when the tap did not see it.
+	At time.Time
+	// Handed is when it was handed to the kernel (raw), zero where only the kernel knows.
+	Handed time.Time
+	TSval  wire.TSval
+	HasTS  bool
+	// Mode of leaving, so that path parity can be judged: interface index and next-hop MAC as seen on the tap.
+	IfIndex int
+}
+
+// Answer is one segment or ICMP error that belongs to an attempt.
+type Answer struct {
+	At    time.Time
+	Kind  AnswerKind
+	Flags wire.Flags
+	Seq   wire.Seq
+	Ack   wire.Seq
+	// TSval and TSecr where HasTS.
+	TSval, TSecr wire.TSval
+	HasTS        bool
+	Window       uint16
+	HopLimit     uint8
+	Length       int // payload octets
+	Options      wire.Options
+	// From is the sender of an ICMP error, with its type and code; else invalid.
+	From     netip.Addr
+	ICMPType uint8
+	ICMPCode uint8
+	ICMPMTU  uint16
+	// Checksum of the segment as received.
+	Checksum wire.Checksum
+}
+
+// KernelView is what the kernel told about a connect of ours: a cross-check of the capture, and all there is without it.
+type KernelView struct {
+	Started   time.Time // just before connect(2)
+	Completed time.Time // when epoll reported the result; zero if it never did
+	Errno     string    // "ECONNREFUSED"; empty when accepted; "ETIMEDOUT" only if the kernel itself gave up
+	Info      TCPInfo   // valid only where HasInfo
+	HasInfo   bool
+	Local     netip.AddrPort // as bound
+}
+
+// TCPInfo is the part of struct tcp_info (include/uapi/linux/tcp.h, 6.18) that judges a handshake.
+type TCPInfo struct {
+	State uint8
+	// TotalRetrans counts all retransmissions of the connection: right after connect, those of the SYN.
+	TotalRetrans uint32
+	// Retransmits is the current RTO's unanswered count; reset by the SYN-ACK.
+	Retransmits uint8
+	RTT         time.Duration // smoothed; by timestamps right after connect
+	RTTVar      time.Duration
+	RTO         time.Duration
+	SndMSS      uint32
+	Options     uint8 // TCPI_OPT_TIMESTAMPS 1, SACK 2, WSCALE 4, ECN 8
+}
+
+// Attempt is what happened to one shot.
+type Attempt struct {
+	Index   int // of the shot in its burst
+	Arm     string
+	Via     plan.Via
+	Flow    wire.Flow // with the port really used
+	ISS     wire.Seq
+	Outcome Outcome
+	// Reason says more where the outcome alone does not: an errno, an ICMP name, why nothing was sent.
+	Reason string
+	// SYNs in order of leaving. A kernel shot whose SYN the tap never saw (a local drop) still counts it in Kernel.
+	SYNs    []SYN
+	Answers []Answer
+	Kernel  *KernelView
+
+	// Answered is the index in SYNs that the first SYN-ACK answers, by TSecr; −1 when that cannot be known (no timestamps,
+	// equal TSvals, rewritten echo).
+	Answered int
+	// Retransmissions is how many SYNs had been repeated before the first answer (or the end).
+	Retransmissions int
+	// Unseen is how many SYNs the kernel counts (TCP_INFO) that the tap did not see leave: lost inside this host.
+	Unseen int
+	// Lost is how many SYNs went without effect before the one that was answered, and LostBy how that is known.
+	Lost   int
+	LostBy Proof
+	// RTT is the handshake round trip: from the answered SYN on the tap to the SYN-ACK on the tap. Zero: unknown.
+	RTT time.Duration
+	// Handshake is from the first SYN (or connect(2), where the tap saw none) to the first answer or connect's completion.
+	Handshake time.Duration
+	// Clock names where RTT and Handshake come from.
+	Clock Clock
+}
+
+// Proof names what a count of lost SYNs rests on.
+type Proof uint8
+
+// ByTSecr: the SYN-ACK echoes the TSval of one SYN. ByCapture: SYNs on the tap before the answer were counted. ByTCPInfo: the
+// kernel's own count. ByBoth: capture and TCP_INFO agree.
+const (
+	ProofUnknown Proof = iota
+	ByTSecr
+	ByCapture
+	ByTCPInfo
+	ByBoth
+)
+
+func (p Proof) String() string {
+	switch p {
+	case ByTSecr:
+		return "tsecr"
+	case ByCapture:
+		return "capture"
+	case ByTCPInfo:
+		return "tcp_info"
+	case ByBoth:
+		return "capture+tcp_info"
+	case ProofUnknown:
+	}
+	return "unknown"
+}
+
+// Clock names the source of a duration.
+type Clock uint8
+
+// TapClock: kernel timestamps of both segments from one ring. UserClock: this process's monotonic clock around system calls,
+// good to tens of µs at best and as late as the scheduler makes it.
+const (
+	ClockUnknown Clock = iota
+	TapClock
+	UserClock
+)
+
+func (c Clock) String() string {
+	switch c {
+	case TapClock:
+		return "tap"
+	case UserClock:
+		return "user"
+	case ClockUnknown:
+	}
+	return "unknown"
+}
+
+// Stalled reports whether the attempt succeeded only after a retransmission timeout: at least one SYN repeat had to leave
+// before the answer, and the answer is not merely a slow one to the first SYN (see Slow).
+func (a *Attempt) Stalled() bool {
+	return a.Outcome == Accepted && a.Retransmissions > 0 && !a.Slow()
+}
+
+// Slow reports whether a SYN was repeated although its SYN-ACK was only late: the SYN-ACK echoes an earlier SYN than the last
+// repeat, and came before that repeat could have been answered by the fastest round trip of its burst (LateBy is set).
+func (a *Attempt) Slow() bool {
+	return a.LostBy == ByTSecr && a.Lost == 0 && a.RTT > 0 && a.Retransmissions > 0
+}
+
+// NeighborKind is what an ARP or ND frame says.
+type NeighborKind uint8
+
+// The kinds. Gratuitous is an announcement: sender and target protocol address are the same (RFC 5227 §3, RFC 4861 §7.2.6).
+const (
+	NeighborUnknown NeighborKind = iota
+	NeighborRequest
+	NeighborReply
+	NeighborGratuitous
+)
+
+func (k NeighborKind) String() string {
+	switch k {
+	case NeighborRequest:
+		return "request"
+	case NeighborReply:
+		return "reply"
+	case NeighborGratuitous:
+		return "gratuitous"
+	case NeighborUnknown:
+	}
+	return "unknown"
+}
+
+// NeighborEvent is one ARP or ND frame on the tap.
+type NeighborEvent struct {
+	At       time.Time
+	Outgoing bool
+	Kind     NeighborKind
+	IfIndex  int
+	Sender   netip.Addr // who asks or answers
+	Target   netip.Addr // who is asked for
+	// SenderMAC as in the ARP sender field or the ND link-layer option; "aa:bb:…" or empty.
+	SenderMAC string
+	// FrameMAC is the Ethernet source, which differs from SenderMAC under proxying and spoofing.
+	FrameMAC string
+}
+
+// Observation is all that one burst showed.
+type Observation struct {
+	Label    string
+	Started  time.Time
+	Finished time.Time
+	Attempts []Attempt
+	Neighbor []NeighborEvent
+	// Counters are the differences of kernel counters over the burst that are not zero ("TcpExt.ListenDrops"): the whole
+	// namespace's, so other traffic moves them as well.
+	Counters map[string]int64
+	// CaptureDrops is how many frames the ring lost: with any, nothing may be concluded from a segment not seen.
+	CaptureDrops uint32
+	// Captured is false where no tap could be had; the reason is in Unmeasured.
+	Captured bool
+	// Strays counts segments on our flows that fit no state, and frames ignored, by named disposition.
+	Strays map[string]int
+	// ClockStep is how far the wall clock was set during the burst, against the monotonic clock; tap times cannot be trusted
+	// across it.
+	ClockStep time.Duration
+	// Parity says whether a kernel SYN leaves as our raw template does.
+	Parity Parity
+	// SendLag is the worst delay between a shot's planned time and its system call.
+	SendLag time.Duration
+	// Unmeasured lists, in sentences, what could not be measured and why.
+	Unmeasured []string
+}
+
+// Parity compares the kernel's way out with the raw template's.
+type Parity struct {
+	State ParityState
+	Why   string
+}
+
+// ParityState is the result of the comparison.
+type ParityState uint8
+
+// The states: ParityDiffers makes a raw arm not_applicable; ParityUntested says why in Why.
+const (
+	ParityUntested ParityState = iota
+	ParitySame
+	ParityDiffers
+)
+
+func (s ParityState) String() string {
+	switch s {
+	case ParitySame:
+		return "same"
+	case ParityDiffers:
+		return "differs"
+	case ParityUntested:
+	}
+	return "untested"
+}

@@ -1,0 +1,173 @@
+package plan
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/vipprobe/vipprobe/prober/wire"
+)
+
+// Via says who makes the handshake of a shot.
+type Via uint8
+
+// A Kernel shot is an ordinary nonblocking connect; a Raw shot is our own SYN on AF_PACKET (or a raw IP socket where the
+// destination is local), so that every field, every repeat and every answer is ours.
+const (
+	ViaUnknown Via = iota
+	Kernel
+	Raw
+)
+
+func (v Via) String() string {
+	switch v {
+	case Kernel:
+		return "kernel"
+	case Raw:
+		return "raw"
+	case ViaUnknown:
+	}
+	return "unknown"
+}
+
+// Reaction is what a raw shot does when a SYN-ACK acknowledges exactly its ISS+1. Any other segment is never answered.
+type Reaction uint8
+
+// Reset ends the half-open connection at once (RFC 9293 §3.5.2); Acknowledge completes the handshake and goes on with the
+// Exchange; Ignore answers nothing, so that the listener's SYN-ACK repeats can be watched, and resets at the end.
+const (
+	ReactionUnknown Reaction = iota
+	Reset
+	Acknowledge
+	Ignore
+)
+
+func (r Reaction) String() string {
+	switch r {
+	case Reset:
+		return "reset"
+	case Acknowledge:
+		return "acknowledge"
+	case Ignore:
+		return "ignore"
+	case ReactionUnknown:
+	}
+	return "unknown"
+}
+
+// Closing is how a completed raw connection ends.
+type Closing uint8
+
+// Abort sends RST; CloseFirst sends our FIN and follows the close to its end; WaitForPeer waits until the server's FIN,
+// acknowledges it and then closes (the order in which the server keeps TIME_WAIT), and aborts at the end of listening.
+const (
+	ClosingUnknown Closing = iota
+	Abort
+	CloseFirst
+	WaitForPeer
+)
+
+func (c Closing) String() string {
+	switch c {
+	case Abort:
+		return "abort"
+	case CloseFirst:
+		return "close_first"
+	case WaitForPeer:
+		return "wait_for_peer"
+	case ClosingUnknown:
+	}
+	return "unknown"
+}
+
+// Exchange is what follows a completed handshake. For a Raw shot the zero value means: abort at once.
+type Exchange struct {
+	// Data is sent in one segment after the handshake's ACK; at most one MSS.
+	Data []byte
+	// DataDelay waits between the ACK and Data.
+	DataDelay time.Duration
+	Close     Closing
+	// CloseDelay waits between the last thing sent (or the first answer to Data, whichever is later) and our own close.
+	CloseDelay time.Duration
+}
+
+// TSClock yields the TSval of a raw shot's segments: Start at the first SYN, then forward at Hz ticks a second.
+// Hz 0 holds it still. Without timestamps in the SYN options it is not used.
+type TSClock struct {
+	Start wire.TSval
+	Hz    uint32
+}
+
+// At is the TSval d after the first SYN.
+func (c TSClock) At(d time.Duration) wire.TSval {
+	return c.Start.Add(int64(d) * int64(c.Hz) / int64(time.Second))
+}
+
+// Script is everything a shot does but when and on which flow. Kernel shots use only Ladder (as the expectation, read
+// from the machine), HopLimit and, of Exchange, Close: Abort (SO_LINGER 0) or CloseFirst.
+type Script struct {
+	// Options of the SYN, timestamps with a placeholder value that Clock fills in.
+	Options wire.Options
+	Clock   TSClock
+	Window  uint16 // 0: 64,240, as Linux sends (net/ipv4/tcp_output.c tcp_select_initial_window, 6.18)
+	// HopLimit 0 means the host's default, 64.
+	HopLimit uint8
+	ToS      uint8
+	Ladder   Ladder
+	OnSYNACK Reaction
+	Then     Exchange
+}
+
+// Arm is a named Script: the shots of one arm are alike but for flow and time.
+type Arm struct {
+	Name   string
+	Via    Via
+	Script Script
+}
+
+// Shot is one planned handshake. A source port of 0 asks the engine for one that this destination has not seen within
+// PortQuarantine; an unspecified source address asks for the route's own.
+type Shot struct {
+	Offset time.Duration // from the start of the burst
+	Arm    int           // index into Burst.Arms
+	Flow   wire.Flow
+}
+
+// NeighborAction is what a NeighborStep does.
+type NeighborAction uint8
+
+// Warm resolves the next hop of Addr before the burst; Forget deletes that one entry (needs CAP_NET_ADMIN and the caller's
+// opt-in).
+const (
+	NeighborUnknown NeighborAction = iota
+	Warm
+	Forget
+)
+
+// NeighborStep prepares the neighbour entry that a burst will meet.
+type NeighborStep struct {
+	Action NeighborAction
+	Addr   netip.Addr
+}
+
+// Burst is one round of concurrent shots and how long to listen after the last of them has fired.
+type Burst struct {
+	Label   string // shown to people and in evidence; never judged
+	Prepare []NeighborStep
+	Arms    []Arm
+	Shots   []Shot
+	// Listen is how long answers are awaited after the last planned SYN of a shot at the latest. A burst ends early when every
+	// shot has reached its end, unless Linger.
+	Listen time.Duration
+	// Linger keeps listening the full time even when every shot is settled: for late repeats and late RSTs.
+	Linger bool
+}
+
+// Span is the longest time from the start of the burst to its end.
+func (b *Burst) Span() time.Duration {
+	var end time.Duration
+	for i := range b.Shots {
+		s := &b.Shots[i]
+		end = max(end, s.Offset+b.Arms[s.Arm].Script.Ladder.Last())
+	}
+	return end + b.Listen
+}

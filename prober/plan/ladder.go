@@ -1,0 +1,76 @@
+package plan
+
+import (
+	"strings"
+	"time"
+)
+
+// Ladder is when the SYNs of one connect leave, counted from the first. At[0] is 0; a ladder of one rung never repeats.
+type Ladder struct {
+	Name string
+	At   []time.Duration
+}
+
+// Last is the time of the last rung.
+func (l Ladder) Last() time.Duration {
+	if len(l.At) == 0 {
+		return 0
+	}
+	return l.At[len(l.At)-1]
+}
+
+// Until cuts the ladder to the rungs that lie before d.
+func (l Ladder) Until(d time.Duration) Ladder {
+	n := 0
+	for n < len(l.At) && (n == 0 || l.At[n] < d) {
+		n++
+	}
+	return Ladder{l.Name, l.At[:n]}
+}
+
+// String lists the rungs in seconds: "linear: 0 1 2 3 4 5 7".
+func (l Ladder) String() string {
+	var b strings.Builder
+	b.WriteString(l.Name)
+	b.WriteByte(':')
+	for _, t := range l.At {
+		b.WriteByte(' ')
+		b.WriteString(strings.TrimSuffix(t.String(), "s"))
+	}
+	return b.String()
+}
+
+// Single is one SYN, never repeated: what the direction experiment needs.
+func Single() Ladder { return Ladder{"single", []time.Duration{0}} }
+
+// Exponential doubles from the initial RTO: rto, then 2·rto later, and so on, for the given number of repeats.
+// RFC 6298 §2.1 and §5.5–5.7: initial RTO 1 s, doubled at each expiry, capped (Linux: TCP_RTO_MAX 120 s, include/net/tcp.h).
+func Exponential(rto time.Duration, repeats int) Ladder {
+	return kernelLadder("exponential", rto, 0, repeats)
+}
+
+// Linear waits rto for each of the first linear+1 SYNs and doubles after that, as Linux ≥ 6.5 does with
+// tcp_syn_linear_timeouts (net/ipv4/tcp_timer.c tcp_retransmit_timer): 0, 1, 2, 3, 4, 5, 7, 11, 19 … for linear = 4.
+func Linear(rto time.Duration, linear, repeats int) Ladder {
+	return kernelLadder("linear", rto, linear, repeats)
+}
+
+// Custom is a ladder of the caller's own rungs, which must begin with 0 and rise.
+func Custom(at ...time.Duration) Ladder { return Ladder{"custom", at} }
+
+// rtoMax caps every wait of a Linux ladder (TCP_RTO_MAX, include/net/tcp.h, 120 s).
+const rtoMax = 120 * time.Second
+
+func kernelLadder(name string, rto time.Duration, linear, repeats int) Ladder {
+	l := Ladder{Name: name, At: make([]time.Duration, 1, repeats+1)}
+	var t time.Duration
+	wait := rto
+	for i := range repeats {
+		t += wait
+		l.At = append(l.At, t)
+		if i >= linear {
+			wait = min(2*wait, rtoMax)
+		}
+	}
+	return l
+}

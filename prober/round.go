@@ -1,0 +1,68 @@
+package prober
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/vipprobe/vipprobe/prober/diagnose"
+	"github.com/vipprobe/vipprobe/prober/observe"
+	"github.com/vipprobe/vipprobe/prober/plan"
+)
+
+// Round is one run of a module against one address of a target.
+type Round struct {
+	Target   string         // as asked for
+	Addr     netip.AddrPort // as probed
+	Module   string
+	Kind     Kind
+	Started  time.Time
+	Duration time.Duration
+	Lookup   time.Duration // name resolution; 0 for an address literal
+	// Ladder is the one that this machine's kernel connects follow, read from it.
+	Ladder       plan.Ladder
+	Kernel       string // release of this machine's kernel
+	Observations []observe.Observation
+	Diagnosis    diagnose.Diagnosis
+	// Success: every attempt accepted within the timeout and stalls within the module's MaxStalled; Why says what failed.
+	Success bool
+	Why     string
+	// Err is set where nothing could be probed at all: not allowed, not resolved, no route, no capability.
+	Err error
+	// TCP holds what a KindTCP module found beyond the handshake.
+	TCP *TCPResult
+}
+
+// TCPResult is the part of a KindTCP round that blackbox_exporter's series are made of.
+type TCPResult struct {
+	FailedDueToRegex bool
+	ExpectInfo       map[string]string
+	TLSVersion       string
+	TLSCipher        string
+	// EarliestExpiry and LastChainExpiry of the peer's certificates; zero without TLS.
+	EarliestExpiry, LastChainExpiry time.Time
+	Fingerprint, Issuer, Subject    string
+	SubjectAltNames, Serial         string
+}
+
+// Attempts yields every attempt of the round.
+func (r *Round) Attempts() []*observe.Attempt {
+	var all []*observe.Attempt
+	for i := range r.Observations {
+		for j := range r.Observations[i].Attempts {
+			all = append(all, &r.Observations[i].Attempts[j])
+		}
+	}
+	return all
+}
+
+// Summary counts a round's attempts.
+type Summary struct {
+	Attempts int
+	Outcomes map[observe.Outcome]int
+	Stalled  int
+	// StalledBy counts the stalled attempts by how many SYNs were lost.
+	StalledBy       map[int]int
+	Retransmissions int
+	// RTTs are the known handshake round trips, sorted.
+	RTTs []time.Duration
+}

@@ -1,0 +1,234 @@
+package wire
+
+import (
+	"encoding/binary"
+	"fmt"
+	"iter"
+)
+
+// OptionKind is the kind octet of a TCP option (IANA TCP parameters; RFC 9293 §3.2).
+type OptionKind uint8
+
+// The option kinds that the prober itself sends or judges. Others are kept as they came.
+const (
+	OptEnd           OptionKind = 0  // RFC 9293 §3.2: ends the list, no length octet
+	OptNOP           OptionKind = 1  // RFC 9293 §3.2: padding, no length octet
+	OptMSS           OptionKind = 2  // RFC 9293 §3.7.1: length 4
+	OptWindowScale   OptionKind = 3  // RFC 7323 §2.2: length 3
+	OptSACKPermitted OptionKind = 4  // RFC 2018 §2: length 2
+	OptSACK          OptionKind = 5  // RFC 2018 §3: length 2 + 8·n
+	OptTimestamps    OptionKind = 8  // RFC 7323 §3.2: length 10
+	OptMD5           OptionKind = 19 // RFC 2385 §3: length 18
+	OptFastOpen      OptionKind = 34 // RFC 7413 §2: length 2 … 18
+)
+
+// maxOptions is what the data offset leaves for options: 15·4 − 20 octets (RFC 9293 §3.1).
+const maxOptions = 40
+
+// Options is a TCP option list exactly as it stands on the wire, order, padding and unknown kinds included, in a value
+// that is copied and compared without allocation. The zero value is the empty list.
+type Options struct {
+	raw [maxOptions]byte
+	n   uint8
+}
+
+// Option is one entry of the list. Data excludes kind and length octets and aliases the iterator's copy.
+type Option struct {
+	Kind OptionKind
+	Data []byte
+}
+
+// ErrOptions is returned for an option list that RFC 9293 §3.2 does not allow; the message names the octet.
+type ErrOptions struct {
+	Offset int
+	Why    string
+}
+
+func (e *ErrOptions) Error() string {
+	return fmt.Sprintf("TCP options: octet %d: %s", e.Offset, e.Why)
+}
+
+// ParseOptions copies and checks the option octets of a TCP header: b is at most 40 octets, every length octet is ≥ 2 and
+// stays inside b, and options whose length is fixed by their RFC have it. What follows an End option is kept, not read.
+func ParseOptions(b []byte) (Options, error) {
+	var o Options
+	err := o.parse(b)
+	return o, err
+}
+
+func (o *Options) parse(b []byte) error {
+	*o = Options{}
+	if len(b) > maxOptions {
+		return &ErrOptions{maxOptions, "more than 40 octets"}
+	}
+	o.n = uint8(copy(o.raw[:], b))
+	for i := 0; i < len(b); {
+		kind := OptionKind(b[i])
+		if kind == OptEnd {
+			return nil
+		}
+		if kind == OptNOP {
+			i++
+			continue
+		}
+		if i+1 >= len(b) {
+			return &ErrOptions{i, "length octet missing"}
+		}
+		length := int(b[i+1])
+		if length < 2 || i+length > len(b) {
+			return &ErrOptions{i + 1, fmt.Sprintf("length %d does not fit", length)}
+		}
+		if want := fixedLength(kind); want != 0 && length != want {
+			return &ErrOptions{i + 1, fmt.Sprintf("kind %d has length %d, want %d", kind, length, want)}
+		}
+		i += length
+	}
+	return nil
+}
+
+func fixedLength(k OptionKind) int {
+	switch k {
+	case OptMSS:
+		return 4
+	case OptWindowScale:
+		return 3
+	case OptSACKPermitted:
+		return 2
+	case OptTimestamps:
+		return 10
+	case OptMD5:
+		return 18
+	}
+	return 0
+}
+
+// Len is the number of octets on the wire, padding as it stands; Bytes the octets themselves (a copy's view).
+func (o *Options) Len() int { return int(o.n) }
+
+// Bytes returns the octets as they stand on the wire; the slice aliases o.
+func (o *Options) Bytes() []byte { return o.raw[:o.n] }
+
+// All yields every option up to End in wire order, NOPs included. Malformed lists cannot occur: parse refused them.
+func (o *Options) All() iter.Seq[Option] {
+	return func(yield func(Option) bool) {
+		for i := 0; i < int(o.n); {
+			kind, length := OptionKind(o.raw[i]), 1
+			if kind == OptEnd {
+				return
+			}
+			var data []byte
+			if kind != OptNOP {
+				if i+1 >= int(o.n) {
+					return
+				}
+				length = int(o.raw[i+1])
+				if length < 2 || i+length > int(o.n) {
+					return
+				}
+				data = o.raw[i+2 : i+length]
+			}
+			if !yield(Option{kind, data}) {
+				return
+			}
+			i += length
+		}
+	}
+}
+
+// find returns the offset of the first option of a kind, or −1.
+func (o *Options) find(k OptionKind) int {
+	for i := 0; i < int(o.n); {
+		kind := OptionKind(o.raw[i])
+		switch {
+		case kind == k:
+			return i
+		case kind == OptEnd:
+			return -1
+		case kind == OptNOP:
+			i++
+		case i+1 >= int(o.n) || o.raw[i+1] < 2:
+			return -1
+		default:
+			i += int(o.raw[i+1])
+		}
+	}
+	return -1
+}
+
+// MSS returns the maximum segment size option in octets and whether it is there.
+func (o *Options) MSS() (uint16, bool) {
+	i := o.find(OptMSS)
+	if i < 0 {
+		return 0, false
+	}
+	return binary.BigEndian.Uint16(o.raw[i+2:]), true
+}
+
+// WindowScale returns the shift count as sent (RFC 7323 §2.3 caps its effect at 14) and whether it is there.
+func (o *Options) WindowScale() (uint8, bool) {
+	i := o.find(OptWindowScale)
+	if i < 0 {
+		return 0, false
+	}
+	return o.raw[i+2], true
+}
+
+// SACKPermitted reports whether the SACK-permitted option is there.
+func (o *Options) SACKPermitted() bool { return o.find(OptSACKPermitted) >= 0 }
+
+// Timestamps returns TSval and TSecr and whether the option is there.
+func (o *Options) Timestamps() (val, ecr TSval, ok bool) {
+	i := o.find(OptTimestamps)
+	if i < 0 {
+		return 0, 0, false
+	}
+	return TSval(binary.BigEndian.Uint32(o.raw[i+2:])), TSval(binary.BigEndian.Uint32(o.raw[i+6:])), true
+}
+
+// Append adds an option of any kind with its data; NOP and End take none. It panics only when the list would pass 40
+// octets, which is a mistake of the caller and never of the network.
+func (o *Options) Append(k OptionKind, data ...byte) *Options {
+	need := 1
+	if k != OptNOP && k != OptEnd {
+		need = 2 + len(data)
+	}
+	if int(o.n)+need > maxOptions {
+		panic("wire: option list longer than 40 octets")
+	}
+	o.raw[o.n] = byte(k)
+	if need > 1 {
+		o.raw[o.n+1] = byte(need)
+		copy(o.raw[o.n+2:], data)
+	}
+	o.n += uint8(need)
+	return o
+}
+
+// AppendMSS adds an MSS option.
+func (o *Options) AppendMSS(mss uint16) *Options { return o.Append(OptMSS, byte(mss>>8), byte(mss)) }
+
+// AppendTimestamps adds a timestamps option.
+func (o *Options) AppendTimestamps(val, ecr TSval) *Options {
+	var b [8]byte
+	binary.BigEndian.PutUint32(b[:], uint32(val))
+	binary.BigEndian.PutUint32(b[4:], uint32(ecr))
+	return o.Append(OptTimestamps, b[:]...)
+}
+
+// padded is the length rounded up to the 32-bit words of the data offset; the octets between are End (zero).
+func (o *Options) padded() int { return (int(o.n) + 3) &^ 3 }
+
+// LinuxSYN is the option set of a Linux client's SYN (net/ipv4/tcp_output.c tcp_syn_options, 6.18):
+// MSS, SACK-permitted, timestamps, NOP, window scale. Some filters drop SYNs that carry less.
+func LinuxSYN(mss uint16, val TSval, scale uint8) Options {
+	var o Options
+	o.AppendMSS(mss).Append(OptSACKPermitted).AppendTimestamps(val, 0).Append(OptNOP).Append(OptWindowScale, scale)
+	return o
+}
+
+// LinuxSYNWithoutTimestamps is the same set where tcp_timestamps=0: MSS, NOP, NOP, SACK-permitted, NOP, window scale.
+func LinuxSYNWithoutTimestamps(mss uint16, scale uint8) Options {
+	var o Options
+	o.AppendMSS(mss).Append(OptNOP).Append(OptNOP).Append(OptSACKPermitted).Append(OptNOP).Append(OptWindowScale, scale)
+	return o
+}
