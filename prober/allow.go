@@ -1,0 +1,116 @@
+package prober
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+)
+
+// Allow is the list of addresses that may be probed; the zero value permits none. Host names are permitted by listing what
+// they resolve to: the check is made on the resolved address, at every attempt, since a name can change between two of them.
+type Allow struct {
+	prefixes []netip.Prefix
+}
+
+// ParseAllow reads entries that are each an address or a CIDR prefix. Bits below a prefix's length must be zero. IPv4 in IPv6
+// is unmapped.
+func ParseAllow(entries []string) (Allow, error) {
+	var a Allow
+	for i, e := range entries {
+		p, err := parseAllowEntry(strings.TrimSpace(e))
+		if err != nil {
+			return Allow{}, fmt.Errorf("allow[%d]: %w", i, err)
+		}
+		a.prefixes = append(a.prefixes, p)
+	}
+	return a, nil
+}
+
+func parseAllowEntry(e string) (netip.Prefix, error) {
+	if !strings.Contains(e, "/") {
+		addr, err := netip.ParseAddr(e)
+		if err != nil {
+			return netip.Prefix{}, fmt.Errorf("%q is neither an address nor a prefix", e)
+		}
+		addr = addr.Unmap().WithZone("")
+		return netip.PrefixFrom(addr, addr.BitLen()), nil
+	}
+	p, err := netip.ParsePrefix(e)
+	if err != nil {
+		return netip.Prefix{}, fmt.Errorf("%q is neither an address nor a prefix", e)
+	}
+	if p.Addr().Is4In6() && p.Bits() >= 96 {
+		p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
+	}
+	if p.Masked() != p {
+		return netip.Prefix{}, fmt.Errorf("%q has bits set below its length; %s is meant?", e, p.Masked())
+	}
+	return p, nil
+}
+
+// AllowAddrs is the list of exactly these addresses: what a person typed on the command line is permitted by that.
+func AllowAddrs(addrs ...netip.Addr) Allow {
+	var a Allow
+	for _, x := range addrs {
+		x = x.Unmap().WithZone("")
+		a.prefixes = append(a.prefixes, netip.PrefixFrom(x, x.BitLen()))
+	}
+	return a
+}
+
+// With returns the union of two lists.
+func (a Allow) With(b Allow) Allow {
+	return Allow{append(append([]netip.Prefix(nil), a.prefixes...), b.prefixes...)}
+}
+
+// Entries returns the list as it would be written in a configuration.
+func (a Allow) Entries() []string {
+	out := make([]string, 0, len(a.prefixes))
+	for _, p := range a.prefixes {
+		if p.IsSingleIP() {
+			out = append(out, p.Addr().String())
+			continue
+		}
+		out = append(out, p.String())
+	}
+	return out
+}
+
+// Check returns nil when addr may be probed, else a *NotAllowedError. Loopback is permitted like any other address: by an entry.
+// Addresses of special meaning need an entry for exactly that one address.
+func (a Allow) Check(target string, addr netip.Addr) error {
+	addr = addr.Unmap().WithZone("")
+	why := special(addr)
+	for _, p := range a.prefixes {
+		if p.Contains(addr) && (why == "" || p.IsSingleIP()) {
+			return nil
+		}
+	}
+	if why == "" {
+		why = "not on the allow list"
+	} else {
+		why += " and needs an entry of its own"
+	}
+	return &NotAllowedError{Target: target, Addr: addr, Why: why, Entry: addr.String()}
+}
+
+// special names the addresses that a prefix never permits: link-local (RFC 3927, RFC 4291 §2.5.6), multicast, limited broadcast,
+// unspecified, and the metadata services of clouds.
+func special(addr netip.Addr) string {
+	switch {
+	case addr == netip.AddrFrom4([4]byte{169, 254, 169, 254}),
+		addr == netip.MustParseAddr("fd00:ec2::254"),
+		addr == netip.AddrFrom4([4]byte{100, 100, 100, 200}),
+		addr == netip.AddrFrom4([4]byte{192, 0, 0, 192}):
+		return "a cloud metadata address"
+	case addr.IsLinkLocalUnicast():
+		return "a link-local address"
+	case addr.IsMulticast():
+		return "a multicast address"
+	case addr == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
+		return "the broadcast address"
+	case addr.IsUnspecified():
+		return "the unspecified address"
+	}
+	return ""
+}
