@@ -95,8 +95,9 @@ type SYN struct {
 	Handed time.Time
 	TSval  wire.TSval
 	HasTS  bool
-	// Mode of leaving, so that path parity can be judged: interface index and next-hop MAC as seen on the tap.
+	// IfIndex and NextHop are how it left, as the tap saw it, so that path parity can be judged.
 	IfIndex int
+	NextHop [6]byte
 }
 
 // Answer is one segment or ICMP error that belongs to an attempt.
@@ -117,7 +118,7 @@ type Answer struct {
 	From     netip.Addr
 	ICMPType uint8
 	ICMPCode uint8
-	ICMPMTU  uint16
+	ICMPMTU  uint32
 	// Checksum of the segment as received.
 	Checksum wire.Checksum
 }
@@ -171,10 +172,13 @@ type Attempt struct {
 	// Lost is how many SYNs went without effect before the one that was answered, and LostBy how that is known.
 	Lost   int
 	LostBy Proof
-	// RTT is the handshake round trip: from the answered SYN on the tap to the SYN-ACK on the tap. Zero: unknown.
+	// RTT is the handshake round trip, from SYN to SYN-ACK, both on the tap, where it is unambiguous (Karn): one SYN was sent, or
+	// the echo names the last. Zero: unknown.
 	RTT time.Duration
 	// Handshake is from the first SYN (or connect(2), where the tap saw none) to the first answer or connect's completion.
 	Handshake time.Duration
+	// Late judges an answer that echoes an earlier SYN than the last.
+	Late Lateness
 	// Clock names where RTT and Handshake come from.
 	Clock Clock
 }
@@ -229,16 +233,38 @@ func (c Clock) String() string {
 	return "unknown"
 }
 
-// Stalled reports whether the attempt succeeded only after a retransmission timeout: at least one SYN repeat had to leave
-// before the answer, and the answer is not merely a slow one to the first SYN (see Slow).
+// Stalled reports whether the attempt succeeded only after a retransmission timeout: at least one SYN had to be repeated
+// before the answer, and the answer is not merely a late one to an earlier SYN.
 func (a *Attempt) Stalled() bool {
-	return a.Outcome == Accepted && a.Retransmissions > 0 && !a.Slow()
+	return a.Outcome == Accepted && a.Retransmissions > 0 && a.Late != LateSlow
 }
 
-// Slow reports whether a SYN was repeated although its SYN-ACK was only late: the SYN-ACK echoes an earlier SYN than the last
-// repeat, and came before that repeat could have been answered by the fastest round trip of its burst (LateBy is set).
-func (a *Attempt) Slow() bool {
-	return a.LostBy == ByTSecr && a.Lost == 0 && a.RTT > 0 && a.Retransmissions > 0
+// Lateness says what a SYN-ACK means that echoes an earlier SYN than the last one sent before it. The listener keeps echoing the
+// TSval of the SYN that made its request (net/ipv4/tcp_minisocks.c tcp_check_req, 6.18, answers a repeated SYN before it
+// updates ts_recent), so the echo proves that this earlier SYN had arrived.
+type Lateness uint8
+
+// NotLate: the last SYN was answered, or nothing echoes. LateSlow: it came too soon after the last repeat to be its answer, so
+// the first answer was merely slow. LateAnswerLost: it came one round trip after the last repeat, so an earlier answer was lost
+// on its way to us. LateAmbiguous: no round trip is known to compare with.
+const (
+	NotLate Lateness = iota
+	LateSlow
+	LateAnswerLost
+	LateAmbiguous
+)
+
+func (l Lateness) String() string {
+	switch l {
+	case LateSlow:
+		return "slow"
+	case LateAnswerLost:
+		return "answer_lost"
+	case LateAmbiguous:
+		return "ambiguous"
+	case NotLate:
+	}
+	return ""
 }
 
 // NeighborKind is what an ARP or ND frame says.
