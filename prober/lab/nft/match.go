@@ -1,0 +1,135 @@
+package nft
+
+import (
+	"encoding/binary"
+	"net/netip"
+
+	"github.com/google/nftables/expr"
+	"golang.org/x/sys/unix"
+
+	"github.com/vipprobe/vipprobe/prober/wire"
+)
+
+// The register that matches use; 32-bit registers for what is hashed together.
+const (
+	reg  = 1
+	regB = 2
+	reg0 = unix.NFT_REG32_00
+)
+
+func load(base expr.PayloadBase, offset, length, into uint32) expr.Any {
+	return &expr.Payload{DestRegister: into, Base: base, Offset: offset, Len: length}
+}
+
+func equal(data []byte) expr.Any { return &expr.Cmp{Op: expr.CmpOpEq, Register: reg, Data: data} }
+
+func be16(v uint16) []byte { return binary.BigEndian.AppendUint16(nil, v) }
+
+func native32(v uint32) []byte { return binary.NativeEndian.AppendUint32(nil, v) }
+
+// TCP matches TCP packets.
+func TCP() Part {
+	return Part{&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: reg}, equal([]byte{unix.IPPROTO_TCP})}
+}
+
+// ICMP matches ICMP packets of one type.
+func ICMP(typ uint8) Part {
+	return Part{&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: reg}, equal([]byte{unix.IPPROTO_ICMP}),
+		load(expr.PayloadBaseTransportHeader, 0, 1, reg), equal([]byte{typ})}
+}
+
+// DstPort matches TCP packets to a port.
+func DstPort(port uint16) Part {
+	return append(TCP(), load(expr.PayloadBaseTransportHeader, 2, 2, reg), equal(be16(port)))
+}
+
+// SrcPort matches TCP packets from a port.
+func SrcPort(port uint16) Part {
+	return append(TCP(), load(expr.PayloadBaseTransportHeader, 0, 2, reg), equal(be16(port)))
+}
+
+// FlagsSet matches TCP packets in which, of the bits of mask, exactly those of want are set.
+func FlagsSet(want, mask wire.Flags) Part {
+	return append(TCP(), load(expr.PayloadBaseTransportHeader, 13, 1, reg),
+		&expr.Bitwise{SourceRegister: reg, DestRegister: reg, Len: 1, Mask: []byte{byte(mask)}, Xor: []byte{0}},
+		equal([]byte{byte(want)}))
+}
+
+// SYN matches first and repeated SYNs, not SYN-ACKs.
+func SYN() Part { return FlagsSet(wire.SYN, wire.SYN|wire.ACK|wire.RST|wire.FIN) }
+
+// Src matches the source address.
+func Src(a netip.Addr) Part { return address(a, 12, 8) }
+
+// Dst matches the destination address.
+func Dst(a netip.Addr) Part { return address(a, 16, 24) }
+
+func address(a netip.Addr, offset4, offset6 uint32) Part {
+	if a.Is4() {
+		return Part{load(expr.PayloadBaseNetworkHeader, offset4, 4, reg), equal(a.AsSlice())}
+	}
+	return Part{load(expr.PayloadBaseNetworkHeader, offset6, 16, reg), equal(a.AsSlice())}
+}
+
+// LongerThan matches IPv4 packets whose total length is more than octets.
+func LongerThan(octets uint16) Part {
+	return Part{load(expr.PayloadBaseNetworkHeader, 2, 2, reg), &expr.Cmp{Op: expr.CmpOpGt, Register: reg, Data: be16(octets)}}
+}
+
+// ARPRequest matches ARP requests (RFC 826: operation 1 at octet 6).
+func ARPRequest() Part { return Part{load(expr.PayloadBaseNetworkHeader, 6, 2, reg), equal(be16(1))} }
+
+// ARPReply matches ARP replies.
+func ARPReply() Part { return Part{load(expr.PayloadBaseNetworkHeader, 6, 2, reg), equal(be16(2))} }
+
+// ARPSender matches the sender's protocol address (octet 14).
+func ARPSender(a netip.Addr) Part {
+	return Part{load(expr.PayloadBaseNetworkHeader, 14, 4, reg), equal(a.AsSlice())}
+}
+
+// ARPTarget matches the target's protocol address (octet 24).
+func ARPTarget(a netip.Addr) Part {
+	return Part{load(expr.PayloadBaseNetworkHeader, 24, 4, reg), equal(a.AsSlice())}
+}
+
+// Within matches while a token is left in a bucket that holds burst and gains perSecond tokens a second.
+func Within(perSecond uint64, burst uint32) Part {
+	return Part{&expr.Limit{Type: expr.LimitTypePkts, Rate: perSecond, Unit: expr.LimitTimeSecond, Burst: burst}}
+}
+
+// Beyond matches when no token is left in such a bucket.
+func Beyond(perSecond uint64, burst uint32) Part {
+	return Part{&expr.Limit{Type: expr.LimitTypePkts, Rate: perSecond, Unit: expr.LimitTimeSecond, Burst: burst, Over: true}}
+}
+
+// ConnectionsOver matches when more than count tracked connections have come by this rule and still live.
+func ConnectionsOver(count uint32) Part {
+	return Part{&expr.Connlimit{Count: count, Flags: expr.NFT_CONNLIMIT_F_INV}}
+}
+
+// NewConnection matches the packets that connection tracking calls new.
+func NewConnection() Part {
+	return Part{&expr.Ct{Key: expr.CtKeySTATE, Register: reg},
+		&expr.Bitwise{SourceRegister: reg, DestRegister: reg, Len: 4, Mask: native32(expr.CtStateBitNEW), Xor: native32(0)},
+		&expr.Cmp{Op: expr.CmpOpNeq, Register: reg, Data: native32(0)}}
+}
+
+// OneOf matches one in n: in turn where the count is kept (every n-th packet that comes by).
+func OneOf(n uint32) Part {
+	return Part{&expr.Numgen{Register: reg, Modulus: n, Type: unix.NFT_NG_INCREMENTAL}, equal(native32(0))}
+}
+
+// HashOf matches where a hash of source address, source port and seed, modulo n, is i: sticky for a flow.
+func HashOf(family Family, n, i, seed uint32) Part {
+	p := Part{}
+	length := uint32(8)
+	if family == IPv6 {
+		length = 20
+		p = append(p, load(expr.PayloadBaseNetworkHeader, 8, 16, reg0))
+	} else {
+		p = append(p, load(expr.PayloadBaseNetworkHeader, 12, 4, reg0))
+	}
+	return append(p, load(expr.PayloadBaseTransportHeader, 0, 2, reg0+length/4-1),
+		&expr.Hash{SourceRegister: reg0, DestRegister: reg, Length: length, Modulus: n, Seed: seed, Type: expr.HashTypeJenkins},
+		equal(native32(i)))
+}

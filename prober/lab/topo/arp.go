@@ -1,0 +1,23 @@
+package topo
+
+import (
+	"net/netip"
+
+	"github.com/vipprobe/vipprobe/prober/lab/nft"
+)
+
+// SlowARP is rules for an answerer: of the ARP requests that asker sends within a second the first is dropped, so that an
+// asker with retrans_time_ms=50 gets its answer after 52 ms, each time it has forgotten the entry for a second or more.
+// Replacing the table by itself gives the drop back at once.
+func SlowARP(asker string) nft.Table {
+	return nft.Table{Family: nft.ARP, Name: "slow_arp", Chains: []nft.Chain{{Hook: nft.Input, Rules: []nft.Rule{
+		{nft.ARPRequest(), nft.ARPSender(netip.MustParseAddr(asker)), nft.Within(1, 1), nft.Drop()},
+	}}}}
+}
+
+// DeafARP is rules for an answerer that never hears the requests of asker.
+func DeafARP(asker string) nft.Table {
+	return nft.Table{Family: nft.ARP, Name: "slow_arp", Chains: []nft.Chain{{Hook: nft.Input, Rules: []nft.Rule{
+		{nft.ARPRequest(), nft.ARPSender(netip.MustParseAddr(asker)), nft.Drop()},
+	}}}}
+}

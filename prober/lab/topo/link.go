@@ -1,0 +1,206 @@
+package topo
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// Bridge is a learning switch without spanning tree, in a namespace of its own.
+type Bridge struct {
+	name  string
+	net   *Net
+	index int
+	ports int
+}
+
+// Bridge adds a switch.
+func (n *Net) Bridge(name string) *Bridge {
+	b := &Bridge{name: name, net: n}
+	if n.fabric == nil {
+		n.fabric = n.Host("fabric")
+		n.fabric.Sysctl("net.ipv6.conf.all.disable_ipv6", "1")
+		n.fabric.Sysctl("net.ipv6.conf.default.disable_ipv6", "1")
+	}
+	n.fabric.build("bridge "+name, func() error {
+		snooping := false
+		link := &netlink.Bridge{LinkAttrs: netlink.NewLinkAttrs(), MulticastSnooping: &snooping}
+		link.Name = name
+		return n.fabric.addUp(link, &b.index)
+	})
+	return b
+}
+
+// addUp creates a link on the host's thread, sets it up and returns its index.
+func (h *Host) addUp(link netlink.Link, index *int) error {
+	name := link.Attrs().Name
+	if err := h.nl.LinkAdd(link); err != nil {
+		return fmt.Errorf("add link %s: %w", name, err)
+	}
+	made, err := h.nl.LinkByName(name)
+	if err != nil {
+		return fmt.Errorf("find link %s: %w", name, err)
+	}
+	if err := h.nl.LinkSetUp(made); err != nil {
+		return fmt.Errorf("set link %s up: %w", name, err)
+	}
+	*index = made.Attrs().Index
+	return nil
+}
+
+// Link is one network device of a host.
+type Link struct {
+	Name  string // eth0, eth1, …
+	Host  *Host
+	Index int
+	MAC   net.HardwareAddr
+}
+
+// Cable joins two hosts by a veth pair and returns both ends.
+func (n *Net) Cable(a, b *Host) (*Link, *Link) {
+	la, lb := a.newLink(), b.newLink()
+	a.build("cable to "+b.Name, func() error {
+		v := &netlink.Veth{LinkAttrs: netlink.NewLinkAttrs(), PeerName: lb.Name, PeerHardwareAddr: lb.MAC,
+			PeerNamespace: netlink.NsFd(int(b.ns.Fd()))}
+		v.Name, v.HardwareAddr = la.Name, la.MAC
+		return a.addUp(v, &la.Index)
+	})
+	b.build("cable to "+a.Name, func() error { return lb.up() })
+	la.pin()
+	lb.pin()
+	return la, lb
+}
+
+// Attach joins the host to a switch and gives the new device the prefixes ("10.0.0.2/24", "fd00::2/64").
+func (h *Host) Attach(b *Bridge, prefixes ...string) *Link {
+	l := h.newLink()
+	b.ports++
+	port := b.name + "p" + strconv.Itoa(b.ports)
+	h.build("attach to "+b.name, func() error {
+		v := &netlink.Veth{LinkAttrs: netlink.NewLinkAttrs(), PeerName: port,
+			PeerNamespace: netlink.NsFd(int(h.net.fabric.ns.Fd()))}
+		v.Name, v.HardwareAddr = l.Name, l.MAC
+		return h.addUp(v, &l.Index)
+	})
+	h.net.fabric.build("port "+port, func() error { return h.net.fabric.enslave(port, b.index) })
+	l.pin()
+	for _, p := range prefixes {
+		l.Addr(p)
+	}
+	return l
+}
+
+func (h *Host) enslave(name string, master int) error {
+	link, err := h.nl.LinkByName(name)
+	if err != nil {
+		return fmt.Errorf("find link %s: %w", name, err)
+	}
+	if err := h.nl.LinkSetMasterByIndex(link, master); err != nil {
+		return fmt.Errorf("join %s to its bridge: %w", name, err)
+	}
+	return h.nl.LinkSetUp(link)
+}
+
+// Macvlan adds a device with a MAC address of its own on top of l, in the host to (which may be l's own).
+func (l *Link) Macvlan(to *Host, prefixes ...string) *Link {
+	m := to.newLink()
+	l.Host.build("macvlan on "+l.Name, func() error {
+		v := &netlink.Macvlan{LinkAttrs: netlink.NewLinkAttrs(), Mode: netlink.MACVLAN_MODE_BRIDGE}
+		v.Name, v.HardwareAddr, v.ParentIndex = m.Name, m.MAC, l.Index
+		v.Namespace = netlink.NsFd(int(to.ns.Fd()))
+		return l.Host.nl.LinkAdd(v)
+	})
+	to.build("macvlan "+m.Name, func() error { return m.up() })
+	m.pin()
+	for _, p := range prefixes {
+		m.Addr(p)
+	}
+	return m
+}
+
+func (h *Host) newLink() *Link {
+	mac := h.net.nextMAC()
+	l := &Link{Name: "eth" + strconv.Itoa(h.devs), Host: h, MAC: net.HardwareAddr(mac[:])}
+	h.devs++
+	return l
+}
+
+func (l *Link) up() error {
+	link, err := l.Host.nl.LinkByName(l.Name)
+	if err != nil {
+		return fmt.Errorf("find link %s: %w", l.Name, err)
+	}
+	l.Index = link.Attrs().Index
+	return l.Host.nl.LinkSetUp(link)
+}
+
+func (l *Link) pin() {
+	l.Host.build("neighbour settings of "+l.Name, func() error {
+		for _, s := range pinnedNeighbor(l.Name) {
+			if err := writeSysctl(s.name, s.value); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// Addr adds an address with its prefix length, without duplicate address detection.
+func (l *Link) Addr(prefix string) *Link {
+	l.Host.build("address "+prefix+" on "+l.Name, func() error {
+		p, err := netip.ParsePrefix(prefix)
+		if err != nil {
+			return err
+		}
+		return l.Host.nl.AddrAdd(l.device(), l.address(p))
+	})
+	return l
+}
+
+// MoveAddr takes an address off the link; Addr on another gives it there.
+func (l *Link) RemoveAddr(prefix netip.Prefix) error {
+	return l.Host.Do(func() error { return l.Host.nl.AddrDel(l.device(), l.address(prefix)) })
+}
+
+// AddAddr is Addr for a network that is already running. The kernel announces nothing unless arp_notify is set.
+func (l *Link) AddAddr(prefix netip.Prefix) error {
+	return l.Host.Do(func() error { return l.Host.nl.AddrAdd(l.device(), l.address(prefix)) })
+}
+
+func (l *Link) address(p netip.Prefix) *netlink.Addr {
+	a := &netlink.Addr{IPNet: ipNet(p)}
+	if p.Addr().Is6() {
+		a.Flags = unix.IFA_F_NODAD
+	}
+	return a
+}
+
+func (l *Link) device() netlink.Link {
+	return &netlink.Device{LinkAttrs: netlink.LinkAttrs{Name: l.Name, Index: l.Index}}
+}
+
+// Neighbor sets one device's neighbour parameter for IPv4 or IPv6: "unres_qlen_bytes", "retrans_time_ms", ….
+func (l *Link) Neighbor(family, name, value string) *Link {
+	l.Host.Sysctl("net."+family+".neigh."+l.Name+"."+name, value)
+	return l
+}
+
+// Conf sets one device's own parameter for IPv4 or IPv6: "arp_ignore", "rp_filter", ….
+func (l *Link) Conf(family, name, value string) *Link {
+	l.Host.Sysctl("net."+family+".conf."+l.Name+"."+name, value)
+	return l
+}
+
+// MTU sets the device's maximum transmission unit in octets.
+func (l *Link) MTU(octets int) *Link {
+	l.Host.build("mtu of "+l.Name, func() error { return l.Host.nl.LinkSetMTU(l.device(), octets) })
+	return l
+}
+
+func ipNet(p netip.Prefix) *net.IPNet {
+	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
+}

@@ -1,0 +1,175 @@
+package topo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Behaviour is what a Service does with its connections.
+type Behaviour uint8
+
+// Echo sends back what comes until the client closes; CloseFirst answers the first data, or after Patience without any, and
+// closes before the client does; Hang accepts and never answers or closes; Stuck never accepts, so that the queue fills;
+// Bulk sends Size octets and waits for the client to close.
+const (
+	BehaviourUnknown Behaviour = iota
+	Echo
+	CloseFirst
+	Hang
+	Stuck
+	Bulk
+)
+
+// Service is a TCP listener of a host, on all its addresses and both families.
+type Service struct {
+	Port uint16
+	Then Behaviour
+	// Backlog of listen(2): the accept queue holds one more. 0 means net.core.somaxconn.
+	Backlog int
+	// Patience is how long CloseFirst waits for data before it closes; 0 means 50 ms.
+	Patience time.Duration
+	// Size is how much Bulk sends.
+	Size int
+	// DeferAccept is TCP_DEFER_ACCEPT in whole seconds: wake the listener only for data.
+	DeferAccept time.Duration
+}
+
+// Serve starts a service that lives as long as the network.
+func (h *Host) Serve(s Service) {
+	h.build(fmt.Sprintf("serve port %d", s.Port), func() error {
+		l, err := h.listen(s)
+		if err != nil {
+			return err
+		}
+		h.net.OnClose(func() { l.Close() })
+		if s.Then != Stuck {
+			h.net.Go(func(ctx context.Context) { accept(ctx, l, s.handle) })
+		}
+		return nil
+	})
+}
+
+// listen opens the socket; it runs on the host's thread.
+func (h *Host) listen(s Service) (*net.TCPListener, error) {
+	cfg := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
+		return control(c, func(fd int) error {
+			if s.DeferAccept == 0 {
+				return nil
+			}
+			return unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_DEFER_ACCEPT, int(s.DeferAccept/time.Second))
+		})
+	}}
+	cfg.SetMultipathTCP(false)
+	l, err := cfg.Listen(h.net.ctx, "tcp", netip.AddrPortFrom(netip.IPv6Unspecified(), s.Port).String())
+	if err != nil {
+		return nil, err
+	}
+	tcp, _ := l.(*net.TCPListener)
+	if s.Backlog == 0 {
+		return tcp, nil
+	}
+	raw, err := tcp.SyscallConn()
+	if err == nil {
+		// A second listen(2) only changes the backlog (net/ipv4/af_inet.c __inet_listen_sk, 6.18).
+		err = control(raw, func(fd int) error { return unix.Listen(fd, s.Backlog) })
+	}
+	if err != nil {
+		tcp.Close()
+		return nil, fmt.Errorf("set backlog %d: %w", s.Backlog, err)
+	}
+	return tcp, nil
+}
+
+func control(c syscall.RawConn, f func(fd int) error) error {
+	var inner error
+	if err := c.Control(func(fd uintptr) { inner = f(int(fd)) }); err != nil {
+		return err
+	}
+	return inner
+}
+
+// accept serves connections until the listener is closed, then closes those still open and waits for their handlers.
+func accept(ctx context.Context, l *net.TCPListener, handle func(context.Context, *net.TCPConn)) {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	for {
+		c, err := l.AcceptTCP()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil {
+			continue // the client took its connection back: accept(2)
+		}
+		wg.Go(func() {
+			stop := context.AfterFunc(ctx, func() { c.Close() })
+			defer stop()
+			defer c.Close()
+			handle(ctx, c)
+		})
+	}
+}
+
+func (s Service) handle(ctx context.Context, c *net.TCPConn) {
+	switch s.Then {
+	case Echo:
+		_, _ = io.Copy(c, c)
+	case CloseFirst:
+		s.answerAndClose(c)
+	case Hang:
+		<-ctx.Done()
+	case Bulk:
+		if _, err := c.Write(make([]byte, s.Size)); err == nil {
+			_ = c.CloseWrite()
+			_, _ = io.Copy(io.Discard, c)
+		}
+	case Stuck, BehaviourUnknown:
+	}
+}
+
+// answerAndClose is an HTTP/1.0 server in small: whoever has answered, closes.
+func (s Service) answerAndClose(c *net.TCPConn) {
+	patience := s.Patience
+	if patience == 0 {
+		patience = 50 * time.Millisecond
+	}
+	_ = c.SetReadDeadline(time.Now().Add(patience))
+	if n, _ := c.Read(make([]byte, 4096)); n > 0 {
+		_, _ = io.WriteString(c, "HTTP/1.0 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+	}
+	// FIN, and keep reading: a close with unread data would send RST (RFC 9293 §3.10.4, tcp_close) and leave no TIME_WAIT.
+	_ = c.CloseWrite()
+	_ = c.SetReadDeadline(time.Now().Add(patience))
+	_, _ = io.Copy(io.Discard, c)
+}
+
+// Dial connects from the host; the connection may be used anywhere.
+func (h *Host) Dial(ctx context.Context, d *net.Dialer, to string) (*net.TCPConn, error) {
+	var c net.Conn
+	err := h.Do(func() error {
+		fd, err := dialer(d).DialContext(ctx, "tcp", to)
+		c = fd
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("host %s: %w", h.Name, err)
+	}
+	tcp, _ := c.(*net.TCPConn)
+	return tcp, nil
+}
+
+func dialer(d *net.Dialer) *net.Dialer {
+	if d == nil {
+		d = &net.Dialer{}
+	}
+	d.SetMultipathTCP(false)
+	return d
+}
