@@ -1,0 +1,153 @@
+package lab
+
+import (
+	"context"
+	"fmt"
+	"path"
+	"time"
+
+	"github.com/vipprobe/vipprobe/prober/diagnose"
+	"github.com/vipprobe/vipprobe/prober/lab/topo"
+)
+
+// Scenario is one labelled fault: a value, whose Build makes it real.
+type Scenario struct {
+	Name string
+	// Story tells in a sentence or two what is wrong and why that hurts.
+	Story string
+	// Params are what can be set, with their defaults.
+	Params []Param
+	Label  Label
+	// NearMisses are the same network one step on another side of the fault, each with a label of its own.
+	NearMisses []NearMiss
+	// Root says that it needs root, and for what; empty: it does not.
+	Root string
+	// Heavy marks floods, which are scored one at a time so that they do not disturb the others' timing.
+	Heavy bool
+	// Slow marks scenarios of a minute and more, scored only when asked for.
+	Slow bool
+	// Budget is how long a diagnosis may take; 0 means 20 s.
+	Budget time.Duration
+	Build  func(*Stage)
+}
+
+// Label is the truth about a scenario, which the diagnosis never sees.
+type Label struct {
+	// Verdicts must all be named, and nothing else at suspected or firmer.
+	Verdicts []diagnose.Verdict
+	// Or are other sets that are as right, where the same network can truly be described in two ways.
+	Or [][]diagnose.Verdict
+	// Level is the least that one of Verdicts should reach; LevelUnknown asks for none.
+	Level diagnose.Level
+}
+
+// Healthy is the label of a network without a fault.
+func Healthy() Label { return Label{Verdicts: []diagnose.Verdict{diagnose.Healthy}} }
+
+// Is labels a fault by its verdicts, to be confirmed at least.
+func Is(v ...diagnose.Verdict) Label { return Label{Verdicts: v, Level: diagnose.Confirmed} }
+
+// OrAlso adds a set of verdicts that is as right.
+func (l Label) OrAlso(v ...diagnose.Verdict) Label {
+	l.Or = append(l.Or[:len(l.Or):len(l.Or)], v)
+	return l
+}
+
+// NearMiss is a scenario with some parameters set otherwise.
+type NearMiss struct {
+	Name  string
+	Set   map[string]string
+	Label Label
+}
+
+// All lists every scenario in the order of the catalogue.
+func All() []Scenario {
+	var all []Scenario
+	for _, group := range [][]Scenario{
+		neighborScenarios(),
+	} {
+		all = append(all, group...)
+	}
+	return all
+}
+
+// Find returns the scenario of that name.
+func Find(name string) (Scenario, bool) {
+	for _, s := range All() {
+		if s.Name == name {
+			return s, true
+		}
+	}
+	return Scenario{}, false
+}
+
+// List returns the scenarios whose name matches a shell pattern; an empty one matches all.
+func List(pattern string) ([]Scenario, error) {
+	var out []Scenario
+	for _, s := range All() {
+		ok, err := path.Match(pattern, s.Name)
+		if err != nil {
+			return nil, fmt.Errorf("scenario pattern %q: %w", pattern, err)
+		}
+		if ok || pattern == "" {
+			out = append(out, s)
+		}
+	}
+	return out, nil
+}
+
+// Running is a scenario that has been built.
+type Running struct {
+	Scenario Scenario
+	// Params are all parameters as they are in force.
+	Params map[string]string
+
+	stage *Stage
+}
+
+// Start builds the scenario with some parameters set. It works only inside private namespaces (topo.Enter); the error names a
+// parameter that is unknown or cannot be read, or the step of construction. Close ends it.
+func (s Scenario) Start(ctx context.Context, set map[string]string) (*Running, error) {
+	values, err := resolve(s.Params, set)
+	if err != nil {
+		return nil, fmt.Errorf("scenario %s: %w", s.Name, err)
+	}
+	if s.Root != "" && !topo.Privileged() {
+		return nil, fmt.Errorf("scenario %s: %w: %s", s.Name, ErrNeedsRoot, s.Root)
+	}
+	st := &Stage{Net: topo.New(ctx), Values: values}
+	s.Build(st)
+	err = st.Net.Err()
+	if err == nil {
+		err = values.err
+	}
+	if err != nil {
+		st.Net.Close()
+		return nil, fmt.Errorf("scenario %s: %w", s.Name, err)
+	}
+	return &Running{Scenario: s, Params: values.set, stage: st}, nil
+}
+
+// Client is the host that probes.
+func (r *Running) Client() *topo.Host { return r.stage.Client }
+
+// Target is what the client probes, as address:port.
+func (r *Running) Target() string { return r.stage.Target }
+
+// Members are the real servers behind a VIP as address:port, where the client can reach them directly.
+func (r *Running) Members() []string { return r.stage.Members }
+
+// Rearm brings the fault back as it was at the start, where it is used up by first contact: an ARP entry is cold again. It is
+// without effect for a fault that lasts.
+func (r *Running) Rearm() error {
+	if r.stage.Rearm == nil {
+		return nil
+	}
+	if err := r.stage.Rearm(); err != nil {
+		return fmt.Errorf("scenario %s: arm again: %w", r.Scenario.Name, err)
+	}
+	return nil
+}
+
+// Close ends the scenario: its traffic, listeners, commands and namespaces.
+func (r *Running) Close() { r.stage.Net.Close() }
