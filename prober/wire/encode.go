@@ -6,8 +6,11 @@ import (
 	"fmt"
 )
 
-// ErrAddresses is returned when a segment's endpoints are not two valid addresses of one family.
+// ErrAddresses is returned when a packet's endpoints are not two valid addresses of one family.
 var ErrAddresses = errors.New("source and destination are not of one address family")
+
+// maxPacket is the longest packet that Encode writes: IPv4's own limit (RFC 791 §3.1), kept for both families.
+const maxPacket = 0xffff
 
 // Size is the length of the encoded packet in octets, or 0 when the addresses are of no common family.
 func (s *Segment) Size() int {
@@ -28,47 +31,22 @@ func (s *Segment) Encode(b []byte) (int, error) {
 	if n == 0 {
 		return 0, ErrAddresses
 	}
-	if n > 0xffff {
+	if n > maxPacket {
 		return 0, fmt.Errorf("encode segment: %d octets do not fit an IP packet", n)
 	}
 	if len(b) < n {
 		return 0, fmt.Errorf("encode segment: buffer of %d octets, need %d", len(b), n)
 	}
 	b = b[:n]
-	head := ipv6Header
-	if s.Src.Addr().Is4() {
-		head = ipv4Header
-		s.encode4(b)
+	src, dst := s.Src.Addr(), s.Dst.Addr()
+	if src.Is4() {
+		put4(b, src, dst, protoTCP, s.ToS, s.HopLimit, s.ID, s.DF)
+		s.encodeTCP(b[ipv4Header:])
 	} else {
-		s.encode6(b)
+		put6(b, src, dst, protoTCP, s.ToS, s.HopLimit, s.FlowLabel)
+		s.encodeTCP(b[ipv6Header:])
 	}
-	s.encodeTCP(b[head:])
 	return n, nil
-}
-
-func (s *Segment) encode4(b []byte) {
-	b[0], b[1] = 0x45, s.ToS
-	binary.BigEndian.PutUint16(b[2:], uint16(len(b)))
-	binary.BigEndian.PutUint16(b[4:], s.ID)
-	b[6], b[7] = 0, 0
-	if s.DF {
-		b[6] = 0x40
-	}
-	b[8], b[9] = s.HopLimit, protoTCP
-	b[10], b[11] = 0, 0
-	src, dst := s.Src.Addr().As4(), s.Dst.Addr().As4()
-	copy(b[12:], src[:])
-	copy(b[16:], dst[:])
-	binary.BigEndian.PutUint16(b[10:], ^fold(sum(b[:ipv4Header], 0)))
-}
-
-func (s *Segment) encode6(b []byte) {
-	binary.BigEndian.PutUint32(b, 6<<28|uint32(s.ToS)<<20|s.FlowLabel&0xfffff)
-	binary.BigEndian.PutUint16(b[4:], uint16(len(b)-ipv6Header))
-	b[6], b[7] = protoTCP, s.HopLimit
-	src, dst := s.Src.Addr().As16(), s.Dst.Addr().As16()
-	copy(b[8:], src[:])
-	copy(b[24:], dst[:])
 }
 
 func (s *Segment) encodeTCP(t []byte) {
@@ -77,7 +55,7 @@ func (s *Segment) encodeTCP(t []byte) {
 	binary.BigEndian.PutUint32(t[4:], uint32(s.Seq))
 	binary.BigEndian.PutUint32(t[8:], uint32(s.Ack))
 	off := tcpHeader + s.Options.padded()
-	t[12], t[13] = byte(off/4)<<4, byte(s.Flags)
+	binary.BigEndian.PutUint16(t[12:], uint16(off/4)<<12|uint16(s.Flags&allFlags))
 	binary.BigEndian.PutUint16(t[14:], s.Window)
 	t[16], t[17] = 0, 0
 	binary.BigEndian.PutUint16(t[18:], s.Urgent)

@@ -16,7 +16,7 @@ const (
 	OptMSS           OptionKind = 2  // RFC 9293 §3.7.1: length 4
 	OptWindowScale   OptionKind = 3  // RFC 7323 §2.2: length 3
 	OptSACKPermitted OptionKind = 4  // RFC 2018 §2: length 2
-	OptSACK          OptionKind = 5  // RFC 2018 §3: length 2 + 8·n
+	OptSACK          OptionKind = 5  // RFC 2018 §3: length 2 + 8·n, n ≥ 1
 	OptTimestamps    OptionKind = 8  // RFC 7323 §3.2: length 10
 	OptMD5           OptionKind = 19 // RFC 2385 §3: length 18
 	OptFastOpen      OptionKind = 34 // RFC 7413 §2: length 2 … 18
@@ -32,13 +32,13 @@ type Options struct {
 	n   uint8
 }
 
-// Option is one entry of the list. Data excludes kind and length octets and aliases the iterator's copy.
+// Option is one entry of the list. Data excludes kind and length octets and aliases the list.
 type Option struct {
 	Kind OptionKind
 	Data []byte
 }
 
-// ErrOptions is returned for an option list that RFC 9293 §3.2 does not allow; the message names the octet.
+// ErrOptions is returned for an option list that RFC 9293 §3.2 does not allow; Offset is the first octet at fault.
 type ErrOptions struct {
 	Offset int
 	Why    string
@@ -50,109 +50,118 @@ func (e *ErrOptions) Error() string {
 
 // ParseOptions copies and checks the option octets of a TCP header: b is at most 40 octets, every length octet is ≥ 2 and
 // stays inside b, and options whose length is fixed by their RFC have it. What follows an End option is kept, not read.
+// With an *ErrOptions the list still holds the (first 40) octets, and the accessors read what is sound in it.
 func ParseOptions(b []byte) (Options, error) {
 	var o Options
-	err := o.parse(b)
-	return o, err
+	if at, why := o.set(b); why != "" {
+		return o, &ErrOptions{at, why}
+	}
+	return o, nil
 }
 
-func (o *Options) parse(b []byte) error {
+// set copies b and returns the first octet at fault and why, or an empty why. It allocates nothing.
+func (o *Options) set(b []byte) (at int, why string) {
 	*o = Options{}
-	if len(b) > maxOptions {
-		return &ErrOptions{maxOptions, "more than 40 octets"}
-	}
 	o.n = uint8(copy(o.raw[:], b))
-	for i := 0; i < len(b); {
-		kind := OptionKind(b[i])
-		if kind == OptEnd {
-			return nil
-		}
-		if kind == OptNOP {
-			i++
-			continue
-		}
-		if i+1 >= len(b) {
-			return &ErrOptions{i, "length octet missing"}
-		}
-		length := int(b[i+1])
-		if length < 2 || i+length > len(b) {
-			return &ErrOptions{i + 1, fmt.Sprintf("length %d does not fit", length)}
-		}
-		if want := fixedLength(kind); want != 0 && length != want {
-			return &ErrOptions{i + 1, fmt.Sprintf("kind %d has length %d, want %d", kind, length, want)}
-		}
-		i += length
+	if len(b) > maxOptions {
+		return maxOptions, "more than 40 octets"
 	}
-	return nil
+	for i := 0; i < len(b); {
+		kind, size := o.at(i)
+		switch {
+		case size == 0 && i+1 >= len(b):
+			return i, "length octet missing"
+		case size == 0:
+			return i + 1, "length octet does not fit"
+		case kind == OptEnd:
+			return 0, ""
+		case !sized(kind, size):
+			return i + 1, "length is not that of the option's kind"
+		}
+		i += size
+	}
+	return 0, ""
 }
 
-func fixedLength(k OptionKind) int {
+// at returns the kind of the option at offset i and its size with kind and length octets; size 0 where the list ends or the
+// length octet is missing or does not fit.
+func (o *Options) at(i int) (kind OptionKind, size int) {
+	n := int(o.n)
+	if i >= n {
+		return OptEnd, 0
+	}
+	kind = OptionKind(o.raw[i])
+	if kind == OptEnd || kind == OptNOP {
+		return kind, 1
+	}
+	if i+1 >= n {
+		return kind, 0
+	}
+	size = int(o.raw[i+1])
+	if size < 2 || i+size > n {
+		return kind, 0
+	}
+	return kind, size
+}
+
+// sized reports whether an option may have that size, kind and length octets included.
+func sized(k OptionKind, size int) bool {
 	switch k {
 	case OptMSS:
-		return 4
+		return size == 4
 	case OptWindowScale:
-		return 3
+		return size == 3
 	case OptSACKPermitted:
-		return 2
+		return size == 2
+	case OptSACK:
+		return size >= 10 && size%8 == 2
 	case OptTimestamps:
-		return 10
+		return size == 10
 	case OptMD5:
-		return 18
+		return size == 18
 	}
-	return 0
+	return true
 }
 
-// Len is the number of octets on the wire, padding as it stands; Bytes the octets themselves (a copy's view).
+// Len is the number of octets on the wire, padding as it stands.
 func (o *Options) Len() int { return int(o.n) }
 
 // Bytes returns the octets as they stand on the wire; the slice aliases o.
 func (o *Options) Bytes() []byte { return o.raw[:o.n] }
 
-// All yields every option up to End in wire order, NOPs included. Malformed lists cannot occur: parse refused them.
+// All yields every option in wire order, NOPs included, up to End or to where the list cannot be read on. An option whose
+// length is not that of its kind is yielded as it stands.
 func (o *Options) All() iter.Seq[Option] {
 	return func(yield func(Option) bool) {
-		for i := 0; i < int(o.n); {
-			kind, length := OptionKind(o.raw[i]), 1
-			if kind == OptEnd {
+		for i := 0; ; {
+			kind, size := o.at(i)
+			if size == 0 || kind == OptEnd {
 				return
 			}
 			var data []byte
-			if kind != OptNOP {
-				if i+1 >= int(o.n) {
-					return
-				}
-				length = int(o.raw[i+1])
-				if length < 2 || i+length > int(o.n) {
-					return
-				}
-				data = o.raw[i+2 : i+length]
+			if size > 2 {
+				data = o.raw[i+2 : i+size]
 			}
 			if !yield(Option{kind, data}) {
 				return
 			}
-			i += length
+			i += size
 		}
 	}
 }
 
-// find returns the offset of the first option of a kind, or −1.
+// find returns the offset of the first option of a kind that has the length of its kind, or −1.
 func (o *Options) find(k OptionKind) int {
-	for i := 0; i < int(o.n); {
-		kind := OptionKind(o.raw[i])
+	for i := 0; ; {
+		kind, size := o.at(i)
 		switch {
-		case kind == k:
+		case size == 0 || kind == OptEnd:
+			return -1
+		case kind == k && sized(k, size):
 			return i
-		case kind == OptEnd:
-			return -1
-		case kind == OptNOP:
-			i++
-		case i+1 >= int(o.n) || o.raw[i+1] < 2:
-			return -1
-		default:
-			i += int(o.raw[i+1])
 		}
+		i += size
 	}
-	return -1
 }
 
 // MSS returns the maximum segment size option in octets and whether it is there.
@@ -183,6 +192,17 @@ func (o *Options) Timestamps() (val, ecr TSval, ok bool) {
 		return 0, 0, false
 	}
 	return TSval(binary.BigEndian.Uint32(o.raw[i+2:])), TSval(binary.BigEndian.Uint32(o.raw[i+6:])), true
+}
+
+// SetTimestamps writes TSval and TSecr into the timestamps option and reports whether there is one.
+func (o *Options) SetTimestamps(val, ecr TSval) bool {
+	i := o.find(OptTimestamps)
+	if i < 0 {
+		return false
+	}
+	binary.BigEndian.PutUint32(o.raw[i+2:], uint32(val))
+	binary.BigEndian.PutUint32(o.raw[i+6:], uint32(ecr))
+	return true
 }
 
 // Append adds an option of any kind with its data; NOP and End take none. It panics only when the list would pass 40
@@ -218,8 +238,8 @@ func (o *Options) AppendTimestamps(val, ecr TSval) *Options {
 // padded is the length rounded up to the 32-bit words of the data offset; the octets between are End (zero).
 func (o *Options) padded() int { return (int(o.n) + 3) &^ 3 }
 
-// LinuxSYN is the option set of a Linux client's SYN (net/ipv4/tcp_output.c tcp_syn_options, 6.18):
-// MSS, SACK-permitted, timestamps, NOP, window scale. Some filters drop SYNs that carry less.
+// LinuxSYN is the option set of a Linux client's SYN (net/ipv4/tcp_output.c tcp_syn_options, tcp_options_write; seen from
+// 6.18 on the wire): MSS, SACK-permitted, timestamps, NOP, window scale. Some filters drop SYNs that carry less.
 func LinuxSYN(mss uint16, val TSval, scale uint8) Options {
 	var o Options
 	o.AppendMSS(mss).Append(OptSACKPermitted).AppendTimestamps(val, 0).Append(OptNOP).Append(OptWindowScale, scale)
