@@ -1,0 +1,153 @@
+package kdial
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+)
+
+// inNamespace runs the calling test again in a child process with its own user and network namespace and reports false in
+// the parent, which then has nothing left to do. The variant tells children of one test apart.
+func inNamespace(t *testing.T, variant string) bool {
+	t.Helper()
+	const mark = "KDIAL_TEST_NAMESPACE"
+	if os.Getenv(mark) == t.Name()+variant {
+		linkUp(t, "lo")
+		return true
+	}
+	if os.Getenv(mark) != "" {
+		return false
+	}
+	cmd := exec.Command("/proc/self/exe", "-test.run=^"+strings.ReplaceAll(t.Name(), "/", "$/^")+"$", "-test.v")
+	cmd.Env = append(os.Environ(), mark+"="+t.Name()+variant)
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNET,
+		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
+		Pdeathsig:   syscall.SIGKILL,
+	}
+	runtime.LockOSThread() // Pdeathsig is the thread's
+	defer runtime.UnlockOSThread()
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Start(); err != nil {
+		cannot(t, "make a user and network namespace: %v", err)
+	}
+	err := cmd.Wait()
+	switch {
+	case err != nil:
+		t.Fatalf("in the namespace: %v\n%s", err, out.String())
+	case strings.Contains(out.String(), "--- SKIP: "+t.Name()):
+		cannot(t, "in the namespace:\n%s", out.String())
+	case !strings.Contains(out.String(), "--- PASS: "+t.Name()):
+		t.Fatalf("the test did not run in the namespace:\n%s", out.String())
+	}
+	t.Logf("%s", out.String())
+	return false
+}
+
+// cannot skips, but fails where CI must be able to.
+func cannot(t *testing.T, format string, args ...any) {
+	t.Helper()
+	if os.Getenv("CI") == "true" {
+		t.Fatalf("CI must be able to "+format, args...)
+	}
+	t.Skipf("SKIPPED, cannot "+format, args...)
+}
+
+func linkUp(t *testing.T, name string) {
+	t.Helper()
+	l, err := netlink.LinkByName(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := netlink.LinkSetUp(l); err != nil {
+		cannot(t, "set %s up: %v", name, err)
+	}
+}
+
+func sysctl(t *testing.T, name string, value any) {
+	t.Helper()
+	path := "/proc/sys/net/" + strings.ReplaceAll(name, ".", "/")
+	if err := os.WriteFile(path, fmt.Append(nil, value), 0); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// router makes a second namespace behind a veth pair: 10.9.0.1/24 and fd09::1/64 here on "near", .2 and ::2 there on
+// "far", default routes through it, forwarding on there. setup runs on a thread of that namespace.
+func router(t *testing.T, setup func(t *testing.T, far netns.NsHandle)) {
+	t.Helper()
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	home, err := netns.Get()
+	if err != nil {
+		t.Fatal(err)
+	}
+	far, err := netns.New() // and this thread is in it
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = far.Close(); _ = home.Close() })
+	linkUp(t, "lo")
+	sysctl(t, "ipv4.ip_forward", 1)
+	sysctl(t, "ipv6.conf.all.forwarding", 1)
+	if err := netlink.LinkAdd(&netlink.Veth{
+		LinkAttrs: netlink.LinkAttrs{Name: "far"}, PeerName: "near", PeerNamespace: netlink.NsFd(home),
+	}); err != nil {
+		t.Fatal(err)
+	}
+	address(t, "far", "10.9.0.2/24", "fd09::2/64")
+	setup(t, far)
+	if err := netns.Set(home); err != nil {
+		t.Fatal(err)
+	}
+	address(t, "near", "10.9.0.1/24", "fd09::1/64")
+	for _, r := range []netlink.Route{
+		{Dst: prefix(t, "0.0.0.0/0"), Gw: net.ParseIP("10.9.0.2")},
+		{Dst: prefix(t, "::/0"), Gw: net.ParseIP("fd09::2")},
+	} {
+		if err := netlink.RouteAdd(&r); err != nil {
+			t.Fatalf("add route %v: %v", r, err)
+		}
+	}
+}
+
+func address(t *testing.T, link string, prefixes ...string) {
+	t.Helper()
+	l, err := netlink.LinkByName(link)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range prefixes {
+		a, err := netlink.ParseAddr(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.Flags = syscall.IFA_F_NODAD
+		if err := netlink.AddrAdd(l, a); err != nil {
+			t.Fatalf("add %s to %s: %v", p, link, err)
+		}
+	}
+	if err := netlink.LinkSetUp(l); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func prefix(t *testing.T, s string) *net.IPNet {
+	t.Helper()
+	_, n, err := net.ParseCIDR(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
