@@ -16,7 +16,7 @@ type origin struct {
 	kind, code uint8
 }
 
-// icmp drains a socket's error queue and returns the last ICMP error in it, or else the one given. Linux ≥ 5.9 queues the
+// icmp drains a socket's error queue and returns the last ICMP error in it, or else the one given. Linux ≥ 5.8 queues the
 // ICMP errors of a TCP socket in SYN_SENT: IPv4's always (net/ipv4/tcp_ipv4.c tcp_v4_err), IPv6's where IPV6_RECVERR is set
 // (net/ipv6/datagram.c ipv6_icmp_error; both seen on 6.18). Older kernels queue none, and then only the errno is known.
 func (k *sockets) icmp(fd int, last origin) origin {
