@@ -4,6 +4,7 @@ import (
 	"go/ast"
 	"go/types"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -45,9 +46,9 @@ func (s *source) impure(n ast.Node) string {
 	switch {
 	case !ok:
 		return ""
-	case pkg == "time" && contains(clocks, member),
-		pkg == "fmt" && contains(printers, member),
-		(pkg == "math/rand" || pkg == "math/rand/v2") && !contains(seeded, member):
+	case pkg == "time" && slices.Contains(clocks, member),
+		pkg == "fmt" && slices.Contains(printers, member),
+		(pkg == "math/rand" || pkg == "math/rand/v2") && !slices.Contains(seeded, member):
 		return pkg + "." + member
 	}
 	return ""

@@ -2,6 +2,7 @@ package floorplan
 
 import (
 	"path"
+	"slices"
 	"strings"
 )
 
@@ -54,20 +55,11 @@ func downward(s *source) (faults []fault) {
 		case !ok:
 			faults = append(faults, s.fault(spec, "%s imports %s, which has no room in the floor plan", s.path, inner))
 		case there == at: // within one room
-		case !contains(from.may, to.name):
+		case !slices.Contains(from.may, to.name):
 			faults = append(faults, s.fault(spec, "%s may not import %s", s.path, inner))
 		}
 	}
 	return faults
-}
-
-func contains(list []string, s string) bool {
-	for _, l := range list {
-		if l == s {
-			return true
-		}
-	}
-	return false
 }
 
 // kernelDoors are the modules through which a program speaks to the kernel past package net.

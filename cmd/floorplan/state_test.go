@@ -4,6 +4,7 @@ import (
 	"go/ast"
 	"go/token"
 	"go/types"
+	"slices"
 	"strings"
 )
 
@@ -79,7 +80,7 @@ func (s *source) constant(e ast.Expr, command bool) bool {
 
 func (s *source) constantCall(e *ast.CallExpr) bool {
 	pkg, member, ok := s.selects(e.Fun)
-	return ok && contains(constantCalls[pkg], member)
+	return ok && slices.Contains(constantCalls[pkg], member)
 }
 
 // sentinel reports whether a value is an error made once, to be compared with.
@@ -166,7 +167,7 @@ func (s *source) writes(f *ast.File) (faults []fault) {
 				note(n, n.X)
 			}
 		case *ast.CallExpr:
-			if id, ok := n.Fun.(*ast.Ident); ok && len(n.Args) > 0 && contains([]string{"delete", "clear", "copy"}, id.Name) {
+			if id, ok := n.Fun.(*ast.Ident); ok && len(n.Args) > 0 && slices.Contains([]string{"delete", "clear", "copy"}, id.Name) {
 				note(n, n.Args[0])
 			}
 		}
