@@ -13,7 +13,7 @@ import (
 // The grammar; words are separated by spaces, fields after the sequence numbers stand in any order, each at most once:
 //
 //	line    = addrport " > " addrport ": " flags " " seq ":" end "(" length ")" { " " field }
-//	flags   = "none" | letters of S F R P U W E e .        W is CWR, E ECE, e AE, "." ACK
+//	flags   = "none" | letters of F S R P . U E W e        "." is ACK, E ECE, W CWR, e AE
 //	end     = seq + length modulo 2³²; SYN and FIN are not counted, as in tcpdump
 //	field   = "ack" n                  always where "." is set, else where it is not 0
 //	        | "win" n                  always; unscaled

@@ -125,7 +125,7 @@ func (p *lineParser) flags(s *Segment) {
 	for i := range len(p.token) {
 		bit := flagOf(p.token[i])
 		if bit == 0 {
-			p.fail("no flag is written %q: want none, or letters of SFRPUWEe and .", p.token[i:i+1])
+			p.fail("no flag is written %q: want none, or letters of FSRP.UEWe", p.token[i:i+1])
 		}
 		if s.Flags&bit != 0 {
 			p.fail("flag %s twice", bit)

@@ -26,7 +26,7 @@ const (
 // Has reports whether all bits of f are set.
 func (g Flags) Has(f Flags) bool { return g&f == f }
 
-// String is tcpdump's order and letters: SFRPUWEe and a dot for ACK; "none" where no bit is set.
+// String is tcpdump's letters in its order: F S R P, a dot for ACK, U E W, e for AE; "none" where no bit is set.
 func (g Flags) String() string {
 	return string(g.append(nil))
 }
@@ -34,7 +34,7 @@ func (g Flags) String() string {
 var flagLetters = [...]struct {
 	bit    Flags
 	letter byte
-}{{SYN, 'S'}, {FIN, 'F'}, {RST, 'R'}, {PSH, 'P'}, {URG, 'U'}, {CWR, 'W'}, {ECE, 'E'}, {AE, 'e'}, {ACK, '.'}}
+}{{FIN, 'F'}, {SYN, 'S'}, {RST, 'R'}, {PSH, 'P'}, {ACK, '.'}, {URG, 'U'}, {ECE, 'E'}, {CWR, 'W'}, {AE, 'e'}}
 
 // Segment is one TCP segment with the parts of its IP header that the prober sets or judges. It is a plain value: Parse
 // fills one that the caller owns and allocates nothing; only Payload aliases the parsed bytes.
