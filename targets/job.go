@@ -1,0 +1,180 @@
+package targets
+
+import (
+	"strings"
+	"time"
+
+	"github.com/vipprobe/vipprobe/prober"
+	"github.com/vipprobe/vipprobe/prober/plan"
+)
+
+// Job is a set of targets that are probed with one module on a schedule.
+type Job struct {
+	Name     string
+	Module   string
+	Interval time.Duration // 100 ms to 24 h
+	// Timeout of a round: the module's, or Interval where the module states none and its default is longer.
+	Timeout time.Duration
+	Targets []string // HOST:PORT, each valid for prober.ParseEndpoint, none twice
+	Labels  map[string]string
+}
+
+// Bounds of a job.
+const (
+	defaultInterval = 30 * time.Second
+	minInterval     = 100 * time.Millisecond
+	maxInterval     = 24 * time.Hour
+)
+
+// reservedLabels are the label names that the service's own series have.
+var reservedLabels = [...]string{"target", "job_name", "module", "outcome", "verdict", "level", "le", "quantile", "stat", "address"}
+
+func (c *Config) readJobs(root *section) {
+	names := map[string]bool{}
+	use := portUse{ports: c.ports}
+	for _, it := range root.list("jobs") {
+		s := it.doc.section(it.key, it.node)
+		if s == nil {
+			continue
+		}
+		j := c.readJob(s)
+		if names[j.Name] && j.Name != "" {
+			s.doc.fail(s.place("name"), "job %q stands twice", short(j.Name))
+		}
+		names[j.Name] = true
+		if m := c.modules[j.Module]; m != nil {
+			use.add(s, &j, m)
+		}
+		c.jobs = append(c.jobs, j)
+	}
+}
+
+func (c *Config) readJob(s *section) Job {
+	j := Job{Module: DefaultModule, Interval: defaultInterval}
+	if !s.str("name", &j.Name) || j.Name == "" {
+		s.doc.fail(s.place("name"), "missing; a job needs a name")
+	}
+	s.str("module", &j.Module)
+	s.duration("interval", &j.Interval, minInterval, maxInterval)
+	c.readTargets(s, &j)
+	c.readLabels(s, &j)
+	s.done()
+	m, ok := c.modules[j.Module]
+	if !ok {
+		s.doc.fail(s.place("module"), "%v", &UnknownModuleError{Name: j.Module, Known: c.ModuleNames()})
+		return j
+	}
+	j.Timeout = m.Timeout
+	switch {
+	case m.Timeout <= j.Interval:
+	case m.timed:
+		s.doc.fail(s.place("interval"), "%s is shorter than the timeout of module %s, %s: rounds would overlap", j.Interval, j.Module, m.Timeout)
+	default:
+		j.Timeout = j.Interval
+	}
+	return j
+}
+
+func (c *Config) readTargets(s *section, j *Job) {
+	seen := map[string]bool{}
+	for _, it := range s.list("targets") {
+		v, ok := it.text()
+		if !ok {
+			continue
+		}
+		e, err := prober.ParseEndpoint(v)
+		if err != nil {
+			it.doc.fail(it.at, "%v", err)
+			continue
+		}
+		if e.Addr.IsValid() {
+			if err := c.allow.Check(v, e.Addr); err != nil {
+				it.doc.fail(it.at, "%v", err)
+			}
+		}
+		name := e.String()
+		if seen[name] {
+			it.doc.fail(it.at, "%s stands twice", name)
+			continue
+		}
+		seen[name] = true
+		j.Targets = append(j.Targets, name)
+	}
+	if len(seen) == 0 && !s.has("targets") {
+		s.doc.fail(s.at, "no targets")
+	}
+}
+
+func (c *Config) readLabels(s *section, j *Job) {
+	labels, ok := s.section("labels")
+	if !ok {
+		return
+	}
+	j.Labels = map[string]string{}
+	for _, k := range labels.keys {
+		var v string
+		labels.str(k, &v)
+		at := labels.values[k].key
+		switch {
+		case !labelName(k):
+			labels.doc.fail(at, "no label name")
+		case isReserved(k):
+			labels.doc.fail(at, "the service's own series have this label")
+		default:
+			j.Labels[k] = strings.ToValidUTF8(v, "\uFFFD")
+		}
+	}
+	labels.done()
+}
+
+func isReserved(label string) bool {
+	for _, r := range reservedLabels {
+		if label == r {
+			return true
+		}
+	}
+	return false
+}
+
+// portUse adds up how many source ports each target needs, so that no 4-tuple returns within plan.PortQuarantine.
+type portUse struct {
+	ports plan.PortRange
+	needs map[portUser]int
+	jobs  map[portUser]string
+}
+
+type portUser struct {
+	target string
+	raw    bool
+}
+
+func (u *portUse) add(s *section, j *Job, m *module) {
+	if u.needs == nil {
+		u.needs, u.jobs = map[portUser]int{}, map[portUser]string{}
+	}
+	raw := m.Kind == prober.KindSYN
+	kernel, upper := u.ports.Split()
+	have, half := kernel, "lower"
+	if raw {
+		have, half = upper, "upper"
+	}
+	conns := m.Burst * m.Count
+	need := plan.PortsNeeded(conns, j.Interval)
+	rounds := need / conns
+	if need > have.Size() {
+		s.doc.fail(s.place("interval"), "burst %d × count %d × %d rounds within %s (120s ÷ %s, and one more) need %d source ports for a target; "+
+			"the %s half of source_ports, %s, has %d: lengthen the interval, lower the burst or widen source_ports",
+			m.Burst, m.Count, rounds, plan.PortQuarantine, j.Interval, need, half, have, have.Size())
+		return
+	}
+	for _, t := range j.Targets {
+		k := portUser{t, raw}
+		u.needs[k] += need
+		if u.jobs[k] != "" && u.needs[k] > have.Size() {
+			s.doc.fail(s.place("targets"), "%s is probed by job %q too: together they need %d source ports; the %s half of source_ports, %s, has %d",
+				t, u.jobs[k], u.needs[k], half, have, have.Size())
+			return
+		}
+		u.jobs[k] = j.Name
+	}
+}

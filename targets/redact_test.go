@@ -1,0 +1,98 @@
+package targets
+
+import (
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+)
+
+const secrets = `
+modules:
+  login:
+    prober: tcp
+    tcp:
+      tls: true
+      tls_config:
+        cert: CERTIFICATE
+        key: "hunter2-key"
+      query_response:
+      - send: "AUTH hunter2"
+      - expect: "^OK"
+        send: "PASS hunter2"
+`
+
+func TestSecretsAreNotShown(t *testing.T) {
+	c := mustParse(t, secrets)
+	for name, shown := range map[string][]byte{"Redacted": c.Redacted(), "RedactedModule": c.RedactedModule("login")} {
+		if strings.Contains(string(shown), "hunter2") {
+			t.Errorf("%s shows a secret:\n%s", name, shown)
+		}
+		if !strings.Contains(string(shown), "<secret>") || !strings.Contains(string(shown), "<hidden, 12 octets>") {
+			t.Errorf("%s does not say that something is hidden:\n%s", name, shown)
+		}
+	}
+	for _, w := range c.Warnings() {
+		if strings.Contains(w, "hunter2") {
+			t.Errorf("warning shows a secret: %s", w)
+		}
+	}
+	if c.RedactedModule("nope") != nil {
+		t.Error("an unknown module has text")
+	}
+}
+
+// TestRedactedIsAConfiguration: what /config shows can be read back and shows the same again.
+func TestRedactedIsAConfiguration(t *testing.T) {
+	blackbox, err := os.ReadFile("testdata/blackbox.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{"", everything, string(blackbox)} {
+		first := mustParse(t, text).Redacted()
+		second := mustParse(t, string(first)).Redacted()
+		// the length of a hidden text is that of the hiding text the second time
+		if diff := cmp.Diff(maskHidden(first), maskHidden(second)); diff != "" {
+			t.Errorf("read back it differs (-first +second):\n%s", diff)
+		}
+	}
+}
+
+func maskHidden(b []byte) string {
+	var out []string
+	for line := range strings.Lines(string(b)) {
+		if strings.Contains(line, "<hidden, ") {
+			line = line[:strings.Index(line, "<hidden, ")] + "…\n"
+		}
+		out = append(out, line)
+	}
+	return strings.Join(out, "")
+}
+
+// TestRedactedReadsBackAnyText: module names, expressions and labels that YAML might take for something else.
+func TestRedactedReadsBackAnyText(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		name := rapid.StringMatching(`[a-zA-Z0-9_.:# -]{1,12}`).Draw(rt, "name")
+		value := rapid.StringMatching(`[ -~]{0,20}`).Draw(rt, "label value")
+		expect := rapid.StringMatching(`[ -Z^-z]{1,20}`).Draw(rt, "expect")
+		quote := func(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
+		text := "modules:\n  " + quote(name) + ":\n    prober: tcp\n    tcp: {query_response: [{expect: " + quote(expect) + "}]}\n" +
+			"jobs: [{name: " + quote(name) + ", targets: [], labels: {l: " + quote(value) + "}}]\n"
+		c, err := Parse("f.yml", []byte(text))
+		if err != nil {
+			rt.Skip(err) // not every expression compiles
+		}
+		back, err := Parse("back.yml", c.Redacted())
+		if err != nil {
+			rt.Fatalf("%v\n%s", err, c.Redacted())
+		}
+		if diff := cmp.Diff(c.Jobs(), back.Jobs()); diff != "" {
+			rt.Fatalf("jobs (-first +back):\n%s", diff)
+		}
+		if diff := cmp.Diff(c.modules[name].TCP, back.modules[name].TCP); diff != "" {
+			rt.Fatalf("module (-first +back):\n%s\n%s", diff, c.Redacted())
+		}
+	})
+}
