@@ -9,8 +9,8 @@ import (
 	"github.com/vipprobe/vipprobe/prober/wire"
 )
 
-// comparable lets cmp compare the values of this package that are compared with ==.
-func comparable() []cmp.Option {
+// byValue lets cmp compare the values of this package that are compared with ==.
+func byValue() []cmp.Option {
 	return []cmp.Option{
 		cmp.Comparer(func(a, b wire.Options) bool { return a == b }),
 		cmp.Comparer(func(a, b netip.Addr) bool { return a == b }),
@@ -80,6 +80,11 @@ func segment(t *rapid.T) wire.Segment {
 		s.ID = rapid.Uint16().Draw(t, "id")
 	}
 	return s
+}
+
+// addrPort is a with another port.
+func addrPort(a netip.AddrPort, port uint16) netip.AddrPort {
+	return netip.AddrPortFrom(a.Addr(), port)
 }
 
 // padded is o with the End octets that fill the last word of the TCP header, as it is read back from the wire.
