@@ -124,8 +124,8 @@ func (h *Host) Do(f func() error) error {
 	return f()
 }
 
-// build is Do as a building step of the network.
-func (h *Host) build(what string, f func() error) {
+// Build is Do as a building step of the network.
+func (h *Host) Build(what string, f func() error) {
 	h.net.step("host "+h.Name+": "+what, func() error { return h.Do(f) })
 }
 
@@ -154,7 +154,7 @@ func (h *Host) Run(cmd *exec.Cmd) error {
 
 // Sysctl sets a sysctl of the host, by its dotted name.
 func (h *Host) Sysctl(name, value string) {
-	h.build("sysctl", func() error { return writeSysctl(name, value) })
+	h.Build("sysctl", func() error { return writeSysctl(name, value) })
 }
 
 // SetSysctl is Sysctl for a network that is already running.
@@ -164,7 +164,7 @@ func (h *Host) SetSysctl(name, value string) error {
 
 // Rules installs a table of packet rules, in place of any of the same family and name.
 func (h *Host) Rules(t nft.Table) {
-	h.build("rules "+t.Name, func() error { return install(t) })
+	h.Build("rules "+t.Name, func() error { return install(t) })
 }
 
 // SetRules is Rules for a network that is already running.

@@ -26,7 +26,7 @@ func (n *Net) Bridge(name string) *Bridge {
 		n.fabric.Sysctl("net.ipv6.conf.all.disable_ipv6", "1")
 		n.fabric.Sysctl("net.ipv6.conf.default.disable_ipv6", "1")
 	}
-	n.fabric.build("bridge "+name, func() error {
+	n.fabric.Build("bridge "+name, func() error {
 		snooping := false
 		link := &netlink.Bridge{LinkAttrs: netlink.NewLinkAttrs(), MulticastSnooping: &snooping}
 		link.Name = name
@@ -58,18 +58,21 @@ type Link struct {
 	Host  *Host
 	Index int
 	MAC   net.HardwareAddr
+
+	far *Link // the other end of its cable, a switch's port included
 }
 
 // Cable joins two hosts by a veth pair and returns both ends.
 func (n *Net) Cable(a, b *Host) (*Link, *Link) {
 	la, lb := a.newLink(), b.newLink()
-	a.build("cable to "+b.Name, func() error {
+	a.Build("cable to "+b.Name, func() error {
 		v := &netlink.Veth{LinkAttrs: netlink.NewLinkAttrs(), PeerName: lb.Name, PeerHardwareAddr: lb.MAC,
 			PeerNamespace: netlink.NsFd(int(b.ns.Fd()))}
 		v.Name, v.HardwareAddr = la.Name, la.MAC
 		return a.addUp(v, &la.Index)
 	})
-	b.build("cable to "+a.Name, func() error { return lb.up() })
+	b.Build("cable to "+a.Name, func() error { return lb.up() })
+	la.far, lb.far = lb, la
 	la.pin()
 	lb.pin()
 	return la, lb
@@ -80,13 +83,14 @@ func (h *Host) Attach(b *Bridge, prefixes ...string) *Link {
 	l := h.newLink()
 	b.ports++
 	port := b.name + "p" + strconv.Itoa(b.ports)
-	h.build("attach to "+b.name, func() error {
+	l.far = &Link{Name: port, Host: h.net.fabric, far: l}
+	h.Build("attach to "+b.name, func() error {
 		v := &netlink.Veth{LinkAttrs: netlink.NewLinkAttrs(), PeerName: port,
 			PeerNamespace: netlink.NsFd(int(h.net.fabric.ns.Fd()))}
 		v.Name, v.HardwareAddr = l.Name, l.MAC
 		return h.addUp(v, &l.Index)
 	})
-	h.net.fabric.build("port "+port, func() error { return h.net.fabric.enslave(port, b.index) })
+	h.net.fabric.Build("port "+port, func() error { return l.far.enslave(b.index) })
 	l.pin()
 	for _, p := range prefixes {
 		l.Addr(p)
@@ -94,27 +98,26 @@ func (h *Host) Attach(b *Bridge, prefixes ...string) *Link {
 	return l
 }
 
-func (h *Host) enslave(name string, master int) error {
-	link, err := h.nl.LinkByName(name)
-	if err != nil {
-		return fmt.Errorf("find link %s: %w", name, err)
+func (l *Link) enslave(master int) error {
+	if err := l.up(); err != nil {
+		return err
 	}
-	if err := h.nl.LinkSetMasterByIndex(link, master); err != nil {
-		return fmt.Errorf("join %s to its bridge: %w", name, err)
+	if err := l.Host.nl.LinkSetMasterByIndex(l.device(), master); err != nil {
+		return fmt.Errorf("join %s to its bridge: %w", l.Name, err)
 	}
-	return h.nl.LinkSetUp(link)
+	return nil
 }
 
 // Macvlan adds a device with a MAC address of its own on top of l, in the host to (which may be l's own).
 func (l *Link) Macvlan(to *Host, prefixes ...string) *Link {
 	m := to.newLink()
-	l.Host.build("macvlan on "+l.Name, func() error {
+	l.Host.Build("macvlan on "+l.Name, func() error {
 		v := &netlink.Macvlan{LinkAttrs: netlink.NewLinkAttrs(), Mode: netlink.MACVLAN_MODE_BRIDGE}
 		v.Name, v.HardwareAddr, v.ParentIndex = m.Name, m.MAC, l.Index
 		v.Namespace = netlink.NsFd(int(to.ns.Fd()))
 		return l.Host.nl.LinkAdd(v)
 	})
-	to.build("macvlan "+m.Name, func() error { return m.up() })
+	to.Build("macvlan "+m.Name, func() error { return m.up() })
 	m.pin()
 	for _, p := range prefixes {
 		m.Addr(p)
@@ -139,7 +142,7 @@ func (l *Link) up() error {
 }
 
 func (l *Link) pin() {
-	l.Host.build("neighbour settings of "+l.Name, func() error {
+	l.Host.Build("neighbour settings of "+l.Name, func() error {
 		for _, s := range pinnedNeighbor(l.Name) {
 			if err := writeSysctl(s.name, s.value); err != nil {
 				return err
@@ -151,7 +154,7 @@ func (l *Link) pin() {
 
 // Addr adds an address with its prefix length, without duplicate address detection.
 func (l *Link) Addr(prefix string) *Link {
-	l.Host.build("address "+prefix+" on "+l.Name, func() error {
+	l.Host.Build("address "+prefix+" on "+l.Name, func() error {
 		p, err := netip.ParsePrefix(prefix)
 		if err != nil {
 			return err
@@ -161,7 +164,7 @@ func (l *Link) Addr(prefix string) *Link {
 	return l
 }
 
-// MoveAddr takes an address off the link; Addr on another gives it there.
+// RemoveAddr takes an address off the link of a running network.
 func (l *Link) RemoveAddr(prefix netip.Prefix) error {
 	return l.Host.Do(func() error { return l.Host.nl.AddrDel(l.device(), l.address(prefix)) })
 }
@@ -197,7 +200,18 @@ func (l *Link) Conf(family, name, value string) *Link {
 
 // MTU sets the device's maximum transmission unit in octets.
 func (l *Link) MTU(octets int) *Link {
-	l.Host.build("mtu of "+l.Name, func() error { return l.Host.nl.LinkSetMTU(l.device(), octets) })
+	l.Host.Build("mtu of "+l.Name, func() error { return l.Host.nl.LinkSetMTU(l.device(), octets) })
+	return l
+}
+
+// SingleSegments makes both ends of the link's cable send one frame for each TCP segment, never a super-frame for the next
+// device to cut (gso_features_check in net/core/dev.c, 6.18).
+func (l *Link) SingleSegments() *Link {
+	for _, e := range []*Link{l, l.far} {
+		e.Host.Build("one segment a frame on "+e.Name, func() error {
+			return e.Host.nl.LinkSetGSOMaxSegs(e.device(), 1)
+		})
+	}
 	return l
 }
 

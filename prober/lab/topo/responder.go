@@ -36,7 +36,7 @@ func (l *Link) Respond(r Responder) {
 		r.MAC = l.MAC
 	}
 	r.Copies = max(r.Copies, 1)
-	l.Host.build("ARP responder on "+l.Name, func() error {
+	l.Host.Build("ARP responder on "+l.Name, func() error {
 		c, err := socket.Socket(unix.AF_PACKET, unix.SOCK_RAW, int(htons(unix.ETH_P_ARP)), "arp", nil)
 		if err != nil {
 			return fmt.Errorf("open packet socket: %w", err)

@@ -14,7 +14,7 @@ import (
 // Route sends a destination ("10.0.1.0/24", "default", "default6") by one or more gateways; several are an ECMP route with
 // equal weights, chosen by a hash of the flow's addresses and ports.
 func (h *Host) Route(dst string, gateways ...string) {
-	h.build("route to "+dst, func() error {
+	h.Build("route to "+dst, func() error {
 		r := &netlink.Route{}
 		switch dst {
 		case "default":
@@ -44,7 +44,7 @@ func (h *Host) Route(dst string, gateways ...string) {
 
 // LocalRoute makes a whole prefix the host's own, so that a few addresses stand for many.
 func (h *Host) LocalRoute(prefix string) {
-	h.build("local route "+prefix, func() error {
+	h.Build("local route "+prefix, func() error {
 		p, err := netip.ParsePrefix(prefix)
 		if err != nil {
 			return err
@@ -66,7 +66,7 @@ func (h *Host) Forward() {
 
 // Knows fills the link's neighbour entry for addr for good, so that no packet ever waits for it.
 func (l *Link) Knows(addr string, at *Link) *Link {
-	l.Host.build("neighbour "+addr, func() error { return l.setNeighbor(addr, at.MAC, netlink.NUD_PERMANENT) })
+	l.Host.Build("neighbour "+addr, func() error { return l.setNeighbor(addr, at.MAC, netlink.NUD_PERMANENT) })
 	return l
 }
 

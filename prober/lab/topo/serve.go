@@ -45,7 +45,7 @@ type Service struct {
 
 // Serve starts a service that lives as long as the network.
 func (h *Host) Serve(s Service) {
-	h.build(fmt.Sprintf("serve port %d", s.Port), func() error {
+	h.Build(fmt.Sprintf("serve port %d", s.Port), func() error {
 		l, err := h.listen(s)
 		if err != nil {
 			return err

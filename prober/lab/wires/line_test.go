@@ -1,0 +1,113 @@
+package wires
+
+import (
+	"encoding/binary"
+	"slices"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+// numbered is a frame that is no IP, with a number inside.
+func numbered(dir Direction, i int) Packet {
+	frame := make([]byte, 20)
+	binary.BigEndian.PutUint16(frame[14:], uint16(i))
+	return Read(dir, frame)
+}
+
+func number(p Packet) int { return int(binary.BigEndian.Uint16(p.Frame[14:])) }
+
+func numbers(ps []Packet) []int {
+	var out []int
+	for _, p := range ps {
+		out = append(out, number(p))
+	}
+	return out
+}
+
+func TestDelayKeepsTheOrderWhateverTheJitter(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		by := time.Duration(rapid.IntRange(0, 1000).Draw(t, "by")) * time.Millisecond
+		jitter := time.Duration(rapid.IntRange(0, 1000).Draw(t, "jitter")) * time.Millisecond
+		gaps := rapid.SliceOfN(rapid.IntRange(0, 300), 1, 40).Draw(t, "gaps")
+		l := NewLine(Delay(by, jitter, Random(rapid.Uint64().Draw(t, "seed")), Any))
+		now := time.Unix(0, 0)
+		var out []Packet
+		var sent []time.Time
+		for i, g := range gaps {
+			now = now.Add(time.Duration(g) * time.Millisecond)
+			l.Push(now, numbered(In, i))
+			sent = append(sent, now)
+			out = append(out, l.Advance(now)...)
+		}
+		for at, ok := l.Next(); ok; at, ok = l.Next() {
+			for _, p := range l.Advance(at) {
+				if late := at.Sub(sent[number(p)]); late < by {
+					t.Fatalf("packet %d left after %v, before %v", number(p), late, by)
+				}
+				out = append(out, p)
+			}
+		}
+		if got := numbers(out); !slices.IsSorted(got) || len(got) != len(gaps) {
+			t.Fatalf("left as %v", got)
+		}
+	})
+}
+
+func TestLineMeetsStagesInTheDirectionOfThePacket(t *testing.T) {
+	var met []string
+	stage := func(name string) Stage {
+		return Func(func(now time.Time, p Packet) []Departure {
+			met = append(met, name+" "+p.Dir.String())
+			return pass(now, p)
+		})
+	}
+	l := NewLine(stage("outer"), stage("inner"))
+	now := time.Unix(0, 0)
+	l.Push(now, numbered(In, 1))
+	l.Advance(now)
+	l.Push(now, numbered(Out, 2))
+	l.Advance(now)
+	if want := []string{"outer in", "inner in", "inner out", "outer out"}; !slices.Equal(met, want) {
+		t.Errorf("met %v, want %v", met, want)
+	}
+}
+
+func TestHoldLetsOthersOvertake(t *testing.T) {
+	l := NewLine(Hold(time.Second, EveryNth(2, Any)))
+	now := time.Unix(0, 0)
+	for i := range 4 {
+		l.Push(now, numbered(In, i))
+	}
+	if got := numbers(l.Advance(now)); !slices.Equal(got, []int{0, 2}) {
+		t.Errorf("at once: %v", got)
+	}
+	if got := numbers(l.Advance(now.Add(time.Second))); !slices.Equal(got, []int{1, 3}) {
+		t.Errorf("after the hold: %v", got)
+	}
+}
+
+func TestLossAndCopiesFollowTheirSeed(t *testing.T) {
+	run := func(seed uint64) []int {
+		l := NewLine(Lose(0.3, Random(seed), Any), Duplicate(0.2, Random(seed+1), Any))
+		now := time.Unix(0, 0)
+		for i := range 1000 {
+			l.Push(now, numbered(In, i))
+		}
+		return numbers(l.Advance(now))
+	}
+	a, b, c := run(1), run(1), run(2)
+	if !slices.Equal(a, b) {
+		t.Error("one seed, two outcomes")
+	}
+	if slices.Equal(a, c) {
+		t.Error("two seeds, one outcome")
+	}
+	if n := len(slices.Compact(slices.Clone(a))); n < 640 || n > 760 {
+		t.Errorf("%d of 1000 survived a loss of 30 %%", n)
+	}
+	if n := len(a) - len(slices.Compact(slices.Clone(a))); n < 90 || n > 190 {
+		t.Errorf("%d of some 700 came twice at 20 %%", n)
+	}
+}

@@ -1,0 +1,107 @@
+package wires
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"time"
+
+	"github.com/vipprobe/vipprobe/prober/wire"
+)
+
+// StripTimestamps replaces the timestamps option of the segments that m chooses by NOPs, as some firewalls do.
+func StripTimestamps(m Match) Stage {
+	return Edit(m, func(s *wire.Segment) {
+		s.Options = rewrite(s.Options, func(o wire.Option, to *wire.Options) {
+			if o.Kind != wire.OptTimestamps {
+				to.Append(o.Kind, o.Data...)
+				return
+			}
+			for range 2 + len(o.Data) {
+				to.Append(wire.OptNOP)
+			}
+		})
+	})
+}
+
+// ShiftTSval adds to the TSval of the segments that m chooses and to nothing else: the echo that comes back fits no SYN.
+func ShiftTSval(by int64, m Match) Stage {
+	return Edit(m, func(s *wire.Segment) { shift(s, by, 0) })
+}
+
+// ShiftTSecr adds to the TSecr of the segments that m chooses.
+func ShiftTSecr(by int64, m Match) Stage {
+	return Edit(m, func(s *wire.Segment) { shift(s, 0, by) })
+}
+
+// Clock gives the host behind this wire another timestamp clock, as another machine would have: what leaves has by added to
+// TSval, and what arrives has it taken off TSecr again, so that neither end can tell.
+func Clock(by int64) Stage {
+	return Func(func(now time.Time, p Packet) []Departure {
+		switch {
+		case !p.TCP:
+		case p.Dir == Out:
+			p = p.Edited(func(s *wire.Segment) { shift(s, by, 0) })
+		case p.Dir == In:
+			p = p.Edited(func(s *wire.Segment) { shift(s, 0, -by) })
+		}
+		return pass(now, p)
+	})
+}
+
+// ClockPerHost is a balancer that keeps one rising clock towards the server behind this wire for connections from each
+// of the hosts: what comes from host h In has by[h] added, what goes back to it has it taken off.
+func ClockPerHost(by map[netip.Addr]int64) Stage {
+	return Func(func(now time.Time, p Packet) []Departure {
+		if !p.TCP {
+			return pass(now, p)
+		}
+		if d, ok := by[p.Seg.Src.Addr()]; ok {
+			p = p.Edited(func(s *wire.Segment) { shift(s, d, 0) })
+		} else if d, ok := by[p.Seg.Dst.Addr()]; ok {
+			p = p.Edited(func(s *wire.Segment) { shift(s, 0, -d) })
+		}
+		return pass(now, p)
+	})
+}
+
+// shift moves both values of the option; an echo of 0 without ACK means nothing and stays (RFC 7323 §3.2).
+func shift(s *wire.Segment, val, ecr int64) {
+	v, e, ok := s.Options.Timestamps()
+	if !ok {
+		return
+	}
+	v = v.Add(val)
+	if s.Flags.Has(wire.ACK) {
+		e = e.Add(ecr)
+	}
+	setTimestamps(s, v, e)
+}
+
+func setTimestamps(s *wire.Segment, val, ecr wire.TSval) {
+	s.Options = rewrite(s.Options, func(o wire.Option, to *wire.Options) {
+		if o.Kind == wire.OptTimestamps {
+			o.Data = binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(nil, uint32(val)), uint32(ecr))
+		}
+		to.Append(o.Kind, o.Data...)
+	})
+}
+
+func rewrite(old wire.Options, each func(wire.Option, *wire.Options)) wire.Options {
+	var o wire.Options
+	for opt := range old.All() {
+		each(opt, &o)
+	}
+	return o
+}
+
+// ClampMSS sets the MSS option of the segments that m chooses.
+func ClampMSS(mss uint16, m Match) Stage {
+	return Edit(m, func(s *wire.Segment) {
+		s.Options = rewrite(s.Options, func(o wire.Option, to *wire.Options) {
+			if o.Kind == wire.OptMSS {
+				o.Data = binary.BigEndian.AppendUint16(nil, mss)
+			}
+			to.Append(o.Kind, o.Data...)
+		})
+	})
+}
