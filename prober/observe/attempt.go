@@ -97,7 +97,7 @@ type SYN struct {
 	HasTS  bool
 	// IfIndex and NextHop are how it left, as the tap saw it, so that path parity can be judged.
 	IfIndex int
-	NextHop [6]byte
+	NextHop wire.MAC
 }
 
 // Answer is one segment or ICMP error that belongs to an attempt.
@@ -119,6 +119,7 @@ type Answer struct {
 	ICMPType uint8
 	ICMPCode uint8
 	ICMPMTU  uint32
+	ICMPName string // as in "port_unreachable"
 	// Checksum of the segment as received.
 	Checksum wire.Checksum
 }

@@ -64,7 +64,7 @@ func (c *Correlator) Handed(i int, at time.Time, tsval wire.TSval, hasTS bool) {
 func (c *Correlator) NotSent(i int, why string) { c.state[i].notSent = why }
 
 // Outgoing takes a segment of attempt i that the tap saw leaving.
-func (c *Correlator) Outgoing(i int, at time.Time, ifindex int, nextHop [6]byte, seg *wire.Segment) {
+func (c *Correlator) Outgoing(i int, at time.Time, ifindex int, nextHop wire.MAC, seg *wire.Segment) {
 	if seg.Flags&(wire.SYN|wire.ACK) != wire.SYN {
 		return
 	}

@@ -71,7 +71,7 @@ func rawOutcome(a *Attempt, st *flowState, first int) (Outcome, string) {
 }
 
 func icmpReason(ans *Answer) string {
-	return fmt.Sprintf("ICMP type %d code %d from %s", ans.ICMPType, ans.ICMPCode, ans.From)
+	return fmt.Sprintf("ICMP %s from %s", ans.ICMPName, ans.From)
 }
 
 // judgeKernel adds to the kernel's verdict what the tap knows of it.

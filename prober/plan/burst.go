@@ -155,8 +155,8 @@ type Burst struct {
 	Prepare []NeighborStep
 	Arms    []Arm
 	Shots   []Shot
-	// Listen is how long answers are awaited after the last planned SYN of a shot at the latest. A burst ends early when every
-	// shot has reached its end, unless Linger.
+	// Listen is how long the burst lasts after the first SYN of its last shot: repeats on the ladder fall within it, and what has not
+	// been answered by then has timed out. A burst ends early when every shot is settled, unless Linger.
 	Listen time.Duration
 	// Linger keeps listening the full time even when every shot is settled: for late repeats and late RSTs.
 	Linger bool
@@ -164,10 +164,9 @@ type Burst struct {
 
 // Span is the longest time from the start of the burst to its end.
 func (b *Burst) Span() time.Duration {
-	var end time.Duration
+	var last time.Duration
 	for i := range b.Shots {
-		s := &b.Shots[i]
-		end = max(end, s.Offset+b.Arms[s.Arm].Script.Ladder.Last())
+		last = max(last, b.Shots[i].Offset)
 	}
-	return end + b.Listen
+	return last + b.Listen
 }

@@ -1,0 +1,140 @@
+package diagnose
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/vipprobe/vipprobe/prober/observe"
+	"github.com/vipprobe/vipprobe/prober/plan"
+)
+
+// Input is what one round showed, and the facts of the prober's own host that the rules need.
+type Input struct {
+	Observations []observe.Observation
+	// Ladder is this machine's own.
+	Ladder plan.Ladder
+	// MaxStalled is not used by rules: a stall within the timeout is a stall.
+}
+
+// rule is one node of the tree. It judges the whole round; findings it names silence those of the rules listed in silences.
+type rule struct {
+	name     string
+	check    func(*Input) []Finding
+	silences []Verdict
+}
+
+// loss lists the verdicts that rest on a segment not having been seen.
+var loss = [...]Verdict{
+	LocalARPQueueOverflow, RemoteARPQueueOverflow, LocalARPUnresolved, SYNStallUnclassified, SlowPathNotStall,
+}
+
+// rules is the tree, parents before children.
+func rules() []rule {
+	return []rule{
+		{"clock step", checkClockStep, loss[:]},
+		{"capture drops", checkCaptureDrops, loss[:]},
+		{"closed port", checkClosed, []Verdict{SYNStallUnclassified, SlowPathNotStall}},
+		{"local neighbour unresolved", checkLocalUnresolved, []Verdict{LocalARPQueueOverflow, SYNStallUnclassified}},
+		{"local neighbour queue", checkLocalQueue, []Verdict{RemoteARPQueueOverflow, SYNStallUnclassified, SlowPathNotStall}},
+		{"remote neighbour queue", checkRemoteQueue, []Verdict{SYNStallUnclassified, SlowPathNotStall}},
+		{"slow path", checkSlow, nil},
+		{"stalls", checkStalls, nil},
+	}
+}
+
+// Diagnose runs the tree over a round.
+func Diagnose(in Input) Diagnosis {
+	var d Diagnosis
+	silenced := map[Verdict]bool{}
+	for _, r := range rules() {
+		named := false
+		for _, f := range r.check(&in) {
+			if silenced[f.Verdict] {
+				continue
+			}
+			if f.Level >= Suspected {
+				d.Causes = append(d.Causes, f)
+				named = true
+			} else {
+				d.Notes = append(d.Notes, f)
+			}
+		}
+		if named {
+			for _, v := range r.silences {
+				silenced[v] = true
+			}
+		}
+	}
+	slices.SortStableFunc(d.Causes, func(a, b Cause) int { return cmp.Compare(b.Level, a.Level) })
+	d.conclude(&in)
+	return d
+}
+
+// conclude names health where there is nothing else to name, and writes the headline.
+func (d *Diagnosis) conclude(in *Input) {
+	for i := range in.Observations {
+		o := &in.Observations[i]
+		if d.Started.IsZero() || o.Started.Before(d.Started) {
+			d.Started = o.Started
+		}
+		if o.Finished.After(d.Finished) {
+			d.Finished = o.Finished
+		}
+	}
+	if len(d.Causes) == 0 {
+		if f := checkHealthy(in); f.Level >= Suspected {
+			d.Causes = append(d.Causes, f)
+		} else {
+			d.Notes = append(d.Notes, f)
+		}
+	}
+	d.Headline = headline(d)
+}
+
+func headline(d *Diagnosis) string {
+	if len(d.Causes) == 0 {
+		if len(d.Notes) > 0 {
+			return fmt.Sprintf("inconclusive: %s", d.Notes[0].Summary)
+		}
+		return "inconclusive"
+	}
+	c := &d.Causes[0]
+	if c.Verdict == Healthy {
+		return "healthy: " + c.Summary
+	}
+	return fmt.Sprintf("%s (%s): %s", c.Verdict, c.Level, c.Summary)
+}
+
+// checkHealthy: every attempt accepted, none stalled, none slow. "Healthy" claims only what was tried.
+func checkHealthy(in *Input) Finding {
+	n, ok := 0, 0
+	var worst time.Duration
+	for a := range attempts(in) {
+		if a.Outcome == observe.NotSent {
+			continue
+		}
+		n++
+		if a.Outcome == observe.Accepted && a.Retransmissions == 0 {
+			ok++
+		}
+		worst = max(worst, a.Handshake)
+	}
+	f := Finding{Verdict: InsufficientSamples, Level: Inconclusive, Summary: "nothing could be measured", Settle: "a probe that can be sent"}
+	if n == 0 {
+		return f
+	}
+	if ok < n {
+		f.Summary = fmt.Sprintf("%d of %d attempts were not served at once, and no rule explains them", n-ok, n)
+		f.Settle = "more attempts, and the experiments that separate the causes left"
+		return f
+	}
+	return Finding{
+		Verdict: Healthy, Level: Confirmed,
+		Summary:  fmt.Sprintf("%d of %d connections accepted without a lost SYN, slowest handshake %s", ok, n, worst.Round(time.Microsecond)),
+		Evidence: []string{"no SYN was repeated; no neighbour had to be asked twice"},
+		Disproof: "a stalled or failed attempt under the same conditions; a loss rarer than 3/n goes unseen with 95 % confidence",
+		Remedy:   "none needed",
+	}
+}

@@ -1,0 +1,120 @@
+package diagnose
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/vipprobe/vipprobe/prober/observe"
+)
+
+// checkClosed: every attempt of a destination was refused by an RST to its SYN.
+func checkClosed(in *Input) []Finding {
+	n, refused := 0, 0
+	for a := range attempts(in) {
+		if a.Outcome == observe.NotSent {
+			continue
+		}
+		n++
+		if a.Outcome == observe.Refused {
+			refused++
+		}
+	}
+	if n == 0 || refused == 0 {
+		return nil
+	}
+	f := Finding{
+		Verdict: PortClosed, Level: Confirmed,
+		Summary:  fmt.Sprintf("%d of %d connections were refused with an RST to the SYN", refused, n),
+		Evidence: []string{"an RST that acknowledges our ISS+1 comes from a host that received the SYN and has no listener for it, or from a filter that rejects"},
+		Disproof: "a SYN-ACK from the same address and port",
+		Remedy:   "start the service, or take the member that refuses out of the pool",
+	}
+	if refused < n {
+		f.Summary += "; the rest were not: one member of several refuses, or the listener came or went"
+	}
+	return []Finding{f}
+}
+
+// checkSlow: SYNs were repeated although their first answer was only late.
+func checkSlow(in *Input) []Finding {
+	var late []time.Duration
+	n := 0
+	for a := range attempts(in) {
+		n++
+		if a.Outcome == observe.Accepted && a.Late == observe.LateSlow {
+			late = append(late, a.Handshake)
+		}
+	}
+	if len(late) == 0 {
+		return nil
+	}
+	lo, hi := late[0], late[0]
+	for _, d := range late {
+		lo, hi = min(lo, d), max(hi, d)
+	}
+	return []Finding{{
+		Verdict: SlowPathNotStall, Level: Confirmed,
+		Summary: fmt.Sprintf("%d of %d handshakes took %s to %s because the answer was slow; no SYN was lost",
+			len(late), n, lo.Round(time.Millisecond), hi.Round(time.Millisecond)),
+		Evidence: []string{
+			"each SYN-ACK echoes the TSval of the first SYN, which therefore had arrived",
+			"it came sooner after the repeat than any round trip of this burst: it is no answer to the repeat",
+		},
+		Disproof: "a SYN-ACK that echoes the repeat",
+		Remedy:   "look for queueing (bufferbloat, a shaper, an overloaded balancer) and not for loss",
+	}}
+}
+
+// checkStalls reports stalls and time-outs that no other rule explains. One lost SYN is no verdict: the finding is
+// inconclusive and says what would settle it.
+func checkStalls(in *Input) []Finding {
+	n, stalled, failed := 0, 0, 0
+	byLost := map[int]int{}
+	most := 0
+	for a := range attempts(in) {
+		if a.Outcome == observe.NotSent {
+			continue
+		}
+		n++
+		switch {
+		case a.Stalled():
+			stalled++
+			byLost[a.Retransmissions]++
+			most = max(most, a.Retransmissions)
+		case a.Outcome != observe.Accepted && a.Outcome != observe.Refused:
+			failed++
+		}
+	}
+	if stalled+failed == 0 {
+		return nil
+	}
+	var counts []string
+	for k := 1; k <= most; k++ {
+		if byLost[k] > 0 {
+			counts = append(counts, fmt.Sprintf("%d after %d repeat(s), at %s", byLost[k], k, rung(in, k)))
+		}
+	}
+	f := Finding{
+		Verdict: SYNStallUnclassified, Level: Suspected,
+		Summary:  fmt.Sprintf("%d of %d connections stalled and %d failed; the cause is not separated yet", stalled, n, failed),
+		Evidence: counts,
+		Disproof: "no SYN repeated over a round of the same size",
+		Remedy:   "run the experiments that separate the causes left: vipprobe diagnose",
+		Settle:   "a raw burst beside the kernel's, a cold and a warm burst, and the direction of the loss",
+	}
+	if stalled+failed == 1 {
+		f.Level = Inconclusive
+		f.Settle = "more attempts: one lost SYN is no verdict"
+	}
+	f.Evidence = append(f.Evidence, "ladder in force, s: "+strings.TrimSpace(in.Ladder.String()))
+	return []Finding{f}
+}
+
+// rung is where on the ladder in force the k-th repeat lies.
+func rung(in *Input, k int) string {
+	if k < len(in.Ladder.At) {
+		return in.Ladder.At[k].String()
+	}
+	return "a rung beyond the ladder"
+}

@@ -1,0 +1,2 @@
+package diagnose
+func fisherTMP(a,b,c,d int) float64 { return 1 }

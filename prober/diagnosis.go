@@ -1,0 +1,73 @@
+package prober
+
+import (
+	"context"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/vipprobe/vipprobe/prober/diagnose"
+	"github.com/vipprobe/vipprobe/prober/experiment"
+)
+
+// DiagnoseOptions shape a diagnosis.
+type DiagnoseOptions struct {
+	// Module gives source, interface, burst size and timeout of the single bursts.
+	Module Module
+	// Seconds is the time for the whole diagnosis; 0: 60.
+	Seconds float64
+}
+
+// Diagnose investigates every address of a target: experiment after experiment, until a cause is named or none is left to try.
+func (p *Prober) Diagnose(ctx context.Context, target string, o DiagnoseOptions) ([]Round, error) {
+	m := o.Module.withDefaults()
+	ep, err := ParseEndpoint(target)
+	if err != nil {
+		return nil, err
+	}
+	if o.Seconds <= 0 {
+		o.Seconds = 60
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(o.Seconds*float64(time.Second)))
+	defer cancel()
+	addrs, err := p.resolve(ctx, ep, m)
+	if err != nil {
+		return nil, err
+	}
+	rounds := make([]Round, len(addrs))
+	var wg sync.WaitGroup
+	for i, a := range addrs {
+		wg.Go(func() { rounds[i] = p.investigate(ctx, ep, netip.AddrPortFrom(a, ep.Port), m) })
+	}
+	wg.Wait()
+	return rounds, nil
+}
+
+// investigate is the adaptive loop: what was seen decides what is tried next.
+func (p *Prober) investigate(ctx context.Context, ep Endpoint, addr netip.AddrPort, m Module) Round {
+	r := Round{Target: ep.String(), Addr: addr, Module: m.Name, Kind: m.Kind, Started: time.Now()}
+	host := p.Host()
+	r.Ladder, r.Kernel = host.Ladder, host.Kernel
+	inv := &experiment.Investigation{Source: netip.AddrPortFrom(m.Source, 0), Dst: addr, Burst: m.Burst, Ladder: host.Ladder, Listen: m.Timeout,
+		MSS: mss(addr)}
+	for ctx.Err() == nil {
+		b, more := inv.Next(r.Observations)
+		if !more {
+			break
+		}
+		obs, err := p.run(ctx, r.Target, &b, m)
+		if err != nil {
+			if len(r.Observations) == 0 {
+				r.Err, r.Why = err, err.Error()
+				return r
+			}
+			r.Why = err.Error()
+			break
+		}
+		r.Observations = append(r.Observations, obs)
+	}
+	r.Duration = time.Since(r.Started)
+	r.Diagnosis = diagnose.Diagnose(diagnose.Input{Observations: r.Observations, Ladder: r.Ladder})
+	r.Success = r.Diagnosis.Healthy()
+	return r
+}
