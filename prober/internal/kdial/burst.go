@@ -187,21 +187,22 @@ func (b *burst) ready(i int, at time.Time) {
 		return
 	}
 	s := &b.slots[i]
-	errno, err := unix.GetsockoptInt(int(s.fd), unix.SOL_SOCKET, unix.SO_ERROR)
-	if err != nil {
-		b.finish(i, end{interrupted: "read SO_ERROR: " + err.Error()})
-		return
-	}
-	if errno != 0 {
-		b.finish(i, end{at: at, err: unix.Errno(errno)})
-		return
-	}
 	info, ok := b.info.read(int(s.fd))
-	if ok && (info.State == stateSynSent || info.State == stateSynRecv) {
-		s.icmp = b.sock.icmp(int(s.fd), s.icmp)
+	if ok && info.State == stateEstablished {
+		b.finishInfo(i, end{at: at}, info, ok)
 		return
 	}
-	b.finishInfo(i, end{at: at}, info, ok)
+	errno, err := unix.GetsockoptInt(int(s.fd), unix.SOL_SOCKET, unix.SO_ERROR)
+	switch {
+	case err != nil:
+		b.finish(i, end{interrupted: "read SO_ERROR: " + err.Error()})
+	case errno != 0:
+		b.finishInfo(i, end{at: at, err: unix.Errno(errno)}, info, ok)
+	case ok && (info.State == stateSynSent || info.State == stateSynRecv):
+		s.icmp = b.sock.icmp(int(s.fd), s.icmp)
+	default:
+		b.finishInfo(i, end{at: at}, info, ok)
+	}
 }
 
 // interrupt ends everything that has not ended yet.

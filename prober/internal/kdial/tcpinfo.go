@@ -12,9 +12,10 @@ import (
 
 // States of a TCP socket (include/net/tcp_states.h).
 const (
-	stateSynSent = 2
-	stateSynRecv = 3
-	stateClose   = 7
+	stateEstablished = 1
+	stateSynSent     = 2
+	stateSynRecv     = 3
+	stateClose       = 7
 )
 
 // Offsets in struct tcp_info (include/uapi/linux/tcp.h). The struct only ever grew at its end, and all of these lie in the
