@@ -24,7 +24,7 @@ const scoutTime = 300 * time.Millisecond
 // scout makes one ordinary connect to dst and compares how its SYN leaves with how a raw one would. AF_PACKET passes by local NAT
 // (the OUTPUT chains), policy routing and xfrm, so where the two differ a raw arm says nothing about what applications meet.
 func (e *engine) scout(ctx context.Context, q request, p *path, link [14]byte, dst netip.AddrPort) observe.Parity {
-	b := plan.Burst{Label: "path parity", Listen: scoutTime,
+	b := plan.Burst{Label: "path parity", Kind: plan.KindParity, Listen: scoutTime,
 		Arms:  []plan.Arm{{Name: "scout", Via: plan.Kernel, Script: plan.Script{Ladder: plan.Single(), Then: plan.Exchange{Close: plan.Abort}}}},
 		Shots: []plan.Shot{{Flow: wire.Flow{Dst: dst}}}}
 	obs, err := e.run(ctx, request{target: q.target, burst: &b, source: q.source, iface: q.iface, check: q.check})

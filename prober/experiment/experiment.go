@@ -42,7 +42,7 @@ func (c *Connect) Next(seen []observe.Observation) (plan.Burst, bool) {
 		return plan.Burst{}, false
 	}
 	script := plan.Script{Ladder: c.Ladder.Until(c.Listen), HopLimit: c.HopLimit, ToS: c.ToS, Then: plan.Exchange{Close: c.Close}}
-	b := plan.Burst{Label: "connect", Arms: []plan.Arm{{Name: "kernel", Via: plan.Kernel, Script: script}}, Listen: c.Listen}
+	b := plan.Burst{Label: "connect", Kind: plan.KindConnect, Arms: []plan.Arm{{Name: "kernel", Via: plan.Kernel, Script: script}}, Listen: c.Listen}
 	for range c.Burst {
 		b.Shots = append(b.Shots, plan.Shot{Flow: wire.Flow{Src: c.Source, Dst: c.Dst}})
 	}
@@ -90,7 +90,7 @@ func (s *SYN) Next(seen []observe.Observation) (plan.Burst, bool) {
 	if s.Handshake {
 		script.OnSYNACK, script.Then.Close = plan.Acknowledge, plan.Abort
 	}
-	b := plan.Burst{Label: "syn", Arms: []plan.Arm{{Name: "raw", Via: plan.Raw, Script: script}}, Listen: s.Listen}
+	b := plan.Burst{Label: "syn", Kind: plan.KindSYN, Arms: []plan.Arm{{Name: "raw", Via: plan.Raw, Script: script}}, Listen: s.Listen}
 	for range s.Burst {
 		b.Shots = append(b.Shots, plan.Shot{Flow: wire.Flow{Src: s.Source, Dst: s.Dst}})
 	}

@@ -308,7 +308,10 @@ type NeighborEvent struct {
 
 // Observation is all that one burst showed.
 type Observation struct {
-	Label    string
+	Label string
+	// Kind and Arms are those of the burst: Attempt.Arm names one of Arms.
+	Kind     plan.Kind
+	Arms     []plan.Arm
 	Started  time.Time
 	Finished time.Time
 	Attempts []Attempt

@@ -33,7 +33,7 @@ type flowState struct {
 // NewCorrelator prepares one attempt per shot of b.
 func NewCorrelator(b *plan.Burst) *Correlator {
 	c := &Correlator{burst: b, state: make([]flowState, len(b.Shots))}
-	c.obs.Label = b.Label
+	c.obs.Label, c.obs.Kind, c.obs.Arms = b.Label, b.Kind, b.Arms
 	c.obs.Attempts = make([]Attempt, len(b.Shots))
 	c.obs.Strays = map[string]int{}
 	for i := range b.Shots {

@@ -132,6 +132,28 @@ type Shot struct {
 	Flow   wire.Flow
 }
 
+// Kind names an experiment's bursts.
+type Kind string
+
+// The kinds of burst.
+const (
+	KindConnect   Kind = "connect"   // kernel connects
+	KindSYN       Kind = "syn"       // raw SYNs on a ladder, half-open
+	KindParity    Kind = "parity"    // the kernel's way out against the raw template's
+	KindDirection Kind = "direction" // single SYNs, never repeated, listened to for seconds
+	KindSticky    Kind = "sticky"    // many flows, each SYN repeated fast: does loss keep to a flow?
+	KindQuadrants Kind = "quadrants" // TSvals in four quadrants of the circle, interleaved
+	KindOracle    Kind = "oracle"    // binary search of a remembered TSval
+	KindServed    Kind = "served"    // handshakes completed by us: is the connection really there?
+	KindData      Kind = "data"      // handshake, then a request
+	KindPaced     Kind = "paced"     // single SYNs far apart
+	KindRate      Kind = "rate"      // single SYNs at rising rates
+	KindOther     Kind = "other"     // another port or source beside the target's
+	KindReuse     Kind = "reuse"     // a 4-tuple used again on purpose
+	KindSizes     Kind = "sizes"     // segments of several sizes after the handshake
+	KindWalk      Kind = "walk"      // SYNs of limited hop count
+)
+
 // NeighborAction is what a NeighborStep does.
 type NeighborAction uint8
 
@@ -151,7 +173,9 @@ type NeighborStep struct {
 
 // Burst is one round of concurrent shots and how long to listen after the last of them has fired.
 type Burst struct {
-	Label   string // shown to people and in evidence; never judged
+	Label string // shown to people and in evidence; never judged
+	// Kind is which experiment the burst belongs to, so that rules know what the arms were for.
+	Kind    Kind
 	Prepare []NeighborStep
 	Arms    []Arm
 	Shots   []Shot
