@@ -1,0 +1,54 @@
+package rawsock
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"golang.org/x/net/bpf"
+	"golang.org/x/sys/unix"
+)
+
+// setup makes the socket ready in the one order that lets no foreign frame in: filter, ring, and only then the bind that names a
+// protocol.
+func (t *Tap) setup(cfg TapConfig, prog []bpf.RawInstruction) error {
+	if err := attach(t.fd, prog); err != nil {
+		return err
+	}
+	// With a socket that wants receive times the kernel stamps a frame when it enters the stack, not when it reaches a tap, and
+	// once for all taps: ours and tcpdump's times are then the same number (net/core/dev.c net_timestamp_check, net_timestamp_set;
+	// net/packet/af_packet.c tpacket_rcv: "prefer an existing software timestamp"; 6.18).
+	if err := unix.SetsockoptInt(t.fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1); err != nil {
+		return fmt.Errorf("ask for receive times: %w", err)
+	}
+	var err error
+	if t.ring, err = newRing(t.fd, cfg.RingBytes, cfg.Retire); err != nil {
+		return err
+	}
+	if t.event, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
+		return fmt.Errorf("make the event that ends a capture: %w", err)
+	}
+	// One EtherType would never show our own packets: only ETH_P_ALL taps see what leaves (net/core/dev.c dev_queue_xmit_nit).
+	ll := &unix.SockaddrLinklayer{Protocol: networkOrder(unix.ETH_P_ALL), Ifindex: cfg.IfIndex}
+	if err := unix.Bind(t.fd, ll); err != nil {
+		return fmt.Errorf("bind capture to device %d: %w", cfg.IfIndex, err)
+	}
+	return nil
+}
+
+// attach sets a classic BPF program as the socket's filter.
+func attach(fd int, prog []bpf.RawInstruction) error {
+	f := make([]unix.SockFilter, len(prog))
+	for i, p := range prog {
+		f[i] = unix.SockFilter{Code: p.Op, Jt: p.Jt, Jf: p.Jf, K: p.K}
+	}
+	if err := unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER,
+		&unix.SockFprog{Len: uint16(len(f)), Filter: &f[0]}); err != nil {
+		return fmt.Errorf("attach capture filter of %d instructions: %w", len(f), err)
+	}
+	return nil
+}
+
+// networkOrder returns the number whose octets in memory are v in network order.
+func networkOrder(v uint16) uint16 {
+	return binary.NativeEndian.Uint16([]byte{byte(v >> 8), byte(v)})
+}
