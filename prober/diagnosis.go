@@ -2,6 +2,7 @@ package prober
 
 import (
 	"context"
+	"math/rand/v2"
 	"net/netip"
 	"sync"
 	"time"
@@ -48,8 +49,10 @@ func (p *Prober) investigate(ctx context.Context, ep Endpoint, addr netip.AddrPo
 	r := Round{Target: ep.String(), Addr: addr, Module: m.Name, Kind: m.Kind, Started: time.Now()}
 	host := p.Host()
 	r.Ladder, r.Kernel = host.Ladder, host.Kernel
-	inv := &experiment.Investigation{Source: netip.AddrPortFrom(m.Source, 0), Dst: addr, Burst: m.Burst, Ladder: host.Ladder, Listen: m.Timeout,
-		MSS: mss(addr)}
+	in := diagnose.Input{Ladder: r.Ladder}
+	inv := &experiment.Investigation{Host: in, Rand: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())), Setup: experiment.Setup{
+		Source: netip.AddrPortFrom(m.Source, 0), Dst: addr, Burst: m.Burst, Ladder: host.Ladder, Listen: m.Timeout, MSS: mss(addr),
+		HalfOpen: p.engine.opts.Limits.HalfOpen, NoRaw: host.CaptureError != nil}}
 	for ctx.Err() == nil {
 		b, more := inv.Next(r.Observations)
 		if !more {
@@ -67,7 +70,8 @@ func (p *Prober) investigate(ctx context.Context, ep Endpoint, addr netip.AddrPo
 		r.Observations = append(r.Observations, obs)
 	}
 	r.Duration = time.Since(r.Started)
-	r.Diagnosis = diagnose.Diagnose(diagnose.Input{Observations: r.Observations, Ladder: r.Ladder})
+	in.Observations = r.Observations
+	r.Diagnosis = diagnose.Diagnose(in)
 	r.Success = r.Diagnosis.Healthy()
 	return r
 }

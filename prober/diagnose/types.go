@@ -1,6 +1,10 @@
 package diagnose
 
-import "time"
+import (
+	"time"
+
+	"github.com/vipprobe/vipprobe/prober/plan"
+)
 
 // Verdict names a cause. The names are the same on every face: JSON, metrics, catalogue.
 type Verdict string
@@ -55,6 +59,32 @@ type Finding struct {
 	P float64
 	// Settle says, for an inconclusive finding, what would settle it.
 	Settle string
+	// Wants are the experiments that would settle it, or make it firmer.
+	Wants []Want
+}
+
+// Want is an experiment that would separate causes, why, and how many bursts of its kind are wanted at most (0: as many as may be).
+type Want struct {
+	Kind plan.Kind
+	Why  string
+	Most int
+}
+
+// Wants lists what the findings of a diagnosis ask for, firmest finding first, each kind once.
+func (d *Diagnosis) Wants() []Want {
+	var out []Want
+	seen := map[plan.Kind]bool{}
+	for _, group := range [][]Finding{d.Causes, d.Notes} {
+		for i := range group {
+			for _, w := range group[i].Wants {
+				if !seen[w.Kind] {
+					seen[w.Kind] = true
+					out = append(out, w)
+				}
+			}
+		}
+	}
+	return out
 }
 
 // Cause is a finding that the diagnosis names.

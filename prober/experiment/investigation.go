@@ -1,23 +1,51 @@
 package experiment
 
 import (
+	"cmp"
+	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"time"
 
+	"github.com/vipprobe/vipprobe/prober/diagnose"
 	"github.com/vipprobe/vipprobe/prober/observe"
 	"github.com/vipprobe/vipprobe/prober/plan"
-	"github.com/vipprobe/vipprobe/prober/wire"
 )
 
-// Investigation decides which experiment comes next from all that was seen: first contact and an immediate repeat by the kernel, then
-// raw SYNs beside them.
+// Investigation is the adaptive diagnosis of one destination. It begins with the cheap bursts that every diagnosis needs; from then on
+// the rules say which experiments would separate the causes that still fit, and the cheapest of these that is permitted comes
+// next, until nothing is open or the time is spent.
 type Investigation struct {
-	Source netip.AddrPort
+	Setup
+	// Rand makes TSvals and orders; the same seed gives the same plan.
+	Rand *rand.Rand
+	// Host is what the rules need to know of this machine.
+	Host diagnose.Input
+	// MaxBursts bounds the whole; 0: 40.
+	MaxBursts int
+
+	trace []Step
+}
+
+// Setup is what every burst of an investigation shares.
+type Setup struct {
+	Source netip.AddrPort // unspecified: the route's own
 	Dst    netip.AddrPort
-	Burst  int
+	Burst  int // connections of a kernel burst
 	Ladder plan.Ladder
+	// Listen bounds one burst.
 	Listen time.Duration
 	MSS    uint16
+	// HalfOpen is how many raw SYNs may go to the listener at a time.
+	HalfOpen int
+	// NoRaw leaves out what needs a capture.
+	NoRaw bool
+}
+
+// Step is one line of the reasoning: what was asked, and why.
+type Step struct {
+	Kind plan.Kind
+	Why  string
 }
 
 var _ Experiment = (*Investigation)(nil)
@@ -25,30 +53,105 @@ var _ Experiment = (*Investigation)(nil)
 // Name implements Experiment.
 func (v *Investigation) Name() string { return "diagnose" }
 
+// Trace returns why each burst was made, in order.
+func (v *Investigation) Trace() []Step { return v.trace }
+
+// opening is what every investigation begins with: first contact, an immediate repeat, and cheap raw bursts that show what a kernel
+// connect cannot. What is answered at once costs milliseconds.
+func opening() []Step {
+	return []Step{
+		{plan.KindConnect, "first contact, as applications make it"},
+		{plan.KindConnect, "the same again at once: does first contact differ?"},
+		{plan.KindQuadrants, "does an answer depend on the TSval?"},
+		{plan.KindQuadrants, "the same on fresh flows, to test what the first half suggests"},
+		{plan.KindSticky, "does loss keep to a flow, and which way is it?"},
+		{plan.KindServed, "is an accepted connection really there?"},
+	}
+}
+
+// limit is how many bursts of a kind one investigation may make.
+func limit(k plan.Kind) int {
+	switch k {
+	case plan.KindQuadrants, plan.KindSticky:
+		return 8
+	case plan.KindOracle:
+		return 16
+	case plan.KindConnect, plan.KindRate, plan.KindPaced:
+		return 4
+	}
+	return 2
+}
+
+// cost orders the experiments: what takes seconds comes after what takes milliseconds.
+func cost(k plan.Kind) int {
+	switch k {
+	case plan.KindOther, plan.KindQuadrants, plan.KindOracle:
+		return 1
+	case plan.KindSticky, plan.KindServed, plan.KindData, plan.KindReuse:
+		return 2
+	case plan.KindPaced, plan.KindRate, plan.KindSizes:
+		return 3
+	}
+	return 4
+}
+
 // Next implements Experiment.
 func (v *Investigation) Next(seen []observe.Observation) (plan.Burst, bool) {
-	switch len(seen) {
-	case 0:
-		return v.connect("first contact"), true
-	case 1:
-		return v.connect("repeat"), true
-	case 2:
-		return v.raw("raw SYNs"), true
+	if len(seen) >= max(v.MaxBursts, cmp.Or(v.MaxBursts, 40)) {
+		return plan.Burst{}, false
 	}
-	return plan.Burst{}, false
+	step, ok := v.choose(seen)
+	if !ok {
+		return plan.Burst{}, false
+	}
+	v.trace = append(v.trace, step)
+	return v.build(step, seen), true
 }
 
-func (v *Investigation) connect(label string) plan.Burst {
-	c := Connect{Source: v.Source, Dst: v.Dst, Burst: v.Burst, Ladder: v.Ladder, Listen: v.Listen, Close: plan.Abort}
-	b, _ := c.Next(nil)
-	b.Label = label
-	return b
+func (v *Investigation) choose(seen []observe.Observation) (Step, bool) {
+	done := map[plan.Kind]int{}
+	for i := range seen {
+		done[seen[i].Kind]++
+	}
+	asked := map[plan.Kind]int{}
+	for _, s := range opening() {
+		asked[s.Kind]++
+		if asked[s.Kind] > done[s.Kind] && !(v.NoRaw && raw(s.Kind)) {
+			if v.dead(seen) {
+				break
+			}
+			return s, true
+		}
+	}
+	in := v.Host
+	in.Observations = seen
+	d := diagnose.Diagnose(in)
+	var open []Step
+	for _, w := range d.Wants() {
+		if done[w.Kind] < min(limit(w.Kind), cmp.Or(w.Most, 99)) && !(v.NoRaw && raw(w.Kind)) {
+			open = append(open, Step{w.Kind, w.Why})
+		}
+	}
+	if len(open) == 0 {
+		return Step{}, false
+	}
+	slices.SortStableFunc(open, func(a, b Step) int { return cost(a.Kind) - cost(b.Kind) })
+	return open[0], true
 }
 
-func (v *Investigation) raw(label string) plan.Burst {
-	s := SYN{Source: v.Source, Dst: v.Dst, Burst: v.Burst, Ladder: v.Ladder, Listen: v.Listen, MSS: v.MSS,
-		Clock: plan.TSClock{Start: wire.TSval(1 << 30), Hz: 1000}}
-	b, _ := s.Next(nil)
-	b.Label = label
-	return b
+// dead reports whether first contact and repeat left nothing to ask raw SYNs: every attempt failed inside this host.
+func (v *Investigation) dead(seen []observe.Observation) bool {
+	n, local := 0, 0
+	for i := range seen {
+		for j := range seen[i].Attempts {
+			a := &seen[i].Attempts[j]
+			n++
+			if len(a.SYNs) == 0 && len(a.Answers) == 0 && a.Outcome != observe.Accepted && a.Outcome != observe.Refused {
+				local++
+			}
+		}
+	}
+	return n > 0 && len(seen) >= 1 && n == local
 }
+
+func raw(k plan.Kind) bool { return k != plan.KindConnect }

@@ -1,0 +1,126 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"github.com/vipprobe/vipprobe/api/view"
+	"github.com/vipprobe/vipprobe/prober/diagnose"
+	"github.com/vipprobe/vipprobe/prober/lab"
+	"github.com/vipprobe/vipprobe/prober/lab/topo"
+)
+
+// demoScenario is the fault that the demo builds.
+const demoScenario = "arp-client"
+
+func demoCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "demo",
+		Short: "Build a faulty VIP in private namespaces, probe it, and name the cause; needs no root",
+		Long: "demo builds a client, a balancer with a VIP (DNAT and masquerade) and two real servers out of network namespaces that only this\n" +
+			"process sees, hides a fault in it, and lets `vipprobe diagnose` find it. Exit 0 when the cause named is the fault that was hidden.\n" +
+			"Nothing is left behind.",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			out := cmd.OutOrStdout()
+			if topo.Inside() {
+				return demo(cmd.Context(), out)
+			}
+			fmt.Fprintln(out, "vipprobe demo: a VIP with a hidden fault, in private namespaces of this process …")
+			return inside(cmd, os.Args[1:])
+		},
+	}
+}
+
+// inside runs this program again with args in private namespaces of its own, and passes its exit code on.
+func inside(cmd *cobra.Command, args []string) error {
+	if err := topo.Supported(); err != nil {
+		return err
+	}
+	child := exec.Command("/proc/self/exe", args...)
+	child.Stdin, child.Stdout, child.Stderr = os.Stdin, cmd.OutOrStdout(), cmd.ErrOrStderr()
+	topo.Reexec(child)
+	code, err := topo.Wait(child)
+	if err != nil {
+		return err
+	}
+	if code != exitPass {
+		return exitError(code)
+	}
+	return nil
+}
+
+// demo builds the scenario, diagnoses its VIP as a user would, and holds the answer against what was hidden.
+func demo(ctx context.Context, out io.Writer) error {
+	sc, ok := lab.Find(demoScenario)
+	if !ok {
+		return fmt.Errorf("demo: the lab has no scenario %s", demoScenario)
+	}
+	run, err := sc.Start(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer run.Close()
+	fmt.Fprintf(out, "built: a client, a balancer with the VIP %s, real servers %v\n$ vipprobe diagnose %s\n\n", run.Target(), run.Members(), run.Target())
+	doc, err := runDiagnose(ctx, run, out)
+	if err != nil {
+		return err
+	}
+	named := verdicts(doc)
+	want := sc.Label.Verdicts
+	if !slices.Equal(named, want) {
+		fmt.Fprintf(out, "What had been hidden: %v. Named: %v. That is not the same.\n", want, named)
+		return exitError(exitFinding)
+	}
+	fmt.Fprintf(out, "What had been hidden: %s\n%s\nThe cause that was named is the fault that was hidden. More: vipprobe lab list\n",
+		want[0], paragraph("", sc.Story, 0))
+	return nil
+}
+
+// runDiagnose runs `vipprobe diagnose` on the client of a running scenario; it sees the target's address and nothing else.
+func runDiagnose(ctx context.Context, run *lab.Running, out io.Writer) (view.Document, error) {
+	var doc view.Document
+	r, w, err := os.Pipe()
+	if err != nil {
+		return doc, fmt.Errorf("open a pipe for the result: %w", err)
+	}
+	defer r.Close()
+	child := run.Client().Command(ctx, "/proc/self/exe", "diagnose", run.Target(), "--json-fd", "3")
+	child.Stdout, child.Stderr, child.ExtraFiles = out, out, []*os.File{w}
+	if err := run.Client().Start(child); err != nil {
+		return doc, errors.Join(fmt.Errorf("start diagnose on the client: %w", err), w.Close())
+	}
+	if err := w.Close(); err != nil {
+		return doc, fmt.Errorf("close the pipe: %w", err)
+	}
+	decodeErr := json.NewDecoder(r).Decode(&doc)
+	err = child.Wait()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		return doc, fmt.Errorf("run diagnose on the client: %w", err)
+	}
+	if decodeErr != nil {
+		return doc, fmt.Errorf("diagnose on the client gave no result: %w", errors.Join(decodeErr, err))
+	}
+	return doc, nil
+}
+
+func verdicts(doc view.Document) []diagnose.Verdict {
+	var named []diagnose.Verdict
+	for i := range doc.Rounds {
+		if d := doc.Rounds[i].Diagnosis; d != nil {
+			for k := range d.Causes {
+				named = append(named, diagnose.Verdict(d.Causes[k].Verdict))
+			}
+		}
+	}
+	return named
+}

@@ -1,0 +1,228 @@
+package experiment
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/vipprobe/vipprobe/prober/observe"
+	"github.com/vipprobe/vipprobe/prober/plan"
+	"github.com/vipprobe/vipprobe/prober/wire"
+)
+
+// build makes the burst of a step.
+func (v *Investigation) build(s Step, seen []observe.Observation) plan.Burst {
+	var b plan.Burst
+	switch s.Kind {
+	case plan.KindQuadrants:
+		b = v.quadrants(seen)
+	case plan.KindSticky:
+		b = v.sticky(seen)
+	case plan.KindServed:
+		b = v.served()
+	case plan.KindDirection:
+		b = v.direction()
+	case plan.KindPaced:
+		b = v.paced(seen)
+	case plan.KindRate:
+		b = v.rate(seen)
+	case plan.KindOther:
+		b = v.other(seen)
+	case plan.KindSizes:
+		b = v.sizes()
+	default:
+		b = v.kernel(seen)
+	}
+	b.Kind = s.Kind
+	if b.Label == "" {
+		b.Label = string(s.Kind)
+	}
+	return b
+}
+
+// flows is how many raw SYNs one burst may hold.
+func (v *Investigation) flows(want int) int { return min(want, max(v.HalfOpen, 1)) }
+
+// patience is how long silence must last to be silence: several of the slowest round trips seen, and at least 400 ms.
+func patience(seen []observe.Observation) time.Duration {
+	var slowest time.Duration
+	for i := range seen {
+		for j := range seen[i].Attempts {
+			slowest = max(slowest, seen[i].Attempts[j].RTT)
+		}
+	}
+	return min(max(400*time.Millisecond, 3*slowest), 4*time.Second)
+}
+
+func (v *Investigation) kernel(seen []observe.Observation) plan.Burst {
+	c := Connect{Source: v.Source, Dst: v.Dst, Burst: v.Burst, Ladder: v.Ladder, Listen: min(v.Listen, kernelListen(v.Ladder)), Close: plan.Abort}
+	b, _ := c.Next(nil)
+	b.Label = "first contact"
+	if n := count(seen, plan.KindConnect); n > 0 {
+		b.Label = fmt.Sprintf("repeat %d", n)
+	}
+	return b
+}
+
+// kernelListen covers the first three repeats of the ladder in force, and what an answer to the third may take.
+func kernelListen(l plan.Ladder) time.Duration {
+	const answer = 500 * time.Millisecond
+	if len(l.At) > 3 {
+		return l.At[3] + answer
+	}
+	return l.Last() + 3*time.Second + answer
+}
+
+func count(seen []observe.Observation, k plan.Kind) int {
+	n := 0
+	for i := range seen {
+		if seen[i].Kind == k {
+			n++
+		}
+	}
+	return n
+}
+
+// script is a raw SYN as this machine's kernel would send it, with a clock of our own.
+func (v *Investigation) script(start wire.TSval, l plan.Ladder, r plan.Reaction) plan.Script {
+	return plan.Script{Options: wire.LinuxSYN(v.MSS, start, scale), Clock: plan.TSClock{Start: start, Hz: 1000}, Ladder: l, OnSYNACK: r}
+}
+
+func (v *Investigation) shots(b *plan.Burst, arm, n int, first, gap time.Duration) {
+	for i := range n {
+		b.Shots = append(b.Shots, plan.Shot{Offset: first + time.Duration(i)*gap, Arm: arm, Flow: wire.Flow{Src: v.Source, Dst: v.Dst}})
+	}
+}
+
+// quadrants sends single SYNs whose TSvals lie a quarter of the circle apart, the arms interleaved in blocks so that a change over time
+// falls on all alike. Every remembered TSval refuses exactly two adjacent quadrants.
+func (v *Investigation) quadrants(seen []observe.Observation) plan.Burst {
+	b := plan.Burst{Listen: patience(seen)}
+	a := v.base(seen)
+	for k := range 4 {
+		b.Arms = append(b.Arms, plan.Arm{Name: fmt.Sprintf("quadrant %d", k), Via: plan.Raw,
+			Script: v.script(a.Add(int64(k)<<30), plan.Single(), plan.Reset)})
+	}
+	const gap = 4 * time.Millisecond
+	for block := range v.flows(16) / 4 {
+		for i, k := range v.Rand.Perm(4) {
+			v.shots(&b, k, 1, time.Duration(block*4+i)*gap, 0)
+		}
+	}
+	return b
+}
+
+// base is the first quadrant's TSval: random at first, then kept, so that all bursts of an investigation ask about the same arms.
+func (v *Investigation) base(seen []observe.Observation) wire.TSval {
+	for i := range seen {
+		if seen[i].Kind == plan.KindQuadrants && len(seen[i].Arms) > 0 {
+			return seen[i].Arms[0].Script.Clock.Start
+		}
+	}
+	return wire.TSval(v.Rand.Uint32())
+}
+
+// stickyRungs is how often each flow of a sticky sweep sends its SYN.
+const stickyRungs = 5
+
+// sticky sends each flow's SYN several times in fast succession: loss that keeps to a flow leaves some flows dead and the others whole;
+// random loss falls on all alike; and the echo says of every loss which way it was.
+func (v *Investigation) sticky(seen []observe.Observation) plan.Burst {
+	gap := patience(seen) / 2
+	at := make([]time.Duration, stickyRungs)
+	for i := range at {
+		at[i] = time.Duration(i) * gap
+	}
+	b := plan.Burst{Listen: at[stickyRungs-1] + patience(seen)}
+	b.Arms = []plan.Arm{{Name: "flow", Via: plan.Raw, Script: v.script(wire.TSval(v.Rand.Uint32()), plan.Custom(at...), plan.Reset)}}
+	v.shots(&b, 0, v.flows(16), 0, 3*time.Millisecond)
+	return b
+}
+
+// servedWait covers a listener's first SYN-ACK repeat after our ACK (RTO 1 s) with room for its timer.
+const servedWait = 1500 * time.Millisecond
+
+// served completes handshakes itself and waits: a listener whose accept queue is full goes on repeating its SYN-ACK as if our ACK had
+// not come; one that aborts resets. Half of the flows then send a request and half a line end, so that a stack which is
+// really there acknowledges it.
+func (v *Investigation) served() plan.Burst {
+	b := plan.Burst{Listen: servedWait + 2500*time.Millisecond}
+	s := v.script(wire.TSval(v.Rand.Uint32()), plan.Custom(0, 300*time.Millisecond, 900*time.Millisecond), plan.Acknowledge)
+	s.Then = plan.Exchange{Data: []byte("\r\n"), DataDelay: servedWait, Close: plan.Abort, CloseDelay: 50 * time.Millisecond}
+	b.Arms = []plan.Arm{{Name: "served", Via: plan.Raw, Script: s}}
+	v.shots(&b, 0, v.flows(8), 0, 2*time.Millisecond)
+	return b
+}
+
+// directionListen covers a listener's SYN-ACK repeats at 1, 3 and 7 s.
+const directionListen = 8 * time.Second
+
+// direction sends single SYNs that are never repeated and listens: a listener that was reached repeats its SYN-ACK by itself.
+func (v *Investigation) direction() plan.Burst {
+	b := plan.Burst{Listen: directionListen}
+	b.Arms = []plan.Arm{{Name: "single", Via: plan.Raw, Script: v.script(wire.TSval(v.Rand.Uint32()), plan.Single(), plan.Reset)}}
+	v.shots(&b, 0, v.flows(16), 0, 5*time.Millisecond)
+	return b
+}
+
+// paced sends single SYNs far apart: what only a burst suffers, these do not.
+func (v *Investigation) paced(seen []observe.Observation) plan.Burst {
+	const gap = 400 * time.Millisecond
+	b := plan.Burst{Listen: patience(seen)}
+	b.Arms = []plan.Arm{{Name: "paced", Via: plan.Raw, Script: v.script(wire.TSval(v.Rand.Uint32()), plan.Single(), plan.Reset)}}
+	v.shots(&b, 0, v.flows(8), gap, gap)
+	return b
+}
+
+// rateStep is the time over which rate sends its flows.
+const rateStep = 2 * time.Second
+
+// rate sends single SYNs evenly, twice as fast each time it is called: a limiter lets through its own rate and no more.
+func (v *Investigation) rate(seen []observe.Observation) plan.Burst {
+	b := plan.Burst{Listen: patience(seen)}
+	b.Arms = []plan.Arm{{Name: "rate", Via: plan.Raw, Script: v.script(wire.TSval(v.Rand.Uint32()), plan.Single(), plan.Reset)}}
+	n := v.flows(16)
+	v.shots(&b, 0, n, 0, rateStep/time.Duration(n))
+	return b
+}
+
+// other asks two neighbouring ports of the same address, which nobody is expected to serve: a host that resets there is up, and what
+// the target's port suffers is its own.
+func (v *Investigation) other(seen []observe.Observation) plan.Burst {
+	b := plan.Burst{Listen: patience(seen)}
+	b.Arms = []plan.Arm{{Name: "other port", Via: plan.Raw, Script: v.script(wire.TSval(v.Rand.Uint32()), plan.Single(), plan.Reset)}}
+	for i := range v.flows(16) {
+		port := otherPort(v.Dst.Port(), i%2)
+		b.Shots = append(b.Shots, plan.Shot{Offset: time.Duration(i) * 5 * time.Millisecond,
+			Flow: wire.Flow{Src: v.Source, Dst: netip.AddrPortFrom(v.Dst.Addr(), port)}})
+	}
+	return b
+}
+
+// otherPort is a high port that no service registers near the target's: from the dynamic range's end (RFC 6335 §6).
+func otherPort(port uint16, i int) uint16 {
+	p := uint16(65520 - i)
+	if p == port {
+		p -= 7
+	}
+	return p
+}
+
+// sizes sends small and full-sized segments after the handshake, each on flows of its own.
+func (v *Investigation) sizes() plan.Burst {
+	b := plan.Burst{Listen: 4 * time.Second}
+	start := wire.TSval(v.Rand.Uint32())
+	for _, n := range []int{500, int(v.MSS) - 12} {
+		s := v.script(start, plan.Custom(0, 300*time.Millisecond, 900*time.Millisecond), plan.Acknowledge)
+		data := make([]byte, n)
+		for i := range data {
+			data[i] = '\n'
+		}
+		s.Then = plan.Exchange{Data: data, Close: plan.Abort, CloseDelay: 20 * time.Millisecond}
+		b.Arms = append(b.Arms, plan.Arm{Name: fmt.Sprintf("%d octets", n), Via: plan.Raw, Script: s})
+	}
+	for i := range v.flows(8) {
+		v.shots(&b, i%2, 1, time.Duration(i)*2*time.Millisecond, 0)
+	}
+	return b
+}
