@@ -12,7 +12,8 @@ import (
 const synTruesize = 832
 
 func neighborScenarios() []Scenario {
-	return []Scenario{arpClient()}
+	return []Scenario{arpClient(), arpServer(), arpBoth(), arpDead(), remoteARPDead(), arpQueueSize(),
+		duplicateIP(), vipMoved(), neighborFlapping()}
 }
 
 func queueParam() Param {
@@ -22,29 +23,202 @@ func queueParam() Param {
 // queueBytes is the unres_qlen_bytes that holds as many SYNs.
 func queueBytes(packets int) string { return strconv.Itoa(packets * synTruesize) }
 
+// deepQueue is the near miss of every queue: the same slow answer, but room for what waits (the default of 4.14 and later).
+func deepQueue() NearMiss { return NearMiss{"deep queue", map[string]string{"qlen": "256"}, Healthy()} }
+
 func arpClient() Scenario {
 	return Scenario{
 		Name: "arp-client",
 		Story: "The client has no ARP entry for the VIP and keeps only 3 packets while it asks. Of a burst of connects the " +
 			"first SYNs never leave; they are repeated a second later.",
-		Params: []Param{queueParam()},
-		Label:  Is(diagnose.LocalARPQueueOverflow),
-		NearMisses: []NearMiss{
-			{"deep queue", map[string]string{"qlen": "256"}, Healthy()},
-		},
+		Params:     []Param{queueParam()},
+		Label:      Is(diagnose.LocalARPQueueOverflow),
+		NearMisses: []NearMiss{deepQueue()},
 		Build: func(st *Stage) {
-			v := st.vip(2)
+			v := st.vip(2, wiring{})
 			v.balance()
 			v.serve(topo.Service{Then: topo.Echo})
-			v.ClientLink.Neighbor("ipv4", "retrans_time_ms", "50")
-			v.ClientLink.Neighbor("ipv4", "unres_qlen_bytes", queueBytes(st.Int("qlen")))
-			slow := topo.SlowARP(clientIP)
-			v.LB.Rules(slow)
+			st.coldTowards(v.clientLink, v.lbLink, clientIP, vipIP)
+		},
+	}
+}
+
+// coldTowards makes asker forget and ask slowly, with a short queue, and arms it again on demand.
+func (st *Stage) coldTowards(asker, answerer *topo.Link, askerIP, answererIP string) {
+	asker.Neighbor("ipv4", "retrans_time_ms", "50")
+	asker.Neighbor("ipv4", "unres_qlen_bytes", queueBytes(st.Int("qlen")))
+	slow := topo.SlowARP(askerIP, answererIP)
+	answerer.Host.Rules(slow)
+	st.Rearm = func() error {
+		if err := asker.Forget(addr(answererIP)); err != nil {
+			return err
+		}
+		return answerer.Host.SetRules(slow)
+	}
+}
+
+func arpServer() Scenario {
+	return Scenario{
+		Name: "arp-server",
+		Story: "The machine that answers for the VIP has no ARP entry for the client and keeps only 3 packets while it asks: " +
+			"all SYNs arrive, but of the SYN-ACKs only the last 3 come back before the SYNs are repeated.",
+		Params:     []Param{queueParam()},
+		Label:      Is(diagnose.RemoteARPQueueOverflow),
+		NearMisses: []NearMiss{deepQueue()},
+		Build: func(st *Stage) {
+			v := st.vip(2, wiring{})
+			v.balance()
+			v.serve(topo.Service{Then: topo.Echo})
+			v.clientLink.Knows(vipIP, v.lbLink)
+			st.coldTowards(v.lbLink, v.clientLink, vipIP, clientIP)
+		},
+	}
+}
+
+func arpBoth() Scenario {
+	return Scenario{
+		Name: "arp-both",
+		Story: "Neither side knows the other, neither learns from being asked, and both keep only 3 packets: new machines on both " +
+			"sides of a switch that answers ARP for them.",
+		Params: []Param{queueParam(), {"delay", "20ms", "of every ARP answer"}},
+		Label:  Is(diagnose.LocalARPQueueOverflow, diagnose.RemoteARPQueueOverflow),
+		NearMisses: []NearMiss{
+			deepQueue(),
+		},
+		Build: func(st *Stage) {
+			v := st.vip(2, wiring{})
+			v.balance()
+			v.serve(topo.Service{Then: topo.Echo})
+			for _, e := range []struct {
+				l  *topo.Link
+				ip string
+			}{{v.clientLink, clientIP}, {v.lbLink, vipIP}} {
+				e.l.Neighbor("ipv4", "unres_qlen_bytes", queueBytes(st.Int("qlen")))
+				e.l.Respond(topo.Responder{For: []netip.Addr{addr(e.ip)}, Delay: st.Duration("delay")})
+			}
 			st.Rearm = func() error {
-				if err := v.ClientLink.Forget(netip.MustParseAddr(vipIP)); err != nil {
+				if err := v.lbLink.Forget(addr(clientIP)); err != nil {
 					return err
 				}
-				return v.LB.SetRules(slow)
+				return v.clientLink.Forget(addr(vipIP))
+			}
+		},
+	}
+}
+
+func arpDead() Scenario {
+	return Scenario{
+		Name:  "arp-dead",
+		Story: "Nobody answers ARP for the target: connects fail with 'no route to host' after three requests, about 3 s.",
+		Label: Is(diagnose.LocalARPUnresolved),
+		Build: func(st *Stage) {
+			st.vip(1, wiring{})
+			st.Target = at("10.77.0.99", port).String()
+		},
+	}
+}
+
+func remoteARPDead() Scenario {
+	return Scenario{
+		Name: "remote-arp-dead",
+		Story: "The server cannot resolve the client in time, so its SYN-ACKs wait for the answer; when it comes late, several " +
+			"SYN-ACKs of one port arrive at the same instant.",
+		Params: []Param{{"delay", "1600ms", "of the client's ARP answer; more than 3s is never in time"}},
+		Label:  Is(diagnose.RemoteARPUnresolved),
+		NearMisses: []NearMiss{
+			{"prompt answer", map[string]string{"delay": "1ms"}, Healthy()},
+		},
+		Build: func(st *Stage) {
+			d := st.direct()
+			d.server.Serve(topo.Service{Port: port, Then: topo.Echo})
+			d.clientLink.Knows(realIP(0), d.serverLink)
+			d.clientLink.Respond(topo.Responder{For: []netip.Addr{addr(clientIP)}, Delay: st.Duration("delay")})
+			st.Rearm = func() error { return d.serverLink.Forget(addr(clientIP)) }
+		},
+	}
+}
+
+func arpQueueSize() Scenario {
+	const far = `the queue of a server that knows nobody yet`
+	return Scenario{
+		Name: "arp-queue-size",
+		Story: "A server with a short queue for unresolved neighbours, which by now knows the client: the fault sleeps until " +
+			"somebody new comes. Measured from outside with an unused address.",
+		Params: []Param{{"qlen_bytes", "2496", far + ", in octets of truesize: 2496 is 3, 65536 is 78, 212992 is 256 SYN-ACKs"}},
+		Label:  Is(diagnose.RemoteARPQueueOverflow).OrAlso(diagnose.Healthy),
+		NearMisses: []NearMiss{
+			{"3.3 to 4.13", map[string]string{"qlen_bytes": "65536"}, Healthy()},
+			{"4.14 and later", map[string]string{"qlen_bytes": "212992"}, Healthy()},
+		},
+		Build: func(st *Stage) {
+			d := st.direct()
+			d.server.Serve(topo.Service{Port: port, Then: topo.Echo})
+			d.serverLink.Neighbor("ipv4", "unres_qlen_bytes", st.String("qlen_bytes"))
+			d.serverLink.Knows(clientIP, d.clientLink)
+		},
+	}
+}
+
+func duplicateIP() Scenario {
+	return Scenario{
+		Name: "duplicate-ip",
+		Story: "Two machines claim the VIP: every ARP request gets two answers, and whose came last gets the connections. " +
+			"Only one of them runs the service.",
+		Params:     []Param{{"twins", "1", "machines with the same address besides the right one, 0 or 1"}},
+		Label:      Is(diagnose.DuplicateAddress).OrAlso(diagnose.DuplicateAddress, diagnose.PortClosed),
+		NearMisses: []NearMiss{{"one owner", map[string]string{"twins": "0"}, Healthy()}},
+		Build: func(st *Stage) {
+			v := st.vip(1, wiring{})
+			v.balance()
+			v.serve(topo.Service{Then: topo.Echo})
+			for range st.Int("twins") {
+				st.Host("twin").Attach(v.lan, vipIP+"/24")
+			}
+			st.Rearm = func() error { return v.clientLink.Forget(addr(vipIP)) }
+		},
+	}
+}
+
+func vipMoved() Scenario {
+	return Scenario{
+		Name: "vip-moved",
+		Story: "The VIP has moved to the standby balancer without a gratuitous ARP. The client's entry still points at the old one, which " +
+			"drops what is not its own, until the entry is probed and given up.",
+		Params:     []Param{{"announced", "false", "whether the move was announced"}},
+		Label:      Is(diagnose.StaleNeighborAfterFailover),
+		NearMisses: []NearMiss{{"announced", map[string]string{"announced": "true"}, Healthy()}},
+		Build: func(st *Stage) {
+			v := st.vip(1, wiring{})
+			v.balance()
+			v.serve(topo.Service{Then: topo.Echo})
+			old := st.Host("old-lb").Attach(v.lan, "10.77.0.11/24")
+			st.Rearm = func() error {
+				if st.Bool("announced") {
+					return v.clientLink.Learn(vipIP, v.lbLink.MAC)
+				}
+				return v.clientLink.Learn(vipIP, old.MAC)
+			}
+			st.Step("the client's old entry", func() error { return st.Rearm() })
+		},
+	}
+}
+
+func neighborFlapping() Scenario {
+	return Scenario{
+		Name: "neighbor-flapping",
+		Story: "Two balancers both believe that they are the master and announce the VIP in turn, several times a second: " +
+			"each announcement moves the traffic.",
+		Params:     []Param{{"every", "300ms", "between two announcements; 0s for none"}},
+		Label:      Is(diagnose.NeighborFlapping).OrAlso(diagnose.NeighborFlapping, diagnose.DuplicateAddress),
+		NearMisses: []NearMiss{{"one master", map[string]string{"every": "0s"}, Healthy()}},
+		Build: func(st *Stage) {
+			v := st.vip(1, wiring{})
+			v.balance()
+			v.serve(topo.Service{Then: topo.Echo})
+			second := st.Host("second-lb").Attach(v.lan, "10.77.0.11/24")
+			if every := st.Duration("every"); every > 0 {
+				second.Announce(addr(vipIP), 2*every, every)
+				v.lbLink.Announce(addr(vipIP), 2*every, 2*every)
 			}
 		},
 	}

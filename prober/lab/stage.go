@@ -6,6 +6,7 @@ import (
 
 	"github.com/vipprobe/vipprobe/prober/lab/nft"
 	"github.com/vipprobe/vipprobe/prober/lab/topo"
+	"github.com/vipprobe/vipprobe/prober/lab/wires"
 )
 
 // Stage is what a scenario's Build fills: the network, and who probes what.
@@ -30,34 +31,83 @@ const (
 // realIP is the address of the i-th real server.
 func realIP(i int) string { return "10.77.0." + strconv.Itoa(21+i) }
 
-func at(ip string, port uint16) netip.AddrPort {
-	return netip.AddrPortFrom(netip.MustParseAddr(ip), port)
+func addr(ip string) netip.Addr { return netip.MustParseAddr(ip) }
+
+func at(ip string, port uint16) netip.AddrPort { return netip.AddrPortFrom(addr(ip), port) }
+
+// place joins a host to a switch, by a wire where there is anything on it.
+func (st *Stage) place(h *topo.Host, b *topo.Bridge, stages []wires.Stage, prefixes ...string) *topo.Link {
+	if len(stages) == 0 {
+		return h.Attach(b, prefixes...)
+	}
+	return wires.Attach(st.Net, h, b, stages, prefixes...)
 }
 
-// VIP is the usual network: a client, a balancer that owns the VIP, and real servers, all on one switch. The balancer rewrites
-// the destination to the real servers in turn and the source to its own address (DNAT + masquerade), as kube-proxy,
-// keepalived with fullnat, or an F5 with SNAT do.
-type VIP struct {
-	LAN        *topo.Bridge
-	LB         *topo.Host
-	LBLink     *topo.Link
-	ClientLink *topo.Link
-	Real       []*topo.Host
-	RealLinks  []*topo.Link
+// Net of one server: client and server on one switch, the client probing the server itself.
+type direct struct {
+	lan        *topo.Bridge
+	server     *topo.Host
+	clientLink *topo.Link
+	serverLink *topo.Link
 }
 
-// vip builds the usual network with n real servers that echo, the client probing the VIP.
-func (st *Stage) vip(n int) *VIP {
-	v := &VIP{LAN: st.Bridge("lan")}
+// direct builds it, with stages in front of the server.
+func (st *Stage) direct(stages ...wires.Stage) *direct {
+	d := &direct{lan: st.Bridge("lan")}
 	st.Client = st.Host("client")
-	v.ClientLink = st.Client.Attach(v.LAN, clientIP+"/24")
-	v.LB = st.Host("lb")
-	v.LBLink = v.LB.Attach(v.LAN, vipIP+"/24")
-	v.LB.Forward()
+	d.clientLink = st.Client.Attach(d.lan, clientIP+"/24")
+	d.server = st.Host("server")
+	d.serverLink = st.place(d.server, d.lan, stages, realIP(0)+"/24")
+	st.Target = at(realIP(0), port).String()
+	return d
+}
+
+// other adds a second client to a switch, whose timestamp clock is gap ticks ahead of the first one's.
+func (st *Stage) other(b *topo.Bridge, gap int64) *topo.Host {
+	h := st.Host("other")
+	oneClock(h)
+	st.place(h, b, []wires.Stage{wires.Clock(gap)}, otherIP+"/24")
+	return h
+}
+
+// oneClock gives all connections of a host one timestamp clock, as kernels before 4.10 had: the machine's uptime in
+// milliseconds (tcp_timestamps=2: no random offset; Documentation/networking/ip-sysctl.rst, 6.18).
+func oneClock(h *topo.Host) { h.Sysctl("net.ipv4.tcp_timestamps", "2") }
+
+// vip is the usual network: a client, a balancer that owns the VIP, and real servers, all on one switch. The balancer rewrites
+// the destination to the real servers in turn and the source to its own address (DNAT and masquerade), as kube-proxy,
+// keepalived with fullnat, or an F5 with SNAT do.
+type vip struct {
+	lan        *topo.Bridge
+	lb         *topo.Host
+	lbLink     *topo.Link
+	clientLink *topo.Link
+	real       []*topo.Host
+	realLinks  []*topo.Link
+}
+
+// wiring is what lies in front of whom.
+type wiring struct {
+	lb   []wires.Stage
+	real func(i int) []wires.Stage
+}
+
+// vip builds the usual network with n real servers, the client probing the VIP. Nothing balances or listens yet.
+func (st *Stage) vip(n int, w wiring) *vip {
+	v := &vip{lan: st.Bridge("lan")}
+	st.Client = st.Host("client")
+	v.clientLink = st.Client.Attach(v.lan, clientIP+"/24")
+	v.lb = st.Host("lb")
+	v.lbLink = st.place(v.lb, v.lan, w.lb, vipIP+"/24")
+	v.lb.Forward()
 	for i := range n {
 		h := st.Host("real" + strconv.Itoa(i+1))
-		v.RealLinks = append(v.RealLinks, h.Attach(v.LAN, realIP(i)+"/24"))
-		v.Real = append(v.Real, h)
+		var stages []wires.Stage
+		if w.real != nil {
+			stages = w.real(i)
+		}
+		v.realLinks = append(v.realLinks, st.place(h, v.lan, stages, realIP(i)+"/24"))
+		v.real = append(v.real, h)
 		st.Members = append(st.Members, at(realIP(i), port).String())
 	}
 	st.Target = at(vipIP, port).String()
@@ -65,26 +115,24 @@ func (st *Stage) vip(n int) *VIP {
 }
 
 // members are the real servers as rules want them.
-func (v *VIP) members() []netip.AddrPort {
+func (v *vip) members() []netip.AddrPort {
 	var all []netip.AddrPort
-	for i := range v.Real {
+	for i := range v.real {
 		all = append(all, at(realIP(i), port))
 	}
 	return all
 }
 
 // balance installs the usual rules on the balancer.
-func (v *VIP) balance() {
-	v.LB.Rules(v.table(nft.RoundRobin(v.members(), v.match()...), nft.Masquerade()))
+func (v *vip) balance() {
+	v.lb.Rules(v.table(nft.RoundRobin(v.members(), v.match()...), nft.Masquerade()))
 }
 
 // match is what the balancer's rules look for.
-func (v *VIP) match() []nft.Part {
-	return []nft.Part{nft.Dst(netip.MustParseAddr(vipIP)), nft.DstPort(port)}
-}
+func (v *vip) match() []nft.Part { return []nft.Part{nft.Dst(addr(vipIP)), nft.DstPort(port)} }
 
 // table is the balancer's table: which destinations, and how the source is rewritten.
-func (v *VIP) table(dnat []nft.Rule, snat nft.Part) nft.Table {
+func (v *vip) table(dnat []nft.Rule, snat nft.Part) nft.Table {
 	return nft.Table{Family: nft.IPv4, Name: "vip", Chains: []nft.Chain{
 		{Hook: nft.DNAT, Rules: dnat},
 		{Hook: nft.SNAT, Rules: []nft.Rule{{nft.DstPort(port), snat}}},
@@ -92,9 +140,14 @@ func (v *VIP) table(dnat []nft.Rule, snat nft.Part) nft.Table {
 }
 
 // serve starts the same service on every real server.
-func (v *VIP) serve(s topo.Service) {
+func (v *vip) serve(s topo.Service) {
 	s.Port = port
-	for _, h := range v.Real {
+	for _, h := range v.real {
 		h.Serve(s)
 	}
+}
+
+// filter is a table with one chain.
+func filter(name string, hook nft.Hook, rules ...nft.Rule) nft.Table {
+	return nft.Table{Family: nft.IPv4, Name: name, Chains: []nft.Chain{{Hook: hook, Rules: rules}}}
 }

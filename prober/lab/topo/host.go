@@ -126,7 +126,7 @@ func (h *Host) Do(f func() error) error {
 
 // Build is Do as a building step of the network.
 func (h *Host) Build(what string, f func() error) {
-	h.net.step("host "+h.Name+": "+what, func() error { return h.Do(f) })
+	h.net.Step("host "+h.Name+": "+what, func() error { return h.Do(f) })
 }
 
 // Namespace is an open handle of the host's network namespace, valid until the network is closed.

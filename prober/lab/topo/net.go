@@ -52,8 +52,8 @@ func (n *Net) fail(err error) {
 	}
 }
 
-// step runs one building step unless one has failed before.
-func (n *Net) step(what string, f func() error) {
+// Step runs one building step unless one has failed before.
+func (n *Net) Step(what string, f func() error) {
 	if n.err != nil {
 		return
 	}
@@ -65,7 +65,7 @@ func (n *Net) step(what string, f func() error) {
 // Host adds a host: a network namespace with loopback up and sysctls pinned.
 func (n *Net) Host(name string) *Host {
 	h := &Host{Name: name, net: n}
-	n.step("host "+name, h.start)
+	n.Step("host "+name, h.start)
 	if n.err == nil {
 		n.hosts = append(n.hosts, h)
 	}

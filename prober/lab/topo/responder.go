@@ -36,8 +36,44 @@ func (l *Link) Respond(r Responder) {
 		r.MAC = l.MAC
 	}
 	r.Copies = max(r.Copies, 1)
-	l.Host.Build("ARP responder on "+l.Name, func() error {
-		c, err := socket.Socket(unix.AF_PACKET, unix.SOCK_RAW, int(htons(unix.ETH_P_ARP)), "arp", nil)
+	l.arp("ARP responder", func(ctx context.Context, c *socket.Conn, to unix.Sockaddr) { r.serve(ctx, c, to) })
+}
+
+// Announce broadcasts gratuitous ARP for an address as this link's, first after a while and then every so often, for as long as
+// the network lives.
+func (l *Link) Announce(a netip.Addr, every, first time.Duration) {
+	l.arp("announcements", func(ctx context.Context, c *socket.Conn, to unix.Sockaddr) {
+		frame := l.announcement(a)
+		timer := time.NewTimer(first)
+		defer timer.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-timer.C:
+				_ = c.Sendto(ctx, frame, 0, to)
+				timer.Reset(every)
+			}
+		}
+	})
+}
+
+// announcement is an ARP request for one's own address (RFC 5227 §2.3).
+func (l *Link) announcement(a netip.Addr) []byte {
+	b := make([]byte, arpFrame)
+	copy(b, []byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff})
+	copy(b[6:], l.MAC)
+	copy(b[12:], []byte{0x08, 0x06, 0, 1, 0x08, 0, 6, 4, 0, 1})
+	copy(b[22:], l.MAC)
+	copy(b[28:], a.AsSlice())
+	copy(b[38:], a.AsSlice())
+	return b
+}
+
+// arp runs f with a packet socket for ARP on the link.
+func (l *Link) arp(what string, f func(context.Context, *socket.Conn, unix.Sockaddr)) {
+	l.Host.Build(what+" on "+l.Name, func() error {
+		c, err := socket.Socket(unix.AF_PACKET, unix.SOCK_RAW, 0, "arp", nil)
 		if err != nil {
 			return fmt.Errorf("open packet socket: %w", err)
 		}
@@ -45,9 +81,8 @@ func (l *Link) Respond(r Responder) {
 			c.Close()
 			return fmt.Errorf("bind packet socket: %w", err)
 		}
-		to := &unix.SockaddrLinklayer{Ifindex: l.Index}
 		l.Host.net.OnClose(func() { c.Close() })
-		l.Host.net.Go(func(ctx context.Context) { r.serve(ctx, c, to) })
+		l.Host.net.Go(func(ctx context.Context) { f(ctx, c, &unix.SockaddrLinklayer{Ifindex: l.Index}) })
 		return nil
 	})
 }

@@ -1,0 +1,77 @@
+package lab
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"time"
+
+	"github.com/vipprobe/vipprobe/prober/lab/topo"
+)
+
+// exchange is what a background client does with a connection; the connection is closed after it.
+type exchange func(context.Context, *net.TCPConn)
+
+// request asks and reads to the end: the server closes first, as an HTTP/1.0 server does.
+func request(_ context.Context, c *net.TCPConn) {
+	if _, err := io.WriteString(c, "GET / HTTP/1.0\r\n\r\n"); err == nil {
+		_, _ = io.Copy(io.Discard, c)
+	}
+}
+
+// hang up at once: what a TCP health check does.
+func hangUp(context.Context, *net.TCPConn) {}
+
+// hold keeps the connection for as long as the network lives.
+func hold(ctx context.Context, _ *net.TCPConn) { <-ctx.Done() }
+
+// dialTimeout bounds a background connection.
+const dialTimeout = 3 * time.Second
+
+// visit makes one connection from a host.
+func visit(ctx context.Context, from *topo.Host, to string, do exchange) error {
+	c, err := from.Dial(ctx, &net.Dialer{Timeout: dialTimeout}, to)
+	if err != nil {
+		return err
+	}
+	stop := context.AfterFunc(ctx, func() { c.Close() })
+	defer stop()
+	defer c.Close()
+	do(ctx, c)
+	return nil
+}
+
+// visits makes a connection now, as a building step, and goes on making one every so often.
+func (st *Stage) visits(from *topo.Host, to string, every time.Duration, do exchange) {
+	st.Step("first visit of "+from.Name, func() error { return visit(st.Context(), from, to, do) })
+	st.Go(func(ctx context.Context) {
+		tick := time.NewTicker(every)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+				_ = visit(ctx, from, to, do) // a refused visit is the fault at work
+			}
+		}
+	})
+}
+
+// holds opens n connections, as a building step, and keeps them. Those that fail are the fault at work, but the first must not.
+func (st *Stage) holds(from *topo.Host, to string, n int) {
+	st.Step("held connections of "+from.Name, func() error {
+		for i := range n {
+			c, err := from.Dial(st.Context(), &net.Dialer{Timeout: 300 * time.Millisecond}, to)
+			if err != nil {
+				if i == 0 {
+					return fmt.Errorf("first of %d: %w", n, err)
+				}
+				return nil
+			}
+			st.OnClose(func() { c.Close() })
+		}
+		return nil
+	})
+}
