@@ -148,6 +148,9 @@ func zoneIndex(src netip.Addr, iface string) (uint32, error) {
 	if src.Zone() != "" {
 		iface = src.Zone()
 	}
+	if iface == "" {
+		return 0, fmt.Errorf("%w: a link-local address needs one", ErrInterfaceUnknown)
+	}
 	d, err := lookupDevice(iface, 0)
 	return uint32(d.index), err
 }

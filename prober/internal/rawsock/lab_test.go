@@ -2,10 +2,12 @@ package rawsock
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"runtime"
+	"slices"
 	"testing"
 	"time"
 
@@ -77,10 +79,11 @@ func newPeer(t testing.TB) *peer {
 	must(t, err)
 	t.Cleanup(func() { must(t, netlink.LinkDel(link)) })
 	p := &peer{ns: ns, near: link}
-	must(t, inside(ns, func() error { return p.setup() }))
+	awaitOwn(t, ns, []netip.Addr{far6, behind6}, func() error { return inside(ns, p.setup) })
 	must(t, configure("v0", near4, 24))
-	must(t, configure("v0", near6, 64))
-	must(t, netlink.LinkSetUp(link))
+	awaitOwn(t, netns.None(), []netip.Addr{near6}, func() error {
+		return errors.Join(configure("v0", near6, 64), netlink.LinkSetUp(link))
+	})
 	via(t, behind4, far4)
 	via(t, behind6, far6)
 	return p
@@ -109,6 +112,31 @@ func (p *peer) setup() error {
 		return err
 	}
 	return netlink.LinkSetUp(link)
+}
+
+// awaitOwn calls add and returns when the namespace owns the IPv6 addresses: the kernel inserts their local routes from a work queue
+// (net/ipv6/addrconf.c addrconf_dad_work), a while after it has taken the address.
+func awaitOwn(t testing.TB, ns netns.NsHandle, want []netip.Addr, add func() error) {
+	t.Helper()
+	updates, done := make(chan netlink.RouteUpdate), make(chan struct{})
+	must(t, netlink.RouteSubscribeAt(ns, updates, done))
+	limit := time.NewTimer(patience)
+	defer limit.Stop()
+	must(t, add())
+	for len(want) > 0 {
+		select {
+		case u := <-updates:
+			if u.Route.Type == unix.RTN_LOCAL && u.Dst != nil {
+				a, _ := netip.AddrFromSlice(u.Dst.IP)
+				want = slices.DeleteFunc(want, func(w netip.Addr) bool { return w == a })
+			}
+		case <-limit.C:
+			t.Fatalf("addresses %v have not come up", want)
+		}
+	}
+	close(done)
+	for range updates { // ends when the subscription does
+	}
 }
 
 func configure(dev string, addr netip.Addr, bits int) error {
@@ -266,4 +294,27 @@ func must(t testing.TB, err error) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// inject sends frames to us from the peer, as they are.
+func (p *peer) inject(t testing.TB, all []kind) {
+	t.Helper()
+	must(t, inside(p.ns, func() error {
+		v1, err := netlink.LinkByName("v1")
+		if err != nil {
+			return err
+		}
+		fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			return err
+		}
+		defer unix.Close(fd)
+		to := &unix.SockaddrLinklayer{Ifindex: v1.Attrs().Index}
+		for _, k := range all {
+			if err := unix.Sendto(fd, frame(k, wire.MAC(p.near.Attrs().HardwareAddr)), 0, to); err != nil {
+				return fmt.Errorf("inject %s: %w", k.name, err)
+			}
+		}
+		return nil
+	}))
 }

@@ -45,7 +45,7 @@ type Tap struct {
 
 	run  sync.Mutex // held by Run: guards the reader's place in the ring, and down
 	down bool       // the one device that this tap is bound to went down, and no frame has come since
-	sum sync.Mutex // guards total and fd against Close
+	sum  sync.Mutex // guards total and fd against Close
 	// total is what earlier reads of PACKET_STATISTICS took from the kernel's counters.
 	total Stats
 }
