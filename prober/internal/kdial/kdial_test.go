@@ -19,6 +19,7 @@ import (
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
+	"github.com/vipprobe/vipprobe/prober/internal/hostproc"
 	"github.com/vipprobe/vipprobe/prober/observe"
 	"github.com/vipprobe/vipprobe/prober/plan"
 )
@@ -166,7 +167,7 @@ func TestLostSYNs(t *testing.T) {
 	for _, linear := range []int{4, 0} {
 		t.Run(fmt.Sprintf("linear=%d", linear), func(t *testing.T) {
 			t.Parallel()
-			if inNamespace(t, "") {
+			if inNamespace(t) {
 				lostSYNs(t, linear)
 			}
 		})
@@ -199,13 +200,20 @@ func lostSYNs(t *testing.T, linear int) {
 	}
 	accepted := len(conns)
 	// The kernel's own end. tcp_write_timeout ends at retries+linear repeats, but also once the plain exponential ladder of
-	// `retries` would be over (retransmits_timed_out: 3 s for 1): linear timeouts give one more repeat here, not four.
-	gaveUp := uint32(1)
-	if linear > 0 {
-		gaveUp = 2
+	// `retries` would be over (retransmits_timed_out: 3 s for 1, 7 s for 2): four linear timeouts add one and three.
+	for retries, repeats := range map[int]uint32{1: 2, 2: 5} {
+		if linear == 0 {
+			repeats = uint32(retries)
+		}
+		s := hostproc.Sysctls{
+			SynRetries: hostproc.Setting{Value: int64(retries), Known: true}, SynLinearTimeouts: hostproc.Setting{Value: int64(linear), Known: true},
+		}
+		if at := hostproc.Ladder(s, [3]int{6, 18, 0}).At; len(at) != int(repeats)+1 {
+			t.Errorf("hostproc's ladder for %d retries is %v", retries, at)
+		}
+		add("127.0.0.1", port+9, repeats, Conn{SynCount: retries})
+		add("::1", port+9, repeats, Conn{SynCount: retries})
 	}
-	add("127.0.0.1", port+9, gaveUp, Conn{SynCount: 1})
-	add("::1", port+9, gaveUp, Conn{SynCount: 1})
 	got := mustRun(t, dialer(t), conns, time.Minute)
 	retrans := map[int]uint32{}
 	for i, r := range got.results {
@@ -226,7 +234,7 @@ func lostSYNs(t *testing.T, linear int) {
 // A connect that our deadline ends still tells how often its SYN was repeated.
 func TestDeadline(t *testing.T) {
 	t.Parallel()
-	if !inNamespace(t, "") {
+	if !inNamespace(t) {
 		return
 	}
 	sysctl(t, "ipv4.tcp_syn_linear_timeouts", 4)
@@ -258,7 +266,7 @@ func TestDeadline(t *testing.T) {
 // What this host refuses never left; what a router refuses did.
 func TestRefusals(t *testing.T) {
 	t.Parallel()
-	if !inNamespace(t, "") {
+	if !inNamespace(t) {
 		return
 	}
 	router(t, func(t *testing.T, far netns.NsHandle) {
@@ -344,7 +352,7 @@ func TestRefusals(t *testing.T) {
 // A thousand at once without any capability, on an address of the host's choosing and on one of ours, in several Runs.
 func TestThousandUnprivileged(t *testing.T) {
 	t.Parallel()
-	if !inNamespace(t, "") {
+	if !inNamespace(t) {
 		return
 	}
 	f := newFilter(t, nftables.ChainHookInput)
@@ -401,7 +409,7 @@ func dropCapabilities() error {
 
 func TestCancel(t *testing.T) {
 	t.Parallel()
-	if !inNamespace(t, "") {
+	if !inNamespace(t) {
 		return
 	}
 	f := newFilter(t, nftables.ChainHookInput)
@@ -458,7 +466,7 @@ func TestCancelledBefore(t *testing.T) {
 
 func TestOutOfDescriptors(t *testing.T) {
 	t.Parallel()
-	if !inNamespace(t, "") {
+	if !inNamespace(t) {
 		return
 	}
 	open := listen(t, "127.0.0.1:0")

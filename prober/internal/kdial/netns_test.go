@@ -16,11 +16,11 @@ import (
 )
 
 // inNamespace runs the calling test again in a child process with its own user and network namespace and reports false in
-// the parent, which then has nothing left to do. The variant tells children of one test apart.
-func inNamespace(t *testing.T, variant string) bool {
+// the parent, which then has nothing left to do.
+func inNamespace(t *testing.T) bool {
 	t.Helper()
 	const mark = "KDIAL_TEST_NAMESPACE"
-	if os.Getenv(mark) == t.Name()+variant {
+	if os.Getenv(mark) == t.Name() {
 		linkUp(t, "lo")
 		return true
 	}
@@ -28,7 +28,7 @@ func inNamespace(t *testing.T, variant string) bool {
 		return false
 	}
 	cmd := exec.Command("/proc/self/exe", "-test.run=^"+strings.ReplaceAll(t.Name(), "/", "$/^")+"$", "-test.v")
-	cmd.Env = append(os.Environ(), mark+"="+t.Name()+variant)
+	cmd.Env = append(os.Environ(), mark+"="+t.Name())
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNET,
 		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},

@@ -1,0 +1,397 @@
+package neigh
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/mdlayher/packet"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/vipprobe/vipprobe/prober/wire"
+)
+
+var _ Limiter = (*tokens)(nil)
+
+// tokens counts what is taken, and gives without end or until empty.
+type tokens struct {
+	mu    sync.Mutex
+	taken int
+	max   int // 0: without end
+}
+
+func (k *tokens) Wait(ctx context.Context) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.max > 0 && k.taken == k.max {
+		return errors.New("no tokens left")
+	}
+	k.taken++
+	return ctx.Err()
+}
+
+var (
+	near4, far4, none4 = netip.MustParseAddr("10.9.0.1"), netip.MustParseAddr("10.9.0.2"), netip.MustParseAddr("10.9.0.77")
+	far6, none6        = netip.MustParseAddr("fd09::2"), netip.MustParseAddr("fd09::77")
+	borrowed           = netip.MustParseAddr("10.9.0.50")
+	byMAC              = wire.MAC{0x02, 0xbb, 0, 0, 0, 0x50}
+)
+
+func TestTableWarmForget(t *testing.T) {
+	t.Parallel()
+	if !inNamespace(t) {
+		return
+	}
+	p := newPair(t)
+	for _, family := range []string{"ipv4", "ipv6"} {
+		sysctl(t, family+".neigh.near.retrans_time_ms", 60)
+	}
+	for _, addr := range []netip.Addr{far4, far6} {
+		limit := &tokens{}
+		if e, ok, err := Table(p.near, addr); ok || err != nil {
+			t.Fatalf("before: %+v, %v", e, err)
+		}
+		for range 2 { // the second finds it warm and sends nothing
+			e, err := Warm(t.Context(), limit, p.near, addr)
+			if err != nil || !e.State.Resolved() || e.MAC != p.farMAC || e.Addr != addr {
+				t.Fatalf("warm %s: %+v, %v; want %s", addr, e, err, p.farMAC)
+			}
+		}
+		if limit.taken != 1 {
+			t.Errorf("%d tokens taken for one resolution", limit.taken)
+		}
+		if e, ok, err := find(p.near, addr); !ok || err != nil || e.MAC != p.farMAC {
+			t.Errorf("list: %+v, %v, %v", e, ok, err)
+		}
+		for range 2 { // the second has nothing to do
+			if err := Forget(p.near, addr); err != nil {
+				t.Error(err)
+			}
+		}
+		if e, ok, err := Table(p.near, addr); ok || err != nil {
+			t.Errorf("after: %+v, %v", e, err)
+		}
+	}
+	for _, addr := range []netip.Addr{none4, none6} {
+		_, err := Warm(t.Context(), &tokens{}, p.near, addr)
+		var unresolved *ErrUnresolved
+		if !errors.As(err, &unresolved) || unresolved.State != Failed || !strings.Contains(err.Error(), addr.String()+" on near: no answer (failed)") {
+			t.Errorf("warm %s: %v", addr, err)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := Warm(ctx, &tokens{}, p.near, far4); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
+	}
+	if e, err := Warm(t.Context(), &tokens{}, 1, netip.MustParseAddr("127.0.0.1")); err != nil || e.State != NoARP {
+		t.Errorf("loopback: %+v, %v", e, err)
+	}
+	if _, err := Warm(t.Context(), &tokens{}, 4711, far4); err == nil || !strings.Contains(err.Error(), "4711") {
+		t.Errorf("no such interface: %v", err)
+	}
+}
+
+func TestForgetRefuses(t *testing.T) {
+	t.Parallel()
+	if !inNamespace(t) {
+		return
+	}
+	p := newPair(t)
+	if err := netlink.NeighAdd(&netlink.Neigh{
+		LinkIndex: p.near, Family: unix.AF_INET, State: int(Permanent), IP: borrowed.AsSlice(), HardwareAddr: byMAC[:],
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := Forget(p.near, borrowed); err == nil || !strings.Contains(err.Error(), "permanent") {
+		t.Errorf("an administrator's entry: %v", err)
+	}
+	if e, ok, err := Table(p.near, borrowed); !ok || err != nil || e.State != Permanent || e.MAC != byMAC {
+		t.Errorf("it is %+v, %v, %v now", e, ok, err)
+	}
+	result := make(chan error)
+	go func() {
+		runtime.LockOSThread() // never unlocked: the thread that lost its capabilities ends with the goroutine
+		h := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+		var none [2]unix.CapUserData
+		if err := unix.Capset(&h, &none[0]); err != nil {
+			result <- err
+			return
+		}
+		if _, err := Warm(context.Background(), &tokens{}, p.near, far4); err != nil {
+			result <- errors.New("warm without capabilities: " + err.Error())
+			return
+		}
+		result <- Forget(p.near, far4)
+	}()
+	if err := <-result; !errors.Is(err, unix.EPERM) || !strings.Contains(err.Error(), "CAP_NET_ADMIN") {
+		t.Errorf("without capability: %v", err)
+	}
+}
+
+func TestSubscribe(t *testing.T) {
+	t.Parallel()
+	if !inNamespace(t) {
+		return
+	}
+	p := newPair(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	events, ready := make(chan Event, 100), make(chan struct{})
+	var wg sync.WaitGroup
+	var fault error
+	wg.Go(func() {
+		fault = Subscribe(ctx, func(e Event) {
+			if e.Change == Subscribed {
+				close(ready)
+				return
+			}
+			if e.Entry.Addr == far4 {
+				events <- e
+			}
+		})
+	})
+	<-ready
+	if _, err := Warm(t.Context(), &tokens{}, p.near, far4); err != nil {
+		t.Fatal(err)
+	}
+	if err := Forget(p.near, far4); err != nil {
+		t.Fatal(err)
+	}
+	var got []Change
+	resolved := false
+	for e := range events {
+		got = append(got, e.Change)
+		resolved = resolved || e.Change == Updated && e.Entry.State == Reachable && e.Entry.MAC == p.farMAC
+		if e.Change == Deleted {
+			break
+		}
+	}
+	if !resolved {
+		t.Errorf("changes %v, none to reachable", got)
+	}
+	cancel()
+	wg.Wait()
+	if fault != nil {
+		t.Error(fault)
+	}
+}
+
+func TestProbeFree(t *testing.T) {
+	t.Parallel()
+	if !inNamespace(t) {
+		return
+	}
+	p := newPair(t)
+	limit := &tokens{}
+	taken, err := ProbeFree(t.Context(), limit, p.near, far4, Quick())
+	if err != nil || taken.Free || taken.By != p.farMAC || taken.Rival || taken.Sent != 1 {
+		t.Errorf("an address in use: %+v, %v", taken, err)
+	}
+	p.there(func() { // nobody learns us from a probe
+		if e, ok, err := find(p.far, near4); ok || err != nil {
+			t.Errorf("the other side knows %+v, %v", e, err)
+		}
+	})
+	limit = &tokens{}
+	free, err := ProbeFree(t.Context(), limit, p.near, none4, Quick())
+	if err != nil || !free.Free || free.Sent != 3 || limit.taken != 3 {
+		t.Errorf("a free address: %+v, %d tokens, %v", free, limit.taken, err)
+	}
+	if c, err := ProbeFree(t.Context(), &tokens{max: 1}, p.near, none4, Quick()); err == nil || c.Free {
+		t.Errorf("without tokens: %+v, %v", c, err)
+	}
+	for _, addr := range []string{"0.0.0.0", "224.0.0.1", "fd09::2"} {
+		if _, err := ProbeFree(t.Context(), limit, p.near, netip.MustParseAddr(addr), Quick()); err == nil {
+			t.Errorf("probed for %s", addr)
+		}
+	}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	enough := errors.New("enough")
+	cancel(enough)
+	if c, err := ProbeFree(ctx, &tokens{}, p.near, none4, Careful()); !errors.Is(err, enough) && !errors.Is(err, context.Canceled) || c.Free {
+		t.Errorf("cancelled: %+v, %v", c, err)
+	}
+	if _, err := ProbeFree(t.Context(), limit, 1, far4, Quick()); err == nil || !strings.Contains(err.Error(), "speaks no ARP") {
+		t.Errorf("on loopback: %v", err)
+	}
+}
+
+// Two that want one address at the same time both learn of it.
+func TestProbeFreeRival(t *testing.T) {
+	t.Parallel()
+	if !inNamespace(t) {
+		return
+	}
+	p := newPair(t)
+	var wg sync.WaitGroup
+	var here, there Claim
+	var errHere, errThere error
+	wg.Go(func() { here, errHere = ProbeFree(t.Context(), &tokens{}, p.near, none4, Quick()) })
+	wg.Go(func() {
+		p.there(func() { there, errThere = ProbeFree(t.Context(), &tokens{}, p.far, none4, Quick()) })
+	})
+	wg.Wait()
+	if errHere != nil || errThere != nil {
+		t.Fatal(errHere, errThere)
+	}
+	if here.Free && there.Free {
+		t.Errorf("both got it: %+v, %+v", here, there)
+	}
+	if !here.Free && (!here.Rival || here.By != p.farMAC) || !there.Free && (!there.Rival || there.By != p.nearMAC) {
+		t.Errorf("%+v, %+v", here, there)
+	}
+}
+
+// answering runs a responder on the near side while f runs, and returns what it counted.
+func answering(t *testing.T, b Borrow, f func()) (Counts, error) {
+	t.Helper()
+	r, err := NewResponder(b, &tokens{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var wg sync.WaitGroup
+	var fault error
+	wg.Go(func() { fault = r.Run(ctx) })
+	f()
+	if b.Delay >= 0 {
+		cancel()
+	}
+	cancel()
+	wg.Wait()
+	return r.Counts(), fault
+}
+
+func TestResponder(t *testing.T) {
+	t.Parallel()
+	if !inNamespace(t) {
+		return
+	}
+	p := newPair(t)
+	for _, mac := range []wire.MAC{{}, byMAC} {
+		want := mac
+		if want == (wire.MAC{}) {
+			want = p.nearMAC
+		}
+		delay := 50 * time.Millisecond
+		counts, err := answering(t, Borrow{IfIndex: p.near, Addr: borrowed, MAC: mac, Delay: delay}, func() {
+			p.there(func() {
+				hostile(t, p.far)
+				start := time.Now()
+				e, err := Warm(t.Context(), &tokens{}, p.far, borrowed)
+				if err != nil || e.MAC != want {
+					t.Errorf("the other side learned %+v, %v; want %s", e, err, want)
+				}
+				if took := time.Since(start); took < delay { // never before its time; how long after is the machine's affair
+					t.Errorf("answered after %s", took)
+				}
+				if err := Forget(p.far, borrowed); err != nil {
+					t.Error(err)
+				}
+			})
+		})
+		if err != nil || counts.Requests != 1 || counts.Answers != 1 {
+			t.Errorf("%+v, %v", counts, err)
+		}
+		if diff := cmp.Diff(map[string]int{"frame": 1, "address_length": 1, "operation": 1, "sender_mac": 1}, counts.Ignored); diff != "" {
+			t.Errorf("ignored (-want +got):\n%s", diff)
+		}
+	}
+}
+
+// hostile sends frames that are no ARP, or that lie.
+func hostile(t *testing.T, ifindex int) {
+	t.Helper()
+	ifi, err := net.InterfaceByIndex(ifindex)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	c, err := packet.Listen(ifi, packet.Raw, etherARP, nil)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	defer func() { _ = c.Close() }()
+	mac := wire.MAC(ifi.HardwareAddr)
+	for _, payload := range [][]byte{
+		{0, 1, 8, 0, 255, 255},
+		arpPacket(1, mac, "10.9.0.2", "10.9.0.50", func(b []byte) { b[4] = 4 }),
+		arpPacket(9, mac, "10.9.0.2", "10.9.0.50", nil),
+		arpPacket(1, wire.MAC{0xff}, "10.9.0.2", "10.9.0.50", nil),
+	} {
+		frame := append([]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, mac[:]...)
+		frame = append(append(frame, 0x08, 0x06), payload...)
+		if _, err := c.WriteTo(frame, &packet.Addr{HardwareAddr: net.HardwareAddr{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}}); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// A responder that never answers counts what is asked: the kernel's three requests (mcast_solicit).
+func TestResponderSilent(t *testing.T) {
+	t.Parallel()
+	if !inNamespace(t) {
+		return
+	}
+	p := newPair(t)
+	counts, err := answering(t, Borrow{IfIndex: p.near, Addr: borrowed, Delay: -1}, func() {
+		p.there(func() {
+			sysctl(t, "ipv4.neigh.far.retrans_time_ms", 60)
+			var unresolved *ErrUnresolved
+			if _, err := Warm(t.Context(), &tokens{}, p.far, borrowed); !errors.As(err, &unresolved) {
+				t.Errorf("resolved all the same: %v", err)
+			}
+		})
+	})
+	if err != nil || counts.Requests != 3 || counts.Answers != 0 {
+		t.Errorf("%+v, %v", counts, err)
+	}
+}
+
+// Whoever claims the borrowed address gets it.
+func TestResponderYields(t *testing.T) {
+	t.Parallel()
+	if !inNamespace(t) {
+		return
+	}
+	p := newPair(t)
+	for _, c := range []struct {
+		name string
+		addr netip.Addr
+		act  func()
+	}{
+		{"another probes for it", borrowed, func() {
+			if c, err := ProbeFree(t.Context(), &tokens{}, p.far, borrowed, Quick()); err != nil || !c.Free {
+				t.Errorf("the other was kept from it: %+v, %v", c, err)
+			}
+		}},
+		{"another speaks from it", far4, func() {
+			if _, err := Warm(t.Context(), &tokens{}, p.far, near4); err != nil {
+				t.Error(err)
+			}
+		}},
+	} {
+		_, err := answering(t, Borrow{IfIndex: p.near, Addr: c.addr}, func() { p.there(c.act) })
+		var conflict *Conflict
+		if !errors.As(err, &conflict) || conflict.By != p.farMAC {
+			t.Errorf("%s: %v", c.name, err)
+		}
+	}
+	for _, b := range []Borrow{
+		{IfIndex: p.near, Addr: far6}, {IfIndex: p.near}, {IfIndex: p.near, Addr: borrowed, MAC: wire.MAC{1}}, {IfIndex: 4711, Addr: borrowed},
+	} {
+		if _, err := NewResponder(b, &tokens{}); err == nil {
+			t.Errorf("answers for %+v", b)
+		}
+	}
+}

@@ -1,0 +1,118 @@
+package neigh
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// Change is what happened to the kernel's table.
+type Change uint8
+
+// The changes. Subscribed comes first and once: whatever happens after it is told. Lost means that the kernel dropped
+// events (the socket's buffer was full): the table may have changed in any way, and is followed again from there.
+const (
+	ChangeUnknown Change = iota
+	Subscribed
+	Updated // an entry is new or in another state
+	Deleted
+	Lost
+)
+
+func (c Change) String() string {
+	switch c {
+	case Subscribed:
+		return "subscribed"
+	case Updated:
+		return "updated"
+	case Deleted:
+		return "deleted"
+	case Lost:
+		return "lost"
+	case ChangeUnknown:
+	}
+	return "unknown"
+}
+
+// Event is one change of the kernel's neighbour table. Entry is set for Updated and Deleted.
+type Event struct {
+	Change Change
+	Entry  Entry
+}
+
+// eventBuffer is the socket's receive buffer in octets; the kernel caps it at net.core.rmem_max.
+const eventBuffer = 1 << 20
+
+// Subscribe calls f with every change of the IPv4 and IPv6 neighbours of the calling thread's network namespace, one at a
+// time, until ctx ends; then it returns nil. f must not block for long: the kernel drops what does not fit the buffer.
+// It needs no capability.
+func Subscribe(ctx context.Context, f func(Event)) error {
+	for first := true; ; first = false {
+		lost, err := follow(ctx, first, f)
+		if err != nil || ctx.Err() != nil {
+			return err
+		}
+		if !lost {
+			return errors.New("follow neighbours: the kernel ended the subscription")
+		}
+		f(Event{Change: Lost})
+	}
+}
+
+// follow is one netlink subscription, until ctx ends or the kernel has dropped events (lost).
+func follow(ctx context.Context, first bool, f func(Event)) (lost bool, err error) {
+	var (
+		updates = make(chan netlink.NeighUpdate)
+		done    = make(chan struct{})
+		mu      sync.Mutex
+		fault   error
+	)
+	err = netlink.NeighSubscribeWithOptions(updates, done, netlink.NeighSubscribeOptions{
+		ReceiveBufferSize: eventBuffer,
+		ErrorCallback: func(err error) {
+			mu.Lock()
+			defer mu.Unlock()
+			fault = err
+		},
+	})
+	if err != nil {
+		return false, fmt.Errorf("follow neighbours: %w", err)
+	}
+	defer func() {
+		close(done)
+		for range updates { // until its goroutine has ended
+		}
+	}()
+	if first {
+		f(Event{Change: Subscribed})
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return false, nil
+		case u, ok := <-updates:
+			if !ok {
+				mu.Lock()
+				defer mu.Unlock()
+				if errors.Is(fault, unix.ENOBUFS) {
+					return true, nil
+				}
+				return false, fmt.Errorf("follow neighbours: %w", fault)
+			}
+			if e, ok := entry(&u.Neigh); ok {
+				f(Event{Change: change(u.Type), Entry: e})
+			}
+		}
+	}
+}
+
+func change(messageType uint16) Change {
+	if messageType == unix.RTM_DELNEIGH {
+		return Deleted
+	}
+	return Updated
+}
