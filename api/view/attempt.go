@@ -1,9 +1,12 @@
 package view
 
 import (
+	"fmt"
+	"net/netip"
 	"time"
 
 	"github.com/vipprobe/vipprobe/prober/observe"
+	"github.com/vipprobe/vipprobe/prober/plan"
 	"github.com/vipprobe/vipprobe/prober/wire"
 )
 
@@ -32,7 +35,7 @@ type Attempt struct {
 	Via             string   `json:"via"`
 	Src             string   `json:"src"`
 	Dst             string   `json:"dst"`
-	ISS             uint32   `json:"iss,omitempty"`
+	ISS             *uint32  `json:"iss,omitempty"` // absent where no SYN was seen to carry one
 	Outcome         string   `json:"outcome"`
 	Reason          string   `json:"reason,omitempty"`
 	SYNs            []SYN    `json:"syns"`
@@ -40,8 +43,8 @@ type Attempt struct {
 	AnsweredSYN     *int     `json:"answered_syn,omitempty"`
 	Retransmissions int      `json:"retransmissions"`
 	Unseen          int      `json:"unseen_syns,omitempty"`
-	Lost            int      `json:"lost_syns"`
-	LostBy          string   `json:"lost_by"`
+	Lost            *int     `json:"lost_syns,omitempty"`
+	LostBy          string   `json:"lost_by,omitempty"`
 	Late            string   `json:"late,omitempty"`
 	RTTNS           *int64   `json:"rtt_ns,omitempty"`
 	HandshakeNS     *int64   `json:"handshake_ns,omitempty"`
@@ -61,25 +64,26 @@ type SYN struct {
 
 // Answer is one segment or ICMP error that came back.
 type Answer struct {
-	At      time.Time `json:"at"`
-	Kind    string    `json:"kind"`
-	Flags   string    `json:"flags,omitempty"`
-	Seq     uint32    `json:"seq,omitempty"`
-	Ack     uint32    `json:"ack,omitempty"`
-	TSval   *uint32   `json:"tsval,omitempty"`
-	TSecr   *uint32   `json:"tsecr,omitempty"`
-	TTL     uint8     `json:"ttl,omitempty"`
-	Window  uint16    `json:"window,omitempty"`
-	Length  int       `json:"length,omitempty"`
-	Options string    `json:"options,omitempty"`
-	From    string    `json:"from,omitempty"`
-	ICMP    string    `json:"icmp,omitempty"`
-	MTU     uint32    `json:"mtu,omitempty"`
+	At       *time.Time `json:"at,omitempty"`
+	Kind     string     `json:"kind"`
+	Flags    string     `json:"flags,omitempty"`
+	Seq      *uint32    `json:"seq,omitempty"`
+	Ack      *uint32    `json:"ack,omitempty"`
+	TSval    *uint32    `json:"tsval,omitempty"`
+	TSecr    *uint32    `json:"tsecr,omitempty"`
+	TTL      uint8      `json:"ttl,omitempty"`
+	Window   *uint16    `json:"window,omitempty"`
+	Length   int        `json:"length,omitempty"`
+	Options  string     `json:"options,omitempty"`
+	Checksum string     `json:"checksum,omitempty"`
+	From     string     `json:"from,omitempty"`
+	ICMP     string     `json:"icmp,omitempty"` // the error's name, or its type and code
+	MTU      uint32     `json:"mtu,omitempty"`
 }
 
 // Kernel is the kernel's own view of a connect.
 type Kernel struct {
-	Started   time.Time  `json:"started"`
+	Started   *time.Time `json:"started,omitempty"`
 	Completed *time.Time `json:"completed,omitempty"`
 	Errno     string     `json:"errno,omitempty"`
 	TCPInfo   *TCPInfo   `json:"tcp_info,omitempty"`
@@ -94,6 +98,7 @@ type TCPInfo struct {
 	RTTVarNS     int64  `json:"rttvar_ns"`
 	RTONS        int64  `json:"rto_ns"`
 	SndMSS       uint32 `json:"snd_mss"`
+	Options      uint8  `json:"options"` // TCPI_OPT_*: timestamps 1, SACK 2, window scale 4, ECN 8
 }
 
 // NeighborEvent is one ARP or ND frame.
@@ -101,9 +106,9 @@ type NeighborEvent struct {
 	At        time.Time `json:"at"`
 	Outgoing  bool      `json:"outgoing"`
 	Kind      string    `json:"kind"`
-	IfIndex   int       `json:"if_index"`
-	Sender    string    `json:"sender"`
-	Target    string    `json:"target"`
+	IfIndex   int       `json:"if_index,omitempty"`
+	Sender    string    `json:"sender,omitempty"`
+	Target    string    `json:"target,omitempty"`
 	SenderMAC string    `json:"sender_mac,omitempty"`
 	FrameMAC  string    `json:"frame_mac,omitempty"`
 }
@@ -118,7 +123,7 @@ func newObservation(o *observe.Observation) Observation {
 	for i := range o.Neighbor {
 		e := &o.Neighbor[i]
 		v.Neighbor = append(v.Neighbor, NeighborEvent{At: e.At.UTC(), Outgoing: e.Outgoing, Kind: e.Kind.String(), IfIndex: e.IfIndex,
-			Sender: e.Sender.String(), Target: e.Target.String(), SenderMAC: e.SenderMAC, FrameMAC: e.FrameMAC})
+			Sender: address(e.Sender), Target: address(e.Target), SenderMAC: e.SenderMAC, FrameMAC: e.FrameMAC})
 	}
 	for i := range o.Attempts {
 		v.Attempts = append(v.Attempts, newAttempt(&o.Attempts[i]))
@@ -128,19 +133,30 @@ func newObservation(o *observe.Observation) Observation {
 
 func newAttempt(a *observe.Attempt) Attempt {
 	v := Attempt{
-		Index: a.Index, Arm: a.Arm, Via: a.Via.String(), Src: a.Flow.Src.String(), Dst: a.Flow.Dst.String(), ISS: uint32(a.ISS),
+		Index: a.Index, Arm: a.Arm, Via: a.Via.String(), Src: endpoint(a.Flow.Src), Dst: endpoint(a.Flow.Dst),
 		Outcome: a.Outcome.String(), Reason: a.Reason, SYNs: make([]SYN, 0, len(a.SYNs)), Answers: make([]Answer, 0, len(a.Answers)),
-		Retransmissions: a.Retransmissions, Unseen: a.Unseen, Lost: a.Lost, LostBy: a.LostBy.String(), Late: a.Late.String(),
+		Retransmissions: a.Retransmissions, Unseen: a.Unseen, Late: a.Late.String(),
 		Stalled: a.Stalled(),
 	}
-	if a.Answered >= 0 {
-		v.AnsweredSYN = &a.Answered
+	if a.Via == plan.Raw || len(a.SYNs) > 0 {
+		v.ISS = seq(a.ISS)
+	}
+	if a.Answered >= 0 && a.Answered < len(a.SYNs) && len(a.Answers) > 0 {
+		n := a.Answered
+		v.AnsweredSYN = &n
+	}
+	if a.LostBy != observe.ProofUnknown {
+		n := a.Lost
+		v.Lost, v.LostBy = &n, a.LostBy.String()
 	}
 	if a.RTT > 0 {
 		v.RTTNS = ns(a.RTT)
 	}
+	if a.Handshake > 0 {
+		v.HandshakeNS = ns(a.Handshake)
+	}
 	if a.Clock != observe.ClockUnknown {
-		v.HandshakeNS, v.Clock = ns(a.Handshake), a.Clock.String()
+		v.Clock = a.Clock.String()
 	}
 	for i := range a.SYNs {
 		v.SYNs = append(v.SYNs, newSYN(&a.SYNs[i]))
@@ -166,25 +182,37 @@ func newSYN(s *observe.SYN) SYN {
 }
 
 func newAnswer(a *observe.Answer) Answer {
-	v := Answer{At: a.At.UTC(), Kind: a.Kind.String(), TTL: a.HopLimit, Window: a.Window, Length: a.Length, ICMP: a.ICMPName, MTU: a.ICMPMTU}
-	if a.From.IsValid() {
-		v.From = a.From.String()
+	v := Answer{At: when(a.At), Kind: a.Kind.String(), TTL: a.HopLimit}
+	if a.Kind == observe.ICMP {
+		v.From, v.MTU, v.ICMP = address(a.From), a.ICMPMTU, a.ICMPName
+		if v.ICMP == "" {
+			v.ICMP = fmt.Sprintf("type %d code %d", a.ICMPType, a.ICMPCode)
+		}
 		return v
 	}
-	v.Flags, v.Seq, v.Ack = a.Flags.String(), uint32(a.Seq), uint32(a.Ack)
-	v.Options = a.Options.String()
+	window := a.Window
+	v.Flags, v.Seq, v.Window, v.Length = a.Flags.String(), seq(a.Seq), &window, a.Length
+	if a.Flags.Has(wire.ACK) {
+		v.Ack = seq(a.Ack)
+	}
+	if a.Options.Len() > 0 {
+		v.Options = a.Options.String()
+	}
 	if a.HasTS {
 		v.TSval, v.TSecr = tick(a.TSval), tick(a.TSecr)
+	}
+	if a.Checksum != wire.ChecksumUnknown {
+		v.Checksum = a.Checksum.String()
 	}
 	return v
 }
 
 func newKernel(k *observe.KernelView) *Kernel {
-	v := &Kernel{Started: k.Started.UTC(), Completed: when(k.Completed), Errno: k.Errno}
+	v := &Kernel{Started: when(k.Started), Completed: when(k.Completed), Errno: k.Errno}
 	if k.HasInfo {
 		i := &k.Info
 		v.TCPInfo = &TCPInfo{State: i.State, TotalRetrans: i.TotalRetrans, Retransmits: i.Retransmits, RTTNS: int64(i.RTT),
-			RTTVarNS: int64(i.RTTVar), RTONS: int64(i.RTO), SndMSS: i.SndMSS}
+			RTTVarNS: int64(i.RTTVar), RTONS: int64(i.RTO), SndMSS: i.SndMSS, Options: i.Options}
 	}
 	return v
 }
@@ -200,4 +228,24 @@ func when(t time.Time) *time.Time {
 func tick(v wire.TSval) *uint32 {
 	n := uint32(v)
 	return &n
+}
+
+func seq(s wire.Seq) *uint32 {
+	n := uint32(s)
+	return &n
+}
+
+// address and endpoint are empty where there is none: netip spells that "invalid IP".
+func address(a netip.Addr) string {
+	if !a.IsValid() {
+		return ""
+	}
+	return a.String()
+}
+
+func endpoint(a netip.AddrPort) string {
+	if !a.IsValid() {
+		return ""
+	}
+	return a.String()
 }

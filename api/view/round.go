@@ -1,9 +1,6 @@
 package view
 
 import (
-	"encoding/json"
-	"fmt"
-	"io"
 	"time"
 
 	"github.com/vipprobe/vipprobe/prober"
@@ -19,26 +16,35 @@ type Document struct {
 
 // TargetError is a target that gave no round, in one sentence.
 type TargetError struct {
-	Target string `json:"target"`
-	Error  string `json:"error"`
+	Target    string    `json:"target"`
+	Error     string    `json:"error"`
+	ErrorKind ErrorKind `json:"error_kind,omitempty"`
 }
 
-// Round is one run of a module against one address. Durations are whole nanoseconds, times RFC 3339 with nanoseconds.
+// NewTargetError sorts an error of a whole target.
+func NewTargetError(target string, err error) TargetError {
+	return TargetError{Target: target, Error: err.Error(), ErrorKind: KindOf(err)}
+}
+
+// Round is one run of a module against one address.
 type Round struct {
-	Target       string        `json:"target"`
-	Addr         string        `json:"addr"`
-	Module       string        `json:"module"`
-	Kind         string        `json:"kind"`
-	Started      time.Time     `json:"started"`
-	DurationNS   int64         `json:"duration_ns"`
-	LookupNS     int64         `json:"lookup_ns,omitempty"`
-	Kernel       string        `json:"kernel"`
-	Ladder       Ladder        `json:"ladder"`
-	Success      bool          `json:"success"`
-	Why          string        `json:"why,omitempty"`
+	Target     string    `json:"target"`
+	Addr       string    `json:"addr,omitempty"` // as probed
+	Module     string    `json:"module"`
+	Kind       string    `json:"kind"` // connect, syn, tcp
+	Started    time.Time `json:"started"`
+	DurationNS int64     `json:"duration_ns"`
+	LookupNS   int64     `json:"lookup_ns,omitempty"` // absent for an address literal
+	Kernel     string    `json:"kernel,omitempty"`
+	Ladder     *Ladder   `json:"ladder,omitempty"`
+	Success    bool      `json:"success"`
+	Why        string    `json:"why,omitempty"`
+	// Error says why nothing could be probed, ErrorKind which kind of reason that is.
 	Error        string        `json:"error,omitempty"`
+	ErrorKind    ErrorKind     `json:"error_kind,omitempty"`
 	Summary      Summary       `json:"summary"`
 	Diagnosis    *Diagnosis    `json:"diagnosis,omitempty"`
+	TCP          *TCP          `json:"tcp,omitempty"`
 	Observations []Observation `json:"observations"`
 }
 
@@ -48,22 +54,10 @@ type Ladder struct {
 	AtNS []int64 `json:"at_ns"`
 }
 
-// Summary counts a round's attempts; the RTT figures are absent where none is known.
-type Summary struct {
-	Attempts        int            `json:"attempts"`
-	Outcomes        map[string]int `json:"outcomes"`
-	Stalled         int            `json:"stalled"`
-	StalledBy       map[int]int    `json:"stalled_by_repeats,omitempty"`
-	Retransmissions int            `json:"retransmissions"`
-	RTTMinNS        *int64         `json:"rtt_min_ns,omitempty"`
-	RTTMedianNS     *int64         `json:"rtt_median_ns,omitempty"`
-	RTTP99NS        *int64         `json:"rtt_p99_ns,omitempty"`
-	RTTMaxNS        *int64         `json:"rtt_max_ns,omitempty"`
-}
-
 // Diagnosis is what was concluded from a round.
 type Diagnosis struct {
 	Headline string    `json:"headline"`
+	Healthy  bool      `json:"healthy"`
 	Causes   []Finding `json:"causes"`
 	Notes    []Finding `json:"notes,omitempty"`
 }
@@ -92,13 +86,13 @@ func NewDocument(rounds []prober.Round, errs []TargetError) Document {
 // NewRound converts one round.
 func NewRound(r *prober.Round) Round {
 	v := Round{
-		Target: r.Target, Addr: r.Addr.String(), Module: r.Module, Kind: string(r.Kind), Started: r.Started.UTC(),
+		Target: r.Target, Addr: endpoint(r.Addr), Module: r.Module, Kind: string(r.Kind), Started: r.Started.UTC(),
 		DurationNS: int64(r.Duration), LookupNS: int64(r.Lookup), Kernel: r.Kernel, Ladder: newLadder(r.Ladder),
-		Success: r.Success, Why: r.Why, Summary: newSummary(prober.Summarize(r.Attempts())),
+		Success: r.Success, Why: r.Why, Summary: newSummary(r), TCP: newTCP(r.TCP),
 		Observations: make([]Observation, 0, len(r.Observations)),
 	}
 	if r.Err != nil {
-		v.Error = r.Err.Error()
+		v.Error, v.ErrorKind = r.Err.Error(), KindOf(r.Err)
 		return v
 	}
 	d := newDiagnosis(&r.Diagnosis)
@@ -109,33 +103,19 @@ func NewRound(r *prober.Round) Round {
 	return v
 }
 
-func newLadder(l plan.Ladder) Ladder {
-	v := Ladder{Name: l.Name, AtNS: make([]int64, 0, len(l.At))}
+func newLadder(l plan.Ladder) *Ladder {
+	if len(l.At) == 0 {
+		return nil
+	}
+	v := &Ladder{Name: l.Name, AtNS: make([]int64, 0, len(l.At))}
 	for _, t := range l.At {
 		v.AtNS = append(v.AtNS, int64(t))
 	}
 	return v
 }
 
-func newSummary(s prober.Summary) Summary {
-	v := Summary{Attempts: s.Attempts, Outcomes: map[string]int{}, Stalled: s.Stalled, StalledBy: s.StalledBy, Retransmissions: s.Retransmissions}
-	for o, n := range s.Outcomes {
-		v.Outcomes[o.String()] = n
-	}
-	if n := len(s.RTTs); n > 0 {
-		v.RTTMinNS, v.RTTMaxNS = ns(s.RTTs[0]), ns(s.RTTs[n-1])
-		v.RTTMedianNS, v.RTTP99NS = ns(s.RTTs[n/2]), ns(s.RTTs[min(n-1, n*99/100)])
-	}
-	return v
-}
-
-func ns(d time.Duration) *int64 {
-	n := int64(d)
-	return &n
-}
-
 func newDiagnosis(d *diagnose.Diagnosis) Diagnosis {
-	v := Diagnosis{Headline: d.Headline, Causes: []Finding{}}
+	v := Diagnosis{Headline: d.Headline, Healthy: d.Healthy(), Causes: []Finding{}}
 	for i := range d.Causes {
 		v.Causes = append(v.Causes, newFinding(&d.Causes[i]))
 	}
@@ -153,25 +133,4 @@ func newFinding(f *diagnose.Finding) Finding {
 		v.P = &p
 	}
 	return v
-}
-
-// WriteJSON writes v as indented JSON.
-func WriteJSON(w io.Writer, v any) error {
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	e.SetEscapeHTML(false)
-	if err := e.Encode(v); err != nil {
-		return fmt.Errorf("write JSON: %w", err)
-	}
-	return nil
-}
-
-// WriteLine writes v as one line of JSON.
-func WriteLine(w io.Writer, v any) error {
-	e := json.NewEncoder(w)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(v); err != nil {
-		return fmt.Errorf("write JSON line: %w", err)
-	}
-	return nil
 }

@@ -1,0 +1,156 @@
+package api
+
+import (
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/vipprobe/vipprobe/prober"
+	"github.com/vipprobe/vipprobe/targets"
+)
+
+// MetricsOptions shape the service's own metrics.
+type MetricsOptions struct {
+	Version, Revision string
+	// Detail is how much is kept of each target; "": targets.DetailTarget. SetDetail changes it.
+	Detail targets.Detail
+}
+
+// Metrics are the service's own: what the scheduled rounds gave, how the schedule keeps time, what the requests were. It is one
+// collector, whose size is bounded by the configuration: at most eight series a target, histograms only for each job and module.
+// It is safe for concurrent use.
+type Metrics struct {
+	build          prometheus.Gauge
+	reloaded       prometheus.Gauge
+	reloadedAt     prometheus.Gauge
+	handshake      *prometheus.HistogramVec
+	rounds         *prometheus.CounterVec
+	lag            prometheus.Histogram
+	skipped        *prometheus.CounterVec
+	drops          prometheus.Counter
+	requests       *prometheus.CounterVec
+	unknownModules prometheus.Counter
+
+	desc targetDescs
+	mu   sync.Mutex
+	// detail, series and jobs (the names seen) are guarded by mu.
+	detail targets.Detail
+	series map[seriesKey]*targetSeries
+	jobs   map[string]bool
+}
+
+var _ prometheus.Collector = (*Metrics)(nil)
+
+// NewMetrics makes the metrics of one process.
+func NewMetrics(o MetricsOptions) *Metrics {
+	if o.Detail == "" {
+		o.Detail = targets.DetailTarget
+	}
+	m := &Metrics{
+		build: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "vipprobe_build_info", Help: "Always 1; the labels say what was built.",
+			ConstLabels: prometheus.Labels{"version": o.Version, "revision": o.Revision, "goversion": runtime.Version()},
+		}),
+		reloaded: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "vipprobe_config_last_reload_successful", Help: "Whether the last attempt to load the configuration succeeded.",
+		}),
+		reloadedAt: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "vipprobe_config_last_reload_success_timestamp_seconds", Help: "When the configuration in force was loaded, in Unix time.",
+		}),
+		rounds:  counters("vipprobe_rounds_total", "Scheduled rounds by result: success, failure, or error where nothing could be probed.", "job_name", "module", "result"),
+		skipped: counters("vipprobe_schedule_skipped_rounds_total", "Scheduled rounds that were left out because the one before still ran or the service was overloaded.", "job_name"),
+		drops: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "vipprobe_capture_dropped_frames_total", Help: "Frames that the capture lost during scheduled rounds.",
+		}),
+		requests: counters("vipprobe_probe_requests_total", "Requests to /probe by the status they were answered with.", "code"),
+		unknownModules: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "vipprobe_module_unknown_total", Help: "Requests to /probe for a module that does not exist.",
+		}),
+		desc: newTargetDescs(), detail: o.Detail, series: map[seriesKey]*targetSeries{}, jobs: map[string]bool{},
+	}
+	m.newHistograms()
+	m.build.Set(1)
+	for _, code := range []string{"200", "400", "403", "429", "500", "503"} {
+		m.requests.WithLabelValues(code)
+	}
+	return m
+}
+
+func counters(name, help string, labels ...string) *prometheus.CounterVec {
+	return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
+}
+
+func (m *Metrics) newHistograms() {
+	const (
+		factor  = 1.1 // native buckets: 7 a doubling
+		buckets = 160
+		reset   = time.Hour
+	)
+	m.handshake = prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name:    "vipprobe_handshake_duration_seconds",
+		Help:    "From the first SYN to the answer of accepted connections in scheduled rounds; the classic buckets bracket the stalls of 1, 2, 3 and 7 s.",
+		Buckets: stallBuckets(), NativeHistogramBucketFactor: factor, NativeHistogramMaxBucketNumber: buckets, NativeHistogramMinResetDuration: reset,
+	}, []string{"job_name", "module"})
+	m.lag = prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name: "vipprobe_schedule_lag_seconds", Help: "How much later than planned scheduled rounds began.",
+		Buckets:                     []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
+		NativeHistogramBucketFactor: factor, NativeHistogramMaxBucketNumber: buckets, NativeHistogramMinResetDuration: reset,
+	})
+}
+
+// Observe takes the rounds of one scheduled probe. Labels are the job's own.
+func (m *Metrics) Observe(job, module string, labels map[string]string, rounds []prober.Round) {
+	handshakes := m.handshake.WithLabelValues(job, module)
+	for i := range rounds {
+		r := &rounds[i]
+		f := newFigures(prober.Module{Kind: r.Kind}, rounds[i:i+1], nil, r.Duration)
+		for _, h := range f.handshakes {
+			handshakes.Observe(h.Seconds())
+		}
+		m.drops.Add(float64(f.drops))
+		m.rounds.WithLabelValues(job, module, resultOf(r)).Inc()
+		m.note(job, labels, r, f)
+	}
+}
+
+func resultOf(r *prober.Round) string {
+	switch {
+	case r.Err != nil:
+		return "error"
+	case r.Success:
+		return "success"
+	}
+	return "failure"
+}
+
+// Fail takes a scheduled probe that gave no round at all.
+func (m *Metrics) Fail(job, module string) { m.rounds.WithLabelValues(job, module, "error").Inc() }
+
+// Lag takes how much later than planned a scheduled round began.
+func (m *Metrics) Lag(d time.Duration) { m.lag.Observe(max(0, d).Seconds()) }
+
+// Skipped takes a scheduled round that was left out.
+func (m *Metrics) Skipped(job string) { m.skipped.WithLabelValues(job).Inc() }
+
+// Reloaded takes the result of loading the configuration, the first time included.
+func (m *Metrics) Reloaded(at time.Time, err error) {
+	m.reloaded.Set(truth(err == nil))
+	if err == nil {
+		m.reloadedAt.Set(float64(at.UnixNano()) / 1e9)
+	}
+}
+
+// Describe makes Metrics an unchecked collector: the labels of the targets' series are those of their jobs.
+func (m *Metrics) Describe(chan<- *prometheus.Desc) {}
+
+// Collect streams every series.
+func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
+	for _, c := range []prometheus.Collector{
+		m.build, m.reloaded, m.reloadedAt, m.handshake, m.rounds, m.lag, m.skipped, m.drops, m.requests, m.unknownModules,
+	} {
+		c.Collect(ch)
+	}
+	m.collectTargets(ch)
+}

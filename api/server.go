@@ -1,0 +1,165 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"html/template"
+	"net/http"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/rs/zerolog"
+
+	"github.com/vipprobe/vipprobe/prober"
+	"github.com/vipprobe/vipprobe/targets"
+)
+
+// DefaultListen is where the service listens unless told otherwise. 19115 is blackbox_exporter's 9115 and ten thousand: it stands
+// neither among Prometheus' default port allocations (9100 to 9999 are all taken, the list goes on from 10000; of 19xxx it has
+// 19091 and 19999) nor in Debian's /etc/services, and lies below ip_local_port_range.
+const DefaultListen = ":19115"
+
+// Prober runs a module against a target.
+type Prober interface {
+	// Probe returns one Round for each address probed. The error is of the target as a whole: a *prober.TargetError,
+	// *prober.NotAllowedError, *prober.ResolveError, *prober.BudgetError, *prober.EnvironmentError, or ctx's.
+	Probe(ctx context.Context, target string, m prober.Module) ([]prober.Round, error)
+}
+
+var _ Prober = (*prober.Prober)(nil)
+
+// Options are what a Server is made of. Prober and Config are required.
+type Options struct {
+	Prober Prober
+	// Config returns the configuration in force. A request asks once and keeps the answer.
+	Config func() *targets.Config
+	// Reload reads the configuration anew and puts it in force; on an error the old one stays. nil: /-/reload answers 501.
+	Reload func() error
+	// Ready says why the service cannot work yet; nil: it always can.
+	Ready func() error
+	// Metrics are the service's own; nil: new ones.
+	Metrics *Metrics
+	// Registry is what /metrics shows; nil: a new one with the Go runtime and the process. The Server adds Metrics to it.
+	Registry *prometheus.Registry
+	Logger   zerolog.Logger
+	// History is how many recent probes /logs keeps; 0: 100.
+	History int
+	// MaxInFlight is how many probes may run at once on behalf of requests, the next one answers 503; 0: 512.
+	MaxInFlight int
+}
+
+// Server answers HTTP requests. It is safe for concurrent use.
+type Server struct {
+	opts     Options
+	metrics  *Metrics
+	series   *probeSeries
+	flights  flights
+	history  *history
+	slots    chan struct{}
+	reload   sync.Mutex
+	landing  *template.Template
+	handler  http.Handler
+	gatherer prometheus.Gatherer
+}
+
+// New makes a Server; the error says what is missing in o.
+func New(o Options) (*Server, error) {
+	if o.Prober == nil || o.Config == nil {
+		return nil, errors.New("api: a Server needs a Prober and a Config")
+	}
+	if o.Metrics == nil {
+		o.Metrics = NewMetrics(MetricsOptions{})
+	}
+	if o.Registry == nil {
+		o.Registry = prometheus.NewRegistry()
+		o.Registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	}
+	if o.History <= 0 {
+		o.History = 100
+	}
+	if o.MaxInFlight <= 0 {
+		o.MaxInFlight = 512
+	}
+	if err := o.Registry.Register(o.Metrics); err != nil {
+		return nil, err
+	}
+	page, err := template.New("landing").Parse(landingPage)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{
+		opts: o, metrics: o.Metrics, series: newProbeSeries(), history: newHistory(o.History), slots: make(chan struct{}, o.MaxInFlight),
+		landing: page, gatherer: o.Registry,
+	}
+	s.handler = s.routes()
+	return s, nil
+}
+
+// Handler serves every endpoint. It needs no other middleware; TLS and authentication are exporter-toolkit's.
+func (s *Server) Handler() http.Handler { return s.handler }
+
+// Limits of the HTTP server. A probe takes 120 s at most, and its answer is written after that.
+const (
+	readHeaderTimeout = 5 * time.Second
+	readTimeout       = 10 * time.Second
+	writeTimeout      = 130 * time.Second
+	idleTimeout       = 2 * time.Minute
+	maxHeader         = 16 << 10 // octets
+	maxBody           = 64 << 10 // octets
+)
+
+// HTTPServer is a server of Handler with bounds on slow and huge requests, ready for exporter-toolkit's web.ListenAndServe.
+func (s *Server) HTTPServer() *http.Server {
+	return &http.Server{
+		Handler:           s.handler,
+		ReadHeaderTimeout: readHeaderTimeout,
+		ReadTimeout:       readTimeout,
+		WriteTimeout:      writeTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeader,
+	}
+}
+
+func (s *Server) routes() http.Handler {
+	r := chi.NewRouter()
+	r.Use(s.guard)
+	r.Get("/", s.serveLanding)
+	r.Get("/probe", s.serveProbe)
+	r.Method(http.MethodGet, "/metrics", promhttp.HandlerFor(s.gatherer, promhttp.HandlerOpts{
+		ErrorLog: metricsLog{s.opts.Logger}, EnableOpenMetrics: true, MaxRequestsInFlight: 8,
+	}))
+	r.Get("/config", s.serveConfig)
+	r.Get("/logs", s.serveLogs)
+	r.Get("/-/healthy", func(w http.ResponseWriter, _ *http.Request) { writeText(w, http.StatusOK, "Healthy") })
+	r.Get("/-/ready", s.serveReady)
+	r.Post("/-/reload", s.serveReload)
+	r.Put("/-/reload", s.serveReload)
+	return http.MaxBytesHandler(r, maxBody)
+}
+
+// guard answers 500 to a panic of a handler, and keeps browsers from guessing types.
+func (s *Server) guard(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer func() {
+			switch p := recover(); p {
+			case nil:
+			case http.ErrAbortHandler:
+				panic(p)
+			default:
+				s.opts.Logger.Error().Str("path", r.URL.Path).Interface("panic", p).Bytes("stack", debug.Stack()).Msg("handler panicked")
+				writeText(w, http.StatusInternalServerError, "internal error")
+			}
+		}()
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		next.ServeHTTP(w, r)
+	})
+}
+
+type metricsLog struct{ log zerolog.Logger }
+
+func (l metricsLog) Println(v ...any) { l.log.Error().Msgf("write /metrics: %v", v) }
