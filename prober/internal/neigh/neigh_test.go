@@ -250,8 +250,9 @@ func TestProbeFreeRival(t *testing.T) {
 	}
 }
 
-// answering runs a responder on the near side while f runs, and returns what it counted.
-func answering(t *testing.T, b Borrow, f func()) (Counts, error) {
+// answering runs a responder on the near side while f runs, and returns what it counted. With yields it is not stopped, but
+// must end by itself.
+func answering(t *testing.T, b Borrow, yields bool, f func()) (Counts, error) {
 	t.Helper()
 	r, err := NewResponder(b, &tokens{})
 	if err != nil {
@@ -263,10 +264,9 @@ func answering(t *testing.T, b Borrow, f func()) (Counts, error) {
 	var fault error
 	wg.Go(func() { fault = r.Run(ctx) })
 	f()
-	if b.Delay >= 0 {
+	if !yields {
 		cancel()
 	}
-	cancel()
 	wg.Wait()
 	return r.Counts(), fault
 }
@@ -283,7 +283,7 @@ func TestResponder(t *testing.T) {
 			want = p.nearMAC
 		}
 		delay := 50 * time.Millisecond
-		counts, err := answering(t, Borrow{IfIndex: p.near, Addr: borrowed, MAC: mac, Delay: delay}, func() {
+		counts, err := answering(t, Borrow{IfIndex: p.near, Addr: borrowed, MAC: mac, Delay: delay}, false, func() {
 			p.there(func() {
 				hostile(t, p.far)
 				start := time.Now()
@@ -344,9 +344,9 @@ func TestResponderSilent(t *testing.T) {
 		return
 	}
 	p := newPair(t)
-	counts, err := answering(t, Borrow{IfIndex: p.near, Addr: borrowed, Delay: -1}, func() {
+	counts, err := answering(t, Borrow{IfIndex: p.near, Addr: borrowed, Delay: -1}, false, func() {
 		p.there(func() {
-			sysctl(t, "ipv4.neigh.far.retrans_time_ms", 60)
+			sysctl(t, "ipv4.neigh.far.retrans_time_ms", 200)
 			var unresolved *ErrUnresolved
 			if _, err := Warm(t.Context(), &tokens{}, p.far, borrowed); !errors.As(err, &unresolved) {
 				t.Errorf("resolved all the same: %v", err)
@@ -381,7 +381,7 @@ func TestResponderYields(t *testing.T) {
 			}
 		}},
 	} {
-		_, err := answering(t, Borrow{IfIndex: p.near, Addr: c.addr}, func() { p.there(c.act) })
+		_, err := answering(t, Borrow{IfIndex: p.near, Addr: c.addr}, true, func() { p.there(c.act) })
 		var conflict *Conflict
 		if !errors.As(err, &conflict) || conflict.By != p.farMAC {
 			t.Errorf("%s: %v", c.name, err)
