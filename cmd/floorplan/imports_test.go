@@ -64,7 +64,7 @@ func downward(s *source) (faults []fault) {
 
 // kernelDoors are the modules through which a program speaks to the kernel past package net.
 var kernelDoors = []string{
-	"golang.org/x/sys", "github.com/mdlayher", "github.com/vishvananda", "github.com/google/nftables",
+	"unsafe", "golang.org/x/sys", "github.com/mdlayher", "github.com/vishvananda", "github.com/google/nftables",
 	"github.com/gopacket/gopacket/afpacket", "github.com/gopacket/gopacket/pcap", "github.com/cilium/ebpf",
 }
 

@@ -55,6 +55,8 @@ func TestKernelRooms(t *testing.T) {
 			[]string{"prober imports golang.org/x/sys/unix: packet and kernel I/O lives in prober/internal"}},
 		{"netlink in the API", "api", "", `package a; import "github.com/vishvananda/netlink"`,
 			[]string{"api imports github.com/vishvananda/netlink: packet and kernel I/O lives in prober/internal"}},
+		{"mapped memory in the engine", "prober", "", `package a; import "unsafe"`,
+			[]string{"prober imports unsafe: packet and kernel I/O lives in prober/internal"}},
 		{"pcapng in evidence", "prober/evidence", "", `package a; import "github.com/gopacket/gopacket/pcapgo"`, nil},
 	})
 }
