@@ -17,6 +17,7 @@ var (
 	ErrInterfaceUnknown  = errors.New("no such interface")
 	ErrInterfaceDown     = errors.New("interface is down")
 	ErrForeignSource     = errors.New("source address is not one of this host's")
+	ErrUnusableSource    = errors.New("packets from this source address cannot leave by this way")
 	ErrUnsupportedDevice = errors.New("link type not supported")
 	ErrNoNeighbor        = errors.New("next hop does not answer")
 	ErrPortInUse         = errors.New("port is in use")

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"runtime"
 	"slices"
 	"testing"
@@ -81,12 +82,19 @@ func newPeer(t testing.TB) *peer {
 	p := &peer{ns: ns, near: link}
 	awaitOwn(t, ns, []netip.Addr{far6, behind6}, func() error { return inside(ns, p.setup) })
 	must(t, configure("v0", near4, 24))
-	awaitOwn(t, netns.None(), []netip.Addr{near6}, func() error {
+	must(t, os.WriteFile("/proc/sys/net/ipv6/conf/v0/accept_dad", []byte("0"), 0))
+	own := linkLocalOf(wire.MAC(link.Attrs().HardwareAddr))
+	awaitOwn(t, netns.None(), []netip.Addr{near6, own}, func() error {
 		return errors.Join(configure("v0", near6, 64), netlink.LinkSetUp(link))
 	})
 	via(t, behind4, far4)
 	via(t, behind6, far6)
 	return p
+}
+
+// linkLocalOf is the address that the kernel gives a device by itself (RFC 4291 appendix A).
+func linkLocalOf(m wire.MAC) netip.Addr {
+	return netip.AddrFrom16([16]byte{0xfe, 0x80, 8: m[0] ^ 2, m[1], m[2], 0xff, 0xfe, m[3], m[4], m[5]})
 }
 
 func (p *peer) setup() error {

@@ -52,7 +52,8 @@ func LookupRoute(dst, src netip.Addr, ifname string, allowForeignSource bool) (R
 }
 
 // Route asks the kernel (RTM_GETROUTE, policy rules included) how packets leave. Every error is one sentence and wraps its kind:
-// ErrNoRoute, ErrUnreachable, ErrProhibited, ErrBlackhole, ErrInterfaceUnknown, ErrInterfaceDown, ErrForeignSource.
+// ErrNoRoute, ErrUnreachable, ErrProhibited, ErrBlackhole, ErrInterfaceUnknown, ErrInterfaceDown, ErrForeignSource,
+// ErrUnusableSource.
 func (q Query) Route() (Route, error) {
 	q.Dst, q.Src = q.Dst.Unmap(), q.Src.Unmap()
 	if q.IfName == "" {
@@ -120,6 +121,12 @@ func (q Query) route() (Route, error) {
 		}
 	}
 	got, err := ask(q.Dst, src, oif)
+	if errors.Is(err, ErrBlackhole) && src.IsValid() {
+		// The errno of a blackhole is that of a source which cannot leave by this way, too: a loopback address, say.
+		if _, other := ask(q.Dst, netip.Addr{}, oif); other == nil {
+			err = ErrUnusableSource
+		}
+	}
 	if err != nil {
 		return Route{}, err
 	}
