@@ -33,8 +33,8 @@ type Attempt struct {
 	Index           int      `json:"index"`
 	Arm             string   `json:"arm"`
 	Via             string   `json:"via"`
-	Src             string   `json:"src"`
-	Dst             string   `json:"dst"`
+	Src             string   `json:"src,omitempty"`
+	Dst             string   `json:"dst,omitempty"`
 	ISS             *uint32  `json:"iss,omitempty"` // absent where no SYN was seen to carry one
 	Outcome         string   `json:"outcome"`
 	Reason          string   `json:"reason,omitempty"`
