@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
@@ -112,6 +113,14 @@ func router(t *testing.T, setup func(t *testing.T, far netns.NsHandle)) {
 		t.Fatal(err)
 	}
 	address(t, "near", "10.9.0.1/24", "fd09::1/64")
+	awaitLink(t, "near")
+	if err := netns.Set(far); err != nil {
+		t.Fatal(err)
+	}
+	awaitLink(t, "far")
+	if err := netns.Set(home); err != nil {
+		t.Fatal(err)
+	}
 	for _, r := range []netlink.Route{
 		{Dst: prefix(t, "0.0.0.0/0"), Gw: net.ParseIP("10.9.0.2")},
 		{Dst: prefix(t, "::/0"), Gw: net.ParseIP("fd09::2")},
@@ -150,4 +159,22 @@ func prefix(t *testing.T, s string) *net.IPNet {
 		t.Fatal(err)
 	}
 	return n
+}
+
+// awaitLink waits until a device that has just got its carrier sends: until then its queue throws everything away
+// (net/core/link_watch.c activates it later, under the lock that setting it up takes as well).
+func awaitLink(t *testing.T, name string) {
+	t.Helper()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for range tick.C {
+		l, err := netlink.LinkByName(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if l.Attrs().OperState == netlink.OperUp {
+			linkUp(t, name)
+			return
+		}
+	}
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
@@ -118,6 +119,8 @@ func newPair(t *testing.T) *pair {
 		t.Fatal(err)
 	}
 	p.near, p.nearMAC = address(t, "near", "10.9.0.1/24", "fd09::1/64")
+	awaitLink(t, "near")
+	p.there(func() { awaitLink(t, "far") })
 	return p
 }
 
@@ -158,4 +161,22 @@ func address(t *testing.T, link string, prefixes ...string) (int, wire.MAC) {
 		t.Fatal(err)
 	}
 	return l.Attrs().Index, wire.MAC(l.Attrs().HardwareAddr)
+}
+
+// awaitLink waits until a device that has just got its carrier sends: until then its queue throws everything away
+// (net/core/link_watch.c activates it later, under the lock that setting it up takes as well).
+func awaitLink(t *testing.T, name string) {
+	t.Helper()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for range tick.C {
+		l, err := netlink.LinkByName(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if l.Attrs().OperState == netlink.OperUp {
+			linkUp(t, name)
+			return
+		}
+	}
 }
