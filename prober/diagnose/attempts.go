@@ -2,8 +2,10 @@ package diagnose
 
 import (
 	"iter"
+	"slices"
 
 	"github.com/vipprobe/vipprobe/prober/observe"
+	"github.com/vipprobe/vipprobe/prober/plan"
 )
 
 // attempts yields every attempt of the round.
@@ -23,4 +25,33 @@ func attempts(in *Input) iter.Seq[*observe.Attempt] {
 // trusted reports whether absence can be read from an observation: a tap was there and lost nothing, and time did not jump.
 func trusted(o *observe.Observation) bool {
 	return o.Captured && o.CaptureDrops == 0 && o.ClockStep == 0
+}
+
+// firstSYNOrder lists the attempts of a burst in the order in which their first SYNs left.
+func firstSYNOrder(o *observe.Observation) []*observe.Attempt {
+	var out []*observe.Attempt
+	for i := range o.Attempts {
+		if a := &o.Attempts[i]; len(a.SYNs) > 0 && !a.SYNs[0].At.IsZero() {
+			out = append(out, a)
+		}
+	}
+	slices.SortStableFunc(out, func(a, b *observe.Attempt) int { return a.SYNs[0].At.Compare(b.SYNs[0].At) })
+	return out
+}
+
+// unexplained yields the attempts of observations that no finding accounts for, but for those whose silence is their point.
+func unexplained(in *Input) iter.Seq[*observe.Attempt] {
+	return func(yield func(*observe.Attempt) bool) {
+		for i := range in.Observations {
+			o := &in.Observations[i]
+			if in.explained[i] || o.Kind == plan.KindOther || o.Kind == plan.KindStray || o.Kind == plan.KindWalk {
+				continue
+			}
+			for j := range o.Attempts {
+				if !yield(&o.Attempts[j]) {
+					return
+				}
+			}
+		}
+	}
 }

@@ -15,7 +15,9 @@ type Input struct {
 	Observations []observe.Observation
 	// Ladder is this machine's own.
 	Ladder plan.Ladder
-	// MaxStalled is not used by rules: a stall within the timeout is a stall.
+
+	// explained marks observations whose losses a finding has accounted for: later rules leave them alone.
+	explained map[int]bool
 }
 
 // rule is one node of the tree. It judges the whole round; findings it names silence those of the rules listed in silences.
@@ -27,7 +29,8 @@ type rule struct {
 
 // loss lists the verdicts that rest on a segment not having been seen.
 var loss = [...]Verdict{
-	LocalARPQueueOverflow, RemoteARPQueueOverflow, LocalARPUnresolved, SYNStallUnclassified, SlowPathNotStall,
+	LocalARPQueueOverflow, RemoteARPQueueOverflow, LocalARPUnresolved, RemoteARPUnresolved, SYNStallUnclassified, SlowPathNotStall,
+	TWRecyclePAWSDropSNAT, BlackholeBackend, ForwardSYNLoss, SYNACKLoss, SYNRateLimited, AcceptQueueOverflow, MTUBlackhole, LBFullProxyMasks,
 }
 
 // rules is the tree, parents before children.
@@ -39,6 +42,21 @@ func rules() []rule {
 		{"local neighbour unresolved", checkLocalUnresolved, []Verdict{LocalARPQueueOverflow, SYNStallUnclassified}},
 		{"local neighbour queue", checkLocalQueue, []Verdict{RemoteARPQueueOverflow, SYNStallUnclassified, SlowPathNotStall}},
 		{"remote neighbour queue", checkRemoteQueue, []Verdict{SYNStallUnclassified, SlowPathNotStall}},
+		{"remote neighbour unresolved", checkRemoteUnresolved, []Verdict{SYNStallUnclassified, SlowPathNotStall, ForwardSYNLoss, SYNACKLoss}},
+		{"segment", checkSegment, []Verdict{SYNStallUnclassified, BlackholeBackend}},
+		{"icmp", checkICMP, []Verdict{SYNStallUnclassified}},
+		{"old connections", checkBareACK, []Verdict{SYNStallUnclassified, ForwardSYNLoss, SYNACKLoss, BlackholeBackend, SYNRateLimited}},
+		{"echo", checkEcho, []Verdict{ClientPAWSReject, SYNStallUnclassified}},
+		{"stripped options", checkStripped, nil},
+		{"client rejects", checkClientReject, []Verdict{SYNStallUnclassified}},
+		{"timestamps", checkQuadrants, []Verdict{BlackholeBackend, ForwardSYNLoss, SYNACKLoss, SYNRateLimited, SYNStallUnclassified, AcceptQueueOverflow}},
+		{"silence", checkSilence, []Verdict{BlackholeBackend, ForwardSYNLoss, SYNRateLimited, SYNStallUnclassified}},
+		{"rate", checkRate, []Verdict{BlackholeBackend, ForwardSYNLoss, SYNACKLoss, SYNStallUnclassified}},
+		{"sticky loss", checkSticky, []Verdict{ForwardSYNLoss, SYNACKLoss, SYNStallUnclassified}},
+		{"random loss", checkRandomLoss, []Verdict{SYNStallUnclassified, AcceptQueueOverflow}},
+		{"served", checkServed, []Verdict{MTUBlackhole, SYNStallUnclassified}},
+		{"sizes", checkSizes, nil},
+		{"fingerprints", checkFingerprints, nil},
 		{"slow path", checkSlow, nil},
 		{"stalls", checkStalls, nil},
 	}
@@ -47,6 +65,7 @@ func rules() []rule {
 // Diagnose runs the tree over a round.
 func Diagnose(in Input) Diagnosis {
 	var d Diagnosis
+	in.explained = map[int]bool{}
 	silenced := map[Verdict]bool{}
 	for _, r := range rules() {
 		named := false
@@ -57,6 +76,9 @@ func Diagnose(in Input) Diagnosis {
 			if f.Level >= Suspected {
 				d.Causes = append(d.Causes, f)
 				named = true
+				for _, i := range f.explains {
+					in.explained[i] = true
+				}
 			} else {
 				d.Notes = append(d.Notes, f)
 			}

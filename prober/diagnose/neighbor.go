@@ -144,7 +144,8 @@ func localQueue(in *Input, i int, p pending) (Finding, bool) {
 	healed := warmRepeat(in, i, len(order))
 	counted := o.Counters["arp_cache.unresolved_discards"] >= int64(drops)
 	f := Finding{
-		Verdict: LocalARPQueueOverflow, Level: queueLevel(chance, healed, counted), P: chance,
+		explains: []int{i},
+		Verdict:  LocalARPQueueOverflow, Level: queueLevel(chance, healed, counted), P: chance,
 		Summary: fmt.Sprintf("%d of %d first SYNs were dropped by this host's own neighbour queue while it asked for %s; only the last %d survived",
 			drops, len(order), p.addr, survivors),
 		Evidence: []string{
@@ -238,7 +239,8 @@ func remoteQueue(in *Input, i int, p pending) (Finding, bool) {
 	chance := tailChance(len(lost), survivors)
 	healed := warmRepeat(in, i, len(order))
 	return Finding{
-		Verdict: RemoteARPQueueOverflow, Level: queueLevel(chance, healed, false), P: chance,
+		explains: []int{i},
+		Verdict:  RemoteARPQueueOverflow, Level: queueLevel(chance, healed, false), P: chance,
 		Summary: fmt.Sprintf("%d of %d first SYN-ACKs were dropped by the neighbour queue of the host (or router) that asked for %s; the last %d survived",
 			drops, len(order), p.addr, survivors),
 		Evidence: []string{

@@ -72,7 +72,7 @@ func checkStalls(in *Input) []Finding {
 	n, stalled, failed := 0, 0, 0
 	byLost := map[int]int{}
 	most := 0
-	for a := range attempts(in) {
+	for a := range unexplained(in) {
 		if a.Outcome == observe.NotSent {
 			continue
 		}

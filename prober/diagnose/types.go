@@ -61,6 +61,8 @@ type Finding struct {
 	Settle string
 	// Wants are the experiments that would settle it, or make it firmer.
 	Wants []Want
+	// explains are the observations whose losses the finding accounts for.
+	explains []int
 }
 
 // Want is an experiment that would separate causes, why, and how many bursts of its kind are wanted at most (0: as many as may be).

@@ -28,6 +28,8 @@ func (v *Investigation) build(s Step, seen []observe.Observation) plan.Burst {
 		b = v.rate(seen)
 	case plan.KindOther:
 		b = v.other(seen)
+	case plan.KindStray:
+		b = v.stray(seen)
 	case plan.KindSizes:
 		b = v.sizes()
 	default:
@@ -196,6 +198,16 @@ func (v *Investigation) other(seen []observe.Observation) plan.Burst {
 		b.Shots = append(b.Shots, plan.Shot{Offset: time.Duration(i) * 5 * time.Millisecond,
 			Flow: wire.Flow{Src: v.Source, Dst: netip.AddrPortFrom(v.Dst.Addr(), port)}})
 	}
+	return b
+}
+
+// stray sends bare ACKs of no connection to the target's port.
+func (v *Investigation) stray(seen []observe.Observation) plan.Burst {
+	b := plan.Burst{Listen: patience(seen)}
+	s := v.script(wire.TSval(v.Rand.Uint32()), plan.Single(), plan.Reset)
+	s.First, s.Options = wire.ACK, wire.Options{}
+	b.Arms = []plan.Arm{{Name: "bare ACK", Via: plan.Raw, Script: s}}
+	v.shots(&b, 0, v.flows(8), 0, 10*time.Millisecond)
 	return b
 }
 

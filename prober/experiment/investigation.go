@@ -66,6 +66,7 @@ func opening() []Step {
 		{plan.KindQuadrants, "the same on fresh flows, to test what the first half suggests"},
 		{plan.KindSticky, "does loss keep to a flow, and which way is it?"},
 		{plan.KindServed, "is an accepted connection really there?"},
+		{plan.KindSizes, "do full-sized segments pass as small ones do?"},
 	}
 }
 

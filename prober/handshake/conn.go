@@ -153,7 +153,11 @@ func (c *Conn) expire(now time.Duration, out []Send) []Send {
 
 func (c *Conn) sendSYN(now time.Duration, out []Send) []Send {
 	_, _, hasTS := c.script.Options.Timestamps()
-	out = append(out, Send{Flags: wire.SYN, Seq: c.iss, TSval: c.script.Clock.At(now), HasTS: hasTS, SYN: c.syns})
+	s := Send{Flags: wire.SYN, Seq: c.iss, TSval: c.script.Clock.At(now), HasTS: hasTS, SYN: c.syns}
+	if c.script.First != 0 {
+		s.Flags, s.Ack = c.script.First, c.iss
+	}
+	out = append(out, s)
 	c.state = SynSent
 	c.syns++
 	c.armed = c.syns < len(c.script.Ladder.At)

@@ -107,8 +107,11 @@ func (c TSClock) At(d time.Duration) wire.TSval {
 type Script struct {
 	// Options of the SYN, timestamps with a placeholder value that Clock fills in.
 	Options wire.Options
-	Clock   TSClock
-	Window  uint16 // 0: 64,240, as Linux sends (net/ipv4/tcp_output.c tcp_select_initial_window, 6.18)
+	// First are the control bits of what is sent first; 0 means SYN. A bare ACK of no connection draws an RST from any stack it reaches
+	// (RFC 9293 §3.10.7.1, §3.10.7.2), full queues or not.
+	First  wire.Flags
+	Clock  TSClock
+	Window uint16 // 0: 64,240, as Linux sends (net/ipv4/tcp_output.c tcp_select_initial_window, 6.18)
 	// HopLimit 0 means the host's default, 64.
 	HopLimit uint8
 	ToS      uint8
@@ -152,6 +155,7 @@ const (
 	KindReuse     Kind = "reuse"     // a 4-tuple used again on purpose
 	KindSizes     Kind = "sizes"     // segments of several sizes after the handshake
 	KindWalk      Kind = "walk"      // SYNs of limited hop count
+	KindStray     Kind = "stray"     // bare ACKs of no connection: is there a stack behind the port?
 )
 
 // NeighborAction is what a NeighborStep does.

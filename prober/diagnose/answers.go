@@ -1,0 +1,247 @@
+package diagnose
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/vipprobe/vipprobe/prober/observe"
+	"github.com/vipprobe/vipprobe/prober/plan"
+	"github.com/vipprobe/vipprobe/prober/wire"
+)
+
+// firstSYNACK is the attempt's first SYN-ACK to ISS+1, or nil.
+func firstSYNACK(a *observe.Attempt) *observe.Answer {
+	for k := range a.Answers {
+		if a.Answers[k].Kind == observe.SYNACK {
+			return &a.Answers[k]
+		}
+	}
+	return nil
+}
+
+// checkEcho: a SYN-ACK echoes a TSval that we never sent. RFC 7323 §3.2 makes TSecr a copy; Linux clients discard such a SYN-ACK
+// (net/ipv4/tcp_input.c tcp_rcv_synsent_state_process, 6.18).
+func checkEcho(in *Input) []Finding {
+	wrong, n := 0, 0
+	example := ""
+	for a := range attempts(in) {
+		ans := firstSYNACK(a)
+		if ans == nil || !ans.HasTS || len(a.SYNs) == 0 || !a.SYNs[0].HasTS {
+			continue
+		}
+		n++
+		if !slices.ContainsFunc(a.SYNs, func(s observe.SYN) bool { return s.TSval == ans.TSecr }) {
+			wrong++
+			example = fmt.Sprintf("attempt %d sent TSval %d, the SYN-ACK echoes %d", a.Index, a.SYNs[0].TSval, ans.TSecr)
+		}
+	}
+	if wrong < 2 {
+		return nil
+	}
+	return []Finding{{
+		Verdict: MiddleboxTSecrCorrupt, Level: Confirmed,
+		Summary:  fmt.Sprintf("%d of %d SYN-ACKs echo a timestamp that we never sent: something rewrites timestamps one way", wrong, n),
+		Evidence: []string{example, "Linux clients drop such SYN-ACKs and count PAWSActive or TSEcrRejected: the connect stalls until it gives up"},
+		Disproof: "echoes equal to the TSvals sent",
+		Remedy:   "switch off timestamp rewriting on the balancer or firewall, or let it translate both directions",
+	}}
+}
+
+// stripRun is how many NOPs in a row no TCP sends of itself: an option of ten octets was overwritten.
+const stripRun = 8
+
+// checkStripped: timestamps are missing from the SYN-ACK, and the hole shows: a run of NOPs where they stood, or timestamps on the later
+// segments of the very connection.
+func checkStripped(in *Input) []Finding {
+	var missing, holes, later, n int
+	for a := range attempts(in) {
+		ans := firstSYNACK(a)
+		if ans == nil || len(a.SYNs) == 0 || !a.SYNs[0].HasTS {
+			continue
+		}
+		n++
+		if ans.HasTS {
+			continue
+		}
+		missing++
+		if nops(&ans.Options) >= stripRun {
+			holes++
+		}
+		for k := range a.Answers {
+			if x := &a.Answers[k]; x.HasTS && x.Kind != observe.SYNACK {
+				later++
+				break
+			}
+		}
+	}
+	if missing == 0 {
+		return nil
+	}
+	f := Finding{
+		Verdict: MiddleboxTSStripped, Level: Inconclusive,
+		Summary: fmt.Sprintf("%d of %d SYN-ACKs carry no timestamps though we offered them: switched off at the server, or taken out on the way", missing, n),
+		Settle:  "a capture at the server: does the SYN arrive with timestamps?",
+	}
+	if holes+later >= 2 {
+		f.Level = Confirmed
+		f.Settle = ""
+		f.Evidence = []string{fmt.Sprintf("%d SYN-ACKs hold a run of NOPs where the option stood; on %d connections later segments carry timestamps", holes, later)}
+		f.Disproof = "a SYN-ACK without the run, from a server whose tcp_timestamps is 0"
+		f.Remedy = "let the firewall or balancer pass TCP options through; without timestamps there is no PAWS, and RTT is measured less well"
+	}
+	return []Finding{f}
+}
+
+func nops(o *wire.Options) int {
+	run, most := 0, 0
+	for opt := range o.All() {
+		if opt.Kind == wire.OptNOP {
+			run++
+			most = max(most, run)
+		} else {
+			run = 0
+		}
+	}
+	return most
+}
+
+// fingerprint is what of a SYN-ACK a stack and its settings decide, and no connection changes.
+func fingerprint(a *observe.Answer) string {
+	var b strings.Builder
+	for opt := range a.Options.All() {
+		fmt.Fprintf(&b, "%d,", opt.Kind)
+	}
+	mss, _ := a.Options.MSS()
+	scale, _ := a.Options.WindowScale()
+	fmt.Fprintf(&b, " mss %d wscale %d ttl %d", mss, scale, a.HopLimit)
+	return b.String()
+}
+
+// checkFingerprints: one address answers as several stacks.
+func checkFingerprints(in *Input) []Finding {
+	seen := map[string]int{}
+	for i := range in.Observations {
+		o := &in.Observations[i]
+		if !trusted(o) || o.Kind == plan.KindOther || o.Kind == plan.KindStray {
+			continue
+		}
+		for j := range o.Attempts {
+			a := &o.Attempts[j]
+			ans := firstSYNACK(a)
+			if ans != nil && len(a.SYNs) > 0 && a.SYNs[0].HasTS {
+				seen[fingerprint(ans)]++
+			}
+		}
+	}
+	var kinds []string
+	for f, n := range seen {
+		if n >= 2 {
+			kinds = append(kinds, fmt.Sprintf("%d x %s", n, f))
+		}
+	}
+	if len(kinds) < 2 {
+		return nil
+	}
+	slices.Sort(kinds)
+	return []Finding{{
+		Verdict: BackendHeterogeneity, Level: Confirmed,
+		Summary:  fmt.Sprintf("one address answers as %d different stacks: its members are not alike", len(kinds)),
+		Evidence: append([]string{"option kinds, MSS, window scale and TTL of the SYN-ACKs:"}, kinds...),
+		Disproof: "one fingerprint over as many flows",
+		Remedy:   "align the members' kernels and TCP settings, or know the difference: what stalls on one member only looks intermittent at the VIP",
+	}}
+}
+
+// checkBareACK: a SYN on a port that we had not used for 120 s drew a bare ACK of another connection's numbers: the 4-tuple that arrives at
+// the server is not fresh (RFC 9293 §3.10.7.4; RFC 6191).
+func checkBareACK(in *Input) []Finding {
+	n, hit := 0, 0
+	var explains []int
+	example := ""
+	for i := range in.Observations {
+		o := &in.Observations[i]
+		if o.Kind == plan.KindReuse || o.Kind == plan.KindStray {
+			continue
+		}
+		found := false
+		for j := range o.Attempts {
+			a := &o.Attempts[j]
+			n++
+			for k := range a.Answers {
+				ans := &a.Answers[k]
+				if ans.Kind == observe.SYNACK {
+					break
+				}
+				if ans.Kind == observe.BareACK && ans.Ack != a.ISS+1 {
+					hit++
+					found = true
+					example = fmt.Sprintf("attempt %d: SYN %d drew ACK %d, not %d", a.Index, a.ISS, ans.Ack, a.ISS+1)
+					break
+				}
+			}
+		}
+		if found {
+			explains = append(explains, i)
+		}
+	}
+	if hit == 0 {
+		return nil
+	}
+	f := Finding{
+		Verdict: TimeWaitCollision, Level: Confirmed, explains: explains,
+		Summary: fmt.Sprintf("%d of %d SYNs drew a bare ACK of an older connection: the address and port that the server sees were in use or in TIME_WAIT", hit, n),
+		Evidence: []string{example, "our own port was fresh: a NAT on the way gave the flow a port that the server still remembers",
+			"per-host PAWS would be silent and on every port; this is one 4-tuple, and answers"},
+		Disproof: "a bare ACK to a SYN that no NAT has touched",
+		Remedy:   "give the SNAT more addresses or ports, let it keep closed flows as long as the server keeps TIME_WAIT (60 s), or let it pick ports in turn",
+	}
+	if hit == 1 {
+		f.Level = Suspected
+	}
+	return []Finding{f}
+}
+
+// checkClientReject: the SYN-ACK arrived, acknowledges our SYN, and this host's kernel would not have it.
+func checkClientReject(in *Input) []Finding {
+	n, hit := 0, 0
+	counted := int64(0)
+	for i := range in.Observations {
+		o := &in.Observations[i]
+		if !trusted(o) {
+			continue
+		}
+		for j := range o.Attempts {
+			a := &o.Attempts[j]
+			if a.Via != plan.Kernel || a.Kernel == nil {
+				continue
+			}
+			n++
+			ans := firstSYNACK(a)
+			if ans == nil || ans.Checksum == wire.ChecksumBad {
+				continue
+			}
+			late := slices.ContainsFunc(a.SYNs, func(s observe.SYN) bool { return s.At.After(ans.At) })
+			if late || a.Outcome == observe.TimedOut {
+				hit++
+			}
+		}
+		counted += o.Counters["TcpExt.PAWSActive"] + o.Counters["TcpExt.TSEcrRejected"]
+	}
+	if hit == 0 {
+		return nil
+	}
+	f := Finding{
+		Verdict: ClientPAWSReject, Level: Inconclusive,
+		Summary:  fmt.Sprintf("%d of %d connects got a proper SYN-ACK, and this host's own kernel did not take it", hit, n),
+		Evidence: []string{"the tap saw a SYN-ACK to ISS+1 and then another SYN of the same connect"},
+		Disproof: "the same with this host's packet filter open, and no PAWSActive or TSEcrRejected counted",
+		Remedy:   "look at this host: its packet filter's INPUT, conntrack's idea of the flow, and timestamps rewritten on the way (PAWSActive, TSEcrRejected)",
+		Settle:   "this host's counters and packet filter",
+	}
+	if counted >= int64(hit) {
+		f.Level = Proven
+		f.Evidence = append(f.Evidence, fmt.Sprintf("PAWSActive and TSEcrRejected rose by %d", counted))
+	}
+	return []Finding{f}
+}

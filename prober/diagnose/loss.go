@@ -1,0 +1,294 @@
+package diagnose
+
+import (
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/vipprobe/vipprobe/prober/plan"
+)
+
+// sweep kinds send enough SYNs per flow, or flows enough, to speak about loss as such.
+func sweepKinds() []plan.Kind {
+	return []plan.Kind{plan.KindQuadrants, plan.KindSticky, plan.KindPaced, plan.KindSYN, plan.KindDirection}
+}
+
+// checkSticky: some flows never had an answer however often their SYN was repeated, the others answered each first SYN. Loss that
+// keeps to a flow is made by what a flow's hash chooses: a backend, or a path.
+func checkSticky(in *Input) []Finding {
+	fs := fates(in, plan.KindSticky)
+	t := sum(fs)
+	if t.dead == 0 || t.dead == t.flows || t.flows < 4 {
+		return nil
+	}
+	p := concentration(fs)
+	more := Want{Kind: plan.KindSticky, Why: "more flows: is it the same share, and do the dead ones stay dead?", Most: 6}
+	partial := t.flows - t.dead - t.whole
+	f := Finding{
+		Verdict: BlackholeBackend, Level: Inconclusive, P: p, Wants: []Want{more},
+		Summary: fmt.Sprintf("%d of %d flows never had an answer to %d SYNs each, %d were answered at the first: loss keeps to the flow",
+			t.dead, t.flows, stickyRungs(fs), t.whole),
+		Settle: "more flows, each tried several times",
+	}
+	if partial > t.flows/8 {
+		// Flows that lose some and not all speak for loss of another make.
+		return nil
+	}
+	switch {
+	case p < 1e-4 && t.flows >= 16 && t.dead >= 2:
+		f.Level = Confirmed
+	case p < 1e-2 && t.dead >= 2:
+		f.Level = Suspected
+	default:
+		return []Finding{f}
+	}
+	lo, hi := wilson(t.dead, t.flows)
+	f.Summary += fmt.Sprintf(" (share %.0f–%.0f %%, about 1 in %d)", 100*lo, 100*hi, int(math.Round(float64(t.flows)/float64(t.dead))))
+	f.Evidence = []string{
+		fmt.Sprintf("%d dead flows sent %d SYNs without one answer; %d flows lost none; loss spread at random would sort itself so with p = %.2g",
+			t.dead, deadSYNs(fs), t.whole, p),
+		"a new source port works where a dead one does not: a member behind the VIP, chosen by flow, swallows what it gets",
+	}
+	f.Disproof = "an answer on one of the dead flows; as many dead flows towards each real server directly"
+	f.Remedy = "find the member that answers nothing (probe each real server directly: vipprobe probe --compare VIP REAL...), take it out of the pool, and let " +
+		"the health check use the path that clients use"
+	if f.Level >= Confirmed {
+		f.Wants = nil
+	}
+	return []Finding{f}
+}
+
+// concentration is the chance that losses spread at random over all tries fall on whole flows as they did: the ways to choose the dead
+// flows over the ways to choose as many tries.
+func concentration(fs []fate) float64 {
+	dead, k := 0, stickyRungs(fs)
+	for i := range fs {
+		if !fs[i].answered {
+			dead++
+		}
+	}
+	n := len(fs)
+	return math.Exp(logChoose(n, dead) - logChoose(n*k, dead*k))
+}
+
+func stickyRungs(fs []fate) int {
+	k := 1
+	for i := range fs {
+		if !fs[i].answered {
+			k = max(k, fs[i].sent)
+		}
+	}
+	return k
+}
+
+func deadSYNs(fs []fate) int {
+	n := 0
+	for i := range fs {
+		if !fs[i].answered {
+			n += fs[i].sent
+		}
+	}
+	return n
+}
+
+func logChoose(n, k int) float64 {
+	lg := func(x int) float64 { v, _ := math.Lgamma(float64(x) + 1); return v }
+	return lg(n) - lg(k) - lg(n-k)
+}
+
+// checkRandomLoss: SYNs or answers are lost on all flows alike. The echoed TSval says which way each was lost: a SYN-ACK that echoes a
+// repeat proves that the earlier SYN had not made a request at the listener; one that echoes the first SYN proves that it had.
+func checkRandomLoss(in *Input) []Finding {
+	fs := fates(in, sweepKinds()...)
+	t := sum(fs)
+	if t.lost() == 0 || t.flows < 8 || t.dead == t.flows {
+		return nil
+	}
+	st := sum(fates(in, plan.KindSticky))
+	if st.dead > 0 && concentration(fates(in, plan.KindSticky)) < 1e-4 && st.flows-st.dead-st.whole <= st.flows/8 {
+		return nil // it keeps to flows
+	}
+	more := []Want{
+		{Kind: plan.KindSticky, Why: "more losses whose direction the echo can tell", Most: 5},
+		{Kind: plan.KindPaced, Why: "does loss fall on single SYNs far apart as well?", Most: 3},
+		{Kind: plan.KindOther, Why: "does another port of the same address lose as much?", Most: 2},
+	}
+	paced, other := sum(fates(in, plan.KindPaced)), sum(fates(in, plan.KindOther))
+	f := Finding{Level: Inconclusive, Wants: more, Settle: "more losses, paced SYNs, another port"}
+	told := t.forward + t.back
+	switch {
+	case told == 0:
+		f.Verdict = SYNStallUnclassified
+		f.Summary = fmt.Sprintf("%d of %d SYNs had no effect; which way they were lost is not known yet", t.lost(), t.syns)
+		return []Finding{f}
+	case t.back == 0:
+		f.Verdict = ForwardSYNLoss
+	case t.forward == 0:
+		f.Verdict = SYNACKLoss
+	case t.forward >= 4*t.back:
+		f.Verdict = ForwardSYNLoss
+	case t.back >= 4*t.forward:
+		f.Verdict = SYNACKLoss
+	default:
+		f.Verdict = ForwardSYNLoss
+		if t.back > t.forward {
+			f.Verdict = SYNACKLoss
+		}
+	}
+	f.Summary = fmt.Sprintf("%d of %d SYNs had no effect in time (%.0f %%): %d proven lost before the listener, %d answers lost on the way back, %d untold",
+		t.lost(), t.syns, 100*t.rate(), t.forward, t.back, t.unknown)
+	f.Evidence = []string{
+		fmt.Sprintf("echoed TSvals name the SYN that made the request: %d SYNs were skipped over, %d had arrived though their answer had not", t.forward, t.back),
+		fmt.Sprintf("loss falls on flows alike: %d of %d lost none, %d some, %d all", t.whole, t.flows, t.flows-t.whole-t.dead, t.dead),
+	}
+	if f.Verdict == SYNACKLoss {
+		return []Finding{backLoss(f, t)}
+	}
+	return []Finding{forwardLoss(f, t, paced, other)}
+}
+
+// backLoss: an answer that was sent and did not come needs no further separation: listener, queue and filter before it let the SYN in.
+func backLoss(f Finding, t tally) Finding {
+	f.Disproof = "a SYN-ACK that echoes a later SYN than the first; no loss on another return path"
+	f.Remedy = "look at the way back from the server to here: its uplink, asymmetric routing, a stateful device that did not see the SYN, the neighbour entry of this host"
+	if t.back >= 3 {
+		f.Level, f.Wants = Confirmed, nil
+	} else if t.back == 2 {
+		f.Level = Suspected
+	}
+	return f
+}
+
+// forwardLoss: a SYN that made no request may have been lost on the way or dropped by the listener. Another port of the same address
+// tells: what loses its SYNs too is the path.
+func forwardLoss(f Finding, t, paced, other tally) Finding {
+	f.Disproof = "no loss towards another port of the same address; loss that ends when SYNs are sent far apart"
+	f.Remedy = "follow the path from here to the target hop by hop (counters of drops and errors on each interface); the listener itself is not the cause"
+	if t.forward < 3 || paced.flows == 0 || other.flows == 0 {
+		return f
+	}
+	f.Evidence = append(f.Evidence,
+		fmt.Sprintf("single SYNs 400 ms apart: %d of %d lost", paced.lost(), paced.syns),
+		fmt.Sprintf("another port of the same address: %d of %d lost", other.lost(), other.syns))
+	if other.flows > 0 && other.dead == other.flows {
+		f.Evidence = append(f.Evidence, "the other port answers nothing at all, so it says nothing")
+		f.Settle = "a port of the same address that answers"
+		f.Wants = nil
+		return f
+	}
+	if other.lost() == 0 && fisherExact(t.lost(), t.syns-t.lost(), other.lost(), other.syns-other.lost()) < 1e-2 {
+		f.Verdict = SYNStallUnclassified
+		f.Summary += "; another port loses none, so it is this port's listener or a filter before it"
+		f.Settle = "the server's counters: ListenOverflows, TCPReqQFullDrop"
+		f.Wants = []Want{{Kind: plan.KindPaced, Why: "does it depend on the rate?", Most: 3}, {Kind: plan.KindRate, Why: "a limiter lets through its own rate", Most: 2}}
+		return f
+	}
+	switch {
+	case other.lost() >= 2 && paced.lost() >= 1:
+		f.Level, f.Wants = Confirmed, nil
+	case other.lost() >= 1:
+		f.Level = Suspected
+	}
+	return f
+}
+
+// checkRate: SYNs pass at a rate of their own, whatever the flow: the first of a burst come through, then no more than so many a second.
+func checkRate(in *Input) []Finding {
+	rate := fates(in, plan.KindRate)
+	paced := sum(fates(in, plan.KindPaced))
+	burst := sum(fates(in, plan.KindQuadrants, plan.KindSticky, plan.KindSYN))
+	if burst.lost() == 0 || burst.flows < 8 {
+		return nil
+	}
+	head := headPattern(in)
+	if !head {
+		return nil
+	}
+	f := Finding{
+		Verdict: SYNRateLimited, Level: Inconclusive,
+		Summary: fmt.Sprintf("the first SYNs of a burst are answered, later ones not: %d of %d had no effect", burst.lost(), burst.syns),
+		Wants: []Want{{Kind: plan.KindPaced, Why: "do SYNs far apart all pass?", Most: 2},
+			{Kind: plan.KindRate, Why: "a limiter lets through its own rate and no more", Most: 2}},
+		Settle: "single SYNs far apart, and at a steady rate",
+	}
+	if paced.flows == 0 || len(rate) == 0 {
+		return []Finding{f}
+	}
+	passed, span := throughput(rate)
+	t := sum(rate)
+	p := fisherExact(t.lost(), t.syns-t.lost(), paced.lost(), paced.syns-paced.lost())
+	if paced.lost() > 0 || t.lost() < 2 || p > 5e-2 {
+		f.Wants = nil
+		return []Finding{f}
+	}
+	f.Level, f.P, f.Wants = Confirmed, p, nil
+	f.Summary = fmt.Sprintf("SYNs pass at about %.1f a second and no faster: %d of %d answered over %s, all %d sent 400 ms apart",
+		float64(passed)/span.Seconds(), t.flows-t.dead, t.flows, span.Round(10*time.Millisecond), paced.flows)
+	f.Evidence = []string{
+		"the answered SYNs of a burst are its first ones, on whatever flow: a bucket that empties",
+		fmt.Sprintf("steady SYNs: %d of %d lost; far apart: none of %d", t.lost(), t.syns, paced.flows),
+	}
+	f.Disproof = "a burst whose answered SYNs are not its first; loss of SYNs sent far apart"
+	f.Remedy = "raise or remove the SYN limit (nft/iptables limit or hashlimit, a balancer's SYN rate policy, a scrubbing service); retries eat tokens, so a limit near the " +
+		"real rate collapses"
+	return []Finding{f}
+}
+
+// headPattern reports whether, in most bursts with losses, the first SYNs that were answered at once come before those that were not.
+func headPattern(in *Input) bool {
+	head, n := 0, 0
+	for i := range in.Observations {
+		o := &in.Observations[i]
+		if !trusted(o) || in.explained[i] || (o.Kind != plan.KindQuadrants && o.Kind != plan.KindSticky && o.Kind != plan.KindConnect && o.Kind != plan.KindSYN) {
+			continue
+		}
+		order := firstSYNOrder(o)
+		lost := make([]bool, 0, len(order))
+		for _, a := range order {
+			lost = append(lost, !(a.Retransmissions == 0 && len(a.Answers) > 0))
+		}
+		ok, bad := 0, 0
+		inversions := 0
+		for _, l := range lost {
+			if l {
+				bad++
+				continue
+			}
+			ok++
+			inversions += bad
+		}
+		if bad == 0 || ok == 0 {
+			continue
+		}
+		n++
+		// The Mann-Whitney count: random order has half of all pairs inverted.
+		if float64(inversions) <= 0.1*float64(ok*bad) {
+			head++
+		}
+	}
+	return n > 0 && 2*head > n
+}
+
+// throughput counts the answered flows of steady SYNs after the first quarter, and the time they were spread over.
+func throughput(fs []fate) (passed int, span time.Duration) {
+	if len(fs) == 0 {
+		return 0, 0
+	}
+	first, last := fs[0].a.SYNs[0].At, fs[0].a.SYNs[0].At
+	for i := range fs {
+		at := fs[i].a.SYNs[0].At
+		if at.Before(first) {
+			first = at
+		}
+		if at.After(last) {
+			last = at
+		}
+	}
+	from := first.Add(last.Sub(first) / 4)
+	for i := range fs {
+		if fs[i].answered && fs[i].a.SYNs[0].At.After(from) {
+			passed++
+		}
+	}
+	return passed, last.Sub(from)
+}

@@ -1,0 +1,172 @@
+package diagnose
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/vipprobe/vipprobe/prober/observe"
+	"github.com/vipprobe/vipprobe/prober/plan"
+)
+
+// checkICMP: routers or the target itself say why they refuse.
+func checkICMP(in *Input) []Finding {
+	type complaint struct{ name, from string }
+	seen := map[complaint]int{}
+	n, served := 0, 0
+	var explains []int
+	for i := range in.Observations {
+		o := &in.Observations[i]
+		if o.Kind == plan.KindWalk || o.Kind == plan.KindOther || o.Kind == plan.KindStray {
+			continue
+		}
+		hit := false
+		for j := range o.Attempts {
+			a := &o.Attempts[j]
+			n++
+			if a.Outcome == observe.Accepted {
+				served++
+			}
+			for k := range a.Answers {
+				if ans := &a.Answers[k]; ans.Kind == observe.ICMP && a.Outcome == observe.Unreachable {
+					seen[complaint{ans.ICMPName, ans.From.String()}]++
+					hit = true
+					break
+				}
+			}
+		}
+		if hit {
+			explains = append(explains, i)
+		}
+	}
+	var out []Finding
+	for c, hits := range seen {
+		f := Finding{Verdict: ACLDrop, Level: Inconclusive, explains: explains,
+			Summary:  fmt.Sprintf("%d of %d SYNs were refused with ICMP %s by %s", hits, n, c.name, c.from),
+			Evidence: []string{fmt.Sprintf("the ICMP errors quote our own SYNs; they come from %s", c.from)},
+			Disproof: "a SYN-ACK on a flow like these",
+			Settle:   "what the sender of the ICMP error is configured to refuse",
+		}
+		switch {
+		case slices.Contains([]string{"admin_prohibited", "host_prohibited", "net_prohibited", "host_admin_prohibited", "net_admin_prohibited"}, c.name):
+			f.Level = Confirmed
+			f.Remedy = fmt.Sprintf("a filter at %s refuses this flow by policy: permit it there", c.from)
+		case served > 0 && (c.name == "port_unreachable" || c.name == "host_unreachable"):
+			f.Verdict, f.Level = VIPPoolEmpty, Confirmed
+			f.Summary = fmt.Sprintf("the VIP both serves and refuses: %d connections accepted, %d refused with ICMP %s by %s: its pool goes empty and fills again", served, hits,
+				c.name, c.from)
+			f.Remedy = "the health check evicts the last real server: find why the check fails (timeouts of its own connects), and what it shares with the stalls seen here"
+		}
+		out = append(out, f)
+	}
+	slices.SortFunc(out, func(a, b Finding) int { return int(b.Level) - int(a.Level) })
+	return out
+}
+
+// checkSilence: every SYN left and nothing came back at all. What swallows them cannot be told from silence alone; other ports and bare
+// ACKs narrow it.
+func checkSilence(in *Input) []Finding {
+	fs := fates(in, append(sweepKinds(), plan.KindConnect)...)
+	t := sum(fs)
+	if t.flows == 0 || t.dead == 0 {
+		return nil
+	}
+	head, from := headThenSilence(in)
+	if t.dead < t.flows && !head {
+		return nil
+	}
+	f := Finding{
+		Verdict: SYNStallUnclassified, Level: Inconclusive,
+		Summary: fmt.Sprintf("none of %d SYNs on %d flows had any answer", t.syns, t.dead),
+		Wants: []Want{{Kind: plan.KindOther, Why: "does another port of the same address answer?", Most: 1},
+			{Kind: plan.KindStray, Why: "does a stack behind the port answer a bare ACK?", Most: 1}},
+		Settle: "a second vantage point, a real server behind the VIP, or the target's own counters",
+	}
+	other := sum(fates(in, plan.KindOther))
+	stray, strayResets := strays(in)
+	if other.flows == 0 || stray == 0 {
+		return []Finding{f}
+	}
+	f.Wants = nil
+	if other.dead == other.flows && strayResets == 0 {
+		f.Summary += "; other ports of the address are silent as well: the host is down, or the path or a filter before it swallows all"
+		return []Finding{f}
+	}
+	f.Evidence = []string{
+		fmt.Sprintf("another port of the address: %d of %d SYNs answered", other.flows-other.dead, other.flows),
+		fmt.Sprintf("bare ACKs to this port: %d of %d drew an RST", strayResets, stray),
+	}
+	if head && strayResets >= 3*stray/4 {
+		return []Finding{fullListener(f, in, from)}
+	}
+	if strayResets > 0 {
+		f.Summary += "; a TCP stack is there and answers bare ACKs, but no SYN: a full accept queue, or a filter for new connections"
+	} else {
+		f.Summary += "; another port answers, this one gives no sign of a stack: a filter on this port, or a VIP whose members are all dead"
+	}
+	return []Finding{f}
+}
+
+// headThenSilence: the round began with connections that were accepted, in order of their SYNs, and from some SYN on nothing was: it
+// returns how many were.
+func headThenSilence(in *Input) (bool, int) {
+	accepted, ended := 0, false
+	for i := range in.Observations {
+		o := &in.Observations[i]
+		if o.Kind == plan.KindOther || o.Kind == plan.KindStray || o.Kind == plan.KindParity || !trusted(o) {
+			continue
+		}
+		for _, a := range firstSYNOrder(o) {
+			switch {
+			case a.Outcome == observe.Accepted && a.Retransmissions == 0:
+				if ended {
+					return false, 0
+				}
+				accepted++
+			case a.Outcome == observe.Accepted:
+				return false, 0
+			default:
+				ended = true
+			}
+		}
+	}
+	return ended && accepted > 0, accepted
+}
+
+func fullListener(f Finding, in *Input, accepted int) Finding {
+	n := 0
+	for i := range in.Observations {
+		n += len(in.Observations[i].Attempts)
+	}
+	f.Verdict, f.Level = AcceptQueueOverflow, Confirmed
+	f.Settle = ""
+	f.Summary = fmt.Sprintf("the first %d connections were accepted and took the last places; every SYN since is dropped, though the listener's stack is alive: its accept queue is full", accepted)
+	f.Evidence = append(f.Evidence, "answered SYNs are exactly the first ones, and time does not bring more: a queue that nobody empties, no rate limit",
+		"a bare ACK is answered with RST by the listener's own stack: the way there is open")
+	f.Disproof = "a SYN answered while nothing was accepted; bare ACKs swallowed as well (then a filter or a table limit is full)"
+	f.Remedy = "the application does not accept: it is stuck, or its backlog is too small for its pauses. Restart or unblock it; raise its listen backlog and " +
+		"net.core.somaxconn together. ListenOverflows on the server counts each drop"
+	for i := range in.Observations {
+		f.explains = append(f.explains, i)
+	}
+	return f
+}
+
+// strays counts bare ACKs sent and the RSTs they drew.
+func strays(in *Input) (sent, resets int) {
+	for i := range in.Observations {
+		o := &in.Observations[i]
+		if o.Kind != plan.KindStray || !trusted(o) {
+			continue
+		}
+		for j := range o.Attempts {
+			sent++
+			for k := range o.Attempts[j].Answers {
+				if o.Attempts[j].Answers[k].Kind == observe.RST {
+					resets++
+					break
+				}
+			}
+		}
+	}
+	return sent, resets
+}

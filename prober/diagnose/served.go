@@ -1,0 +1,224 @@
+package diagnose
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/vipprobe/vipprobe/prober/observe"
+	"github.com/vipprobe/vipprobe/prober/plan"
+	"github.com/vipprobe/vipprobe/prober/wire"
+)
+
+// service is what a connection that we completed ourselves showed after our ACK.
+type service struct {
+	a *observe.Attempt
+	// repeats counts SYN-ACKs that came again a listener's RTO or more after the first, although each was acknowledged.
+	repeats int
+	// acked: the peer acknowledged our data, or sent data or FIN of its own.
+	acked bool
+	// silent: nothing at all came after the handshake but repeats.
+	silent bool
+	// reset: an RST came; plain: without ACK flag, as a stack answers a segment that fits no connection (RFC 9293 §3.10.7.1),
+	// and after is how long after the SYN-ACK.
+	reset, plain bool
+	after        time.Duration
+}
+
+// repeatAfter is the least time after a SYN-ACK at which another is a listener's repeat: Linux waits 1 s (TCP_TIMEOUT_INIT, include/net/tcp.h);
+// older ones 3 s.
+const repeatAfter = 700 * time.Millisecond
+
+// services reads the completed handshakes of a kind. arm is the length of the data by arm name.
+func services(in *Input, kind plan.Kind) []service {
+	var out []service
+	for i := range in.Observations {
+		o := &in.Observations[i]
+		if o.Kind != kind || !trusted(o) || in.explained[i] {
+			continue
+		}
+		for j := range o.Attempts {
+			if s, ok := readService(&o.Attempts[j], sentData(o, o.Attempts[j].Arm)); ok {
+				out = append(out, s)
+			}
+		}
+	}
+	return out
+}
+
+func sentData(o *observe.Observation, arm string) int {
+	for i := range o.Arms {
+		if o.Arms[i].Name == arm {
+			return len(o.Arms[i].Script.Then.Data)
+		}
+	}
+	return 0
+}
+
+func readService(a *observe.Attempt, data int) (service, bool) {
+	s := service{a: a}
+	first := time.Time{}
+	for k := range a.Answers {
+		ans := &a.Answers[k]
+		switch ans.Kind {
+		case observe.SYNACK:
+			if first.IsZero() {
+				first = ans.At
+			} else if ans.At.Sub(first) >= repeatAfter {
+				s.repeats++
+			}
+		case observe.RST:
+			if !first.IsZero() && !s.reset {
+				s.reset, s.plain, s.after = true, ans.Flags&wire.ACK == 0, ans.At.Sub(first)
+			}
+		case observe.Data, observe.FIN:
+			s.acked = true
+		case observe.BareACK:
+			if data > 0 && !ans.Ack.Before(a.ISS.Add(1+data)) {
+				s.acked = true
+			}
+		case observe.AnswerUnknown, observe.SYNACKStray, observe.ICMP:
+		}
+	}
+	s.silent = !first.IsZero() && !s.acked && !s.reset
+	return s, !first.IsZero()
+}
+
+// checkServed: handshakes that look complete from outside and are not.
+func checkServed(in *Input) []Finding {
+	ss := services(in, plan.KindServed)
+	var ignored, hollow, aborted, acked int
+	for i := range ss {
+		s := &ss[i]
+		switch {
+		case s.acked:
+			acked++
+		case s.repeats > 0 && !s.reset:
+			ignored++
+		case s.reset && s.plain && s.after < repeatAfter:
+			aborted++
+		case s.silent:
+			hollow++
+		}
+	}
+	var out []Finding
+	if ignored > 0 {
+		out = append(out, acceptOverflow(ignored, len(ss), acked))
+	}
+	if aborted > 0 {
+		out = append(out, abortOverflow(aborted, len(ss)))
+	}
+	if hollow > 0 && ignored == 0 {
+		out = append(out, masks(hollow, len(ss)))
+	}
+	return out
+}
+
+func acceptOverflow(ignored, n, acked int) Finding {
+	f := Finding{
+		Verdict: AcceptQueueOverflow, Level: Confirmed,
+		Summary: fmt.Sprintf("%d of %d completed handshakes were ignored: the listener repeated its SYN-ACK although it had been acknowledged; its accept queue is full",
+			ignored, n),
+		Evidence: []string{
+			"a listener drops the third segment of a handshake while its accept queue is full (net/ipv4/tcp_minisocks.c tcp_check_req, tcp_v4_syn_recv_sock, 6.18) and goes on " +
+				"repeating the SYN-ACK at 1, 3, 7 s",
+			fmt.Sprintf("the repeats were acknowledged again and data was sent: %d of %d connections acknowledged it", acked, n),
+		},
+		Disproof: "data acknowledged on one of these connections; a SYN-ACK repeated only because our ACK was lost",
+		Remedy: "let the application accept faster (it is stuck or too slow), raise its listen backlog and net.core.somaxconn together; " +
+			"ListenOverflows on the server counts each drop",
+	}
+	if ignored < 2 {
+		f.Level = Suspected
+	}
+	return f
+}
+
+func abortOverflow(aborted, n int) Finding {
+	f := Finding{
+		Verdict: AbortOnOverflow, Level: Confirmed,
+		Summary: fmt.Sprintf("%d of %d handshakes were reset by the listener itself right after our ACK", aborted, n),
+		Evidence: []string{"the RST carries no ACK and the sequence number that we acknowledged: it answers a segment that fits no connection; an application that " +
+			"closes sends RST with ACK"},
+		Disproof: "an RST with the ACK flag: then the application reset it",
+		Remedy:   "the accept queue overflows and net.ipv4.tcp_abort_on_overflow=1 turns that into resets: accept faster, raise backlog and somaxconn",
+	}
+	if aborted < 2 {
+		f.Level = Suspected
+	}
+	return f
+}
+
+func masks(hollow, n int) Finding {
+	f := Finding{
+		Verdict: LBFullProxyMasks, Level: Confirmed,
+		Summary: fmt.Sprintf("%d of %d handshakes were completed by something that acknowledges no data: a proxy answers for servers that do not", hollow, n),
+		Evidence: []string{
+			"every TCP acknowledges data in order (RFC 9293 §3.8.6.3); here a SYN-ACK came, and to data nothing",
+			"the SYN-ACK was not repeated either: whoever sent it keeps no state of the handshake (a SYN proxy)",
+		},
+		Disproof: "an ACK of the data; a repeat of the SYN-ACK",
+		Remedy:   "the balancer's handshake says nothing about its members: probe each real server directly",
+	}
+	if hollow < n || hollow < 3 {
+		f.Level = Suspected
+	}
+	return f
+}
+
+// checkSizes: small segments are acknowledged, full-sized ones never.
+func checkSizes(in *Input) []Finding {
+	var small, big quadrantArm
+	smallest := 0
+	for i := range in.Observations {
+		if in.Observations[i].Kind == plan.KindSizes && len(in.Observations[i].Arms) == 2 {
+			smallest = len(in.Observations[i].Arms[0].Script.Then.Data)
+		}
+	}
+	sent := map[string]int{}
+	for i := range in.Observations {
+		o := &in.Observations[i]
+		if o.Kind == plan.KindSizes {
+			for k := range o.Arms {
+				sent[o.Arms[k].Name] = len(o.Arms[k].Script.Then.Data)
+			}
+		}
+	}
+	for _, s := range services(in, plan.KindSizes) {
+		arm := &big
+		if sent[s.a.Arm] == smallest {
+			arm = &small
+		}
+		arm.n++
+		if !s.acked && !s.reset {
+			arm.silent++
+		}
+	}
+	if big.silent == 0 || small.n == 0 {
+		return nil
+	}
+	p := fisher(big, small)
+	f := Finding{
+		Verdict: MTUBlackhole, Level: Inconclusive, P: p,
+		Summary: fmt.Sprintf("full-sized segments are never acknowledged (%d of %d), small ones are (%d of %d silent): the path swallows large packets", big.silent, big.n,
+			small.silent, small.n),
+		Evidence: []string{
+			fmt.Sprintf("segments of %d octets pass on the same path in the same second; Fisher p = %.2g", smallest, p),
+			"no ICMP fragmentation-needed came, so nothing tells the sender (RFC 2923 §2.1)",
+		},
+		Disproof: "an acknowledged full-sized segment; an ICMP error that names the smaller MTU",
+		Remedy: "let ICMP type 3 code 4 (IPv6: packet too big) pass, clamp the MSS on the device with the small MTU, or set net.ipv4.tcp_mtu_probing=1 at both ends " +
+			"until it is mended",
+		Wants:  []Want{{Kind: plan.KindSizes, Why: "more flows of both sizes", Most: 3}},
+		Settle: "more flows of both sizes",
+	}
+	switch {
+	case p < 1e-4:
+		f.Level = Confirmed
+	case p < 1e-2:
+		f.Level = Suspected
+	}
+	if f.Level >= Confirmed {
+		f.Wants = nil
+	}
+	return []Finding{f}
+}
