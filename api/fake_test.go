@@ -77,14 +77,20 @@ modules:
 allow: [192.0.2.0/24]
 `
 
-func newService(t *testing.T, f *fake, change func(*Options)) *service {
+func testOptions(t testing.TB, f *fake) Options {
 	t.Helper()
 	config, err := targets.Parse("test.yml", []byte(testConfig))
 	if err != nil {
 		t.Fatal(err)
 	}
+	return Options{Prober: f, Config: func() *targets.Config { return config }, Logger: zerolog.Nop()}
+}
+
+func newService(t *testing.T, f *fake, change func(*Options)) *service {
+	t.Helper()
 	var log bytes.Buffer
-	o := Options{Prober: f, Config: func() *targets.Config { return config }, Logger: zerolog.New(zerolog.SyncWriter(&log)).Level(zerolog.InfoLevel)}
+	o := testOptions(t, f)
+	o.Logger = zerolog.New(zerolog.SyncWriter(&log)).Level(zerolog.InfoLevel)
 	if change != nil {
 		change(&o)
 	}

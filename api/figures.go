@@ -149,7 +149,9 @@ func (n *neighbors) add(o *observe.Observation, target netip.Addr) {
 			if n.asked == nil {
 				n.asked = map[netip.Addr]bool{}
 			}
-			n.asked[e.Target] = n.asked[e.Target]
+			if !n.asked[e.Target] {
+				n.asked[e.Target] = false // still without answer
+			}
 		case e.Kind == observe.NeighborReply && !e.Outgoing:
 			if _, ok := n.asked[e.Sender]; ok {
 				n.asked[e.Sender] = true

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/vipprobe/vipprobe/targets"
 )
 
 // historyEntry is a probe that was made for a request: its log and its figures, not its rounds, so that its size is bounded.
@@ -16,7 +18,7 @@ type historyEntry struct {
 
 	log     []byte
 	figures *figures
-	config  []byte // of the module
+	config  *targets.Config // in force then
 }
 
 // history keeps the last probes, and of failed ones as many again, so that a rare failure is not washed out by successes.

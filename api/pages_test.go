@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/vipprobe/vipprobe/prober"
+	"github.com/vipprobe/vipprobe/targets"
 )
 
 func TestPages(t *testing.T) {
@@ -111,7 +112,7 @@ func TestHistory(t *testing.T) {
 
 func TestFirstPageEscapes(t *testing.T) {
 	s := newService(t, &fake{}, nil)
-	s.history.add(historyEntry{Module: "<script>", Target: `"><script>alert(1)</script>`, figures: &figures{}})
+	s.history.add(historyEntry{Module: "<script>", Target: `"><script>alert(1)</script>`, figures: &figures{}, config: targets.Default()})
 	if page := s.get("/").Body.String(); strings.Contains(page, "<script>") {
 		t.Errorf("a target reached the page unescaped:\n%s", page)
 	}

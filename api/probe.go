@@ -55,7 +55,7 @@ func (s *Server) serveProbe(w http.ResponseWriter, r *http.Request) {
 	f := newFigures(req.run, rounds, err, took)
 	entry := historyEntry{
 		Started: started, Module: req.module, Target: req.target, Success: f.success,
-		log: probeLog(req, rounds, err, f), figures: f, config: req.config.RedactedModule(req.module),
+		log: probeLog(req, rounds, err, f), figures: f, config: req.config,
 	}
 	s.history.add(entry)
 	s.metrics.requests.WithLabelValues("200").Inc()
@@ -88,9 +88,8 @@ func (s *Server) readProbe(r *http.Request) (*probeRequest, *refusal) {
 	if req.module == "" {
 		req.module = targets.DefaultModule
 	}
-	var unknown *targets.UnknownModuleError
 	req.run, req.broken = req.config.Module(req.module)
-	if errors.As(req.broken, &unknown) {
+	if _, unknown := errors.AsType[*targets.UnknownModuleError](req.broken); unknown {
 		s.metrics.unknownModules.Inc()
 		return nil, refuse(http.StatusBadRequest, "%v", req.broken)
 	}
@@ -194,7 +193,7 @@ func (s *Server) debugText(e historyEntry, rounds []prober.Round) string {
 	b.WriteString("\n\n\nMetrics that would have been returned:\n")
 	writeMetrics(&b, collection{s.series, e.figures})
 	b.WriteString("\n\n\nModule configuration:\n")
-	b.Write(e.config)
+	b.Write(e.config.RedactedModule(e.Module))
 	if rounds != nil {
 		b.WriteString("\n\n\nRounds:\n")
 		if err := view.WriteJSON(&b, view.NewDocument(rounds, nil)); err != nil {

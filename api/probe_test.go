@@ -84,7 +84,7 @@ func TestProbeStatus(t *testing.T) {
 // TestOneAddressOfSeveralDecidesNothingAlone: rounds add up, and a refused address beside a probed one is a failure, not a refusal.
 func TestSeveralRoundsAddUp(t *testing.T) {
 	good := func(target string, m prober.Module) prober.Round { return healthyRound(target, m) }
-	bad := func(target string, m prober.Module) prober.Round {
+	bad := func(target string, _ prober.Module) prober.Round {
 		return prober.Round{Target: target, Err: &prober.NotAllowedError{Target: target, Entry: "x"}}
 	}
 	for _, tt := range []struct {

@@ -27,11 +27,11 @@ func probeLog(req *probeRequest, rounds []prober.Round, err error, f *figures) [
 	for i := range rounds {
 		logRound(log, &rounds[i])
 	}
-	end := log.Info()
-	if !f.success {
-		end = log.Error()
+	level := zerolog.ErrorLevel
+	if f.success {
+		level = zerolog.InfoLevel
 	}
-	end.Bool("success", f.success).Float64("duration_seconds", f.took.Seconds()).Msg("probed")
+	log.WithLevel(level).Bool("success", f.success).Float64("duration_seconds", f.took.Seconds()).Msg("probed")
 	return b.Bytes()
 }
 

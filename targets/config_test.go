@@ -216,8 +216,8 @@ func TestMissingCAFileFailsTheProbeNotTheFile(t *testing.T) {
 		t.Errorf("warnings %q", w)
 	}
 	_, err = c.Module("queue")
-	var te *TLSError
-	if !errors.As(err, &te) || te.Module != "queue" || !errors.Is(err, os.ErrNotExist) {
+	te, ok := errors.AsType[*TLSError](err)
+	if !ok || te.Module != "queue" || !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("error %v", err)
 	}
 }
@@ -240,8 +240,7 @@ func TestBlackboxAgrees(t *testing.T) {
 
 func TestUnknownModule(t *testing.T) {
 	_, err := mustParse(t, everything).Module("nope")
-	var u *UnknownModuleError
-	if !errors.As(err, &u) {
+	if _, ok := errors.AsType[*UnknownModuleError](err); !ok {
 		t.Fatalf("error %v", err)
 	}
 	if want := `unknown module "nope"; there are connect, paws, paws_bare`; err.Error() != want {

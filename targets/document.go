@@ -118,8 +118,7 @@ func (d *document) body(file *ast.File) (ast.Node, bool) {
 }
 
 func (d *document) failSyntax(err error) {
-	var y yaml.Error
-	if errors.As(err, &y) {
+	if y, ok := errors.AsType[yaml.Error](err); ok {
 		d.fail(place{}.at(y.GetToken()), "%s", y.GetMessage())
 		return
 	}

@@ -3,6 +3,7 @@ package targets
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -68,41 +69,38 @@ func (s *section) word(key string, dst *string, words ...string) bool {
 	if !s.str(key, &v) {
 		return false
 	}
-	for _, w := range words {
-		if v == w {
-			*dst = v
-			return true
-		}
+	if slices.Contains(words, v) {
+		*dst = v
+		return true
 	}
 	s.doc.fail(s.place(key), "%q is none of %s", short(v), strings.Join(words, ", "))
 	return false
 }
 
 // boolean accepts what YAML 1.1 calls a boolean as well (yes, on …), since blackbox_exporter's reader does.
-func (s *section) boolean(key string, dst *bool) bool {
+func (s *section) boolean(key string, dst *bool) {
 	it, ok := s.get(key)
 	if !ok {
-		return false
+		return
 	}
 	n := s.doc.resolve(it.at, it.node)
 	switch x := n.(type) {
 	case nil:
-		return false
+		return
 	case *ast.BoolNode:
 		*dst = x.Value
-		return true
+		return
 	case *ast.StringNode:
 		switch strings.ToLower(x.Value) {
 		case "yes", "on", "y":
 			*dst = true
-			return true
+			return
 		case "no", "off", "n":
 			*dst = false
-			return true
+			return
 		}
 	}
 	s.doc.fail(it.at, "want true or false, not %s", describe(n))
-	return false
 }
 
 func (s *section) integer(key string, dst *int, low, high int64) bool {
@@ -137,16 +135,16 @@ func wholeNumber(x *ast.IntegerNode) (int64, bool) {
 	return 0, false
 }
 
-func (s *section) number(key string, dst *float64, low, high float64) bool {
+func (s *section) number(key string, dst *float64, low, high float64) {
 	it, ok := s.get(key)
 	if !ok {
-		return false
+		return
 	}
 	n := s.doc.resolve(it.at, it.node)
 	var v float64
 	switch x := n.(type) {
 	case nil:
-		return false
+		return
 	case *ast.IntegerNode:
 		i, fits := wholeNumber(x)
 		if !fits {
@@ -157,14 +155,13 @@ func (s *section) number(key string, dst *float64, low, high float64) bool {
 		v = x.Value
 	default:
 		s.doc.fail(it.at, "want a number, not %s", describe(n))
-		return false
+		return
 	}
 	if !(v >= low && v <= high) {
 		s.doc.fail(it.at, "%s is not within %v to %v", short(n.GetToken().Value), low, high)
-		return false
+		return
 	}
 	*dst = v
-	return true
 }
 
 func (s *section) duration(key string, dst *time.Duration, low, high time.Duration) bool {
