@@ -1,0 +1,180 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/vipprobe/vipprobe/prober/lab"
+	"github.com/vipprobe/vipprobe/prober/lab/topo"
+)
+
+func labCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "lab",
+		Short: "Make faults on demand in private namespaces, and see them diagnosed",
+	}
+	cmd.AddCommand(labListCommand(), labRunCommand(), labShellCommand())
+	return cmd
+}
+
+func labListCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "list [PATTERN]", Short: "List the scenarios, their parameters and near misses", Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			pattern := ""
+			if len(args) == 1 {
+				pattern = args[0]
+			}
+			list, err := lab.List(pattern)
+			if err != nil {
+				return err
+			}
+			if len(list) == 0 {
+				return fmt.Errorf("lab list: no scenario matches %q", pattern)
+			}
+			p := &printer{w: cmd.OutOrStdout()}
+			for i := range list {
+				p.scenario(&list[i])
+			}
+			return p.err
+		},
+	}
+}
+
+func (p *printer) scenario(s *lab.Scenario) {
+	p.f("%-26s %s\n", s.Name, labels(s.Label.Verdicts))
+	p.f("%s\n", paragraph("  ", s.Story, 2))
+	for _, x := range s.Params {
+		p.f("    --set %s=%s   %s\n", x.Name, x.Default, x.Help)
+	}
+	for _, n := range s.NearMisses {
+		p.f("    --near %q   %s\n", n.Name, labels(n.Label.Verdicts))
+	}
+	if s.Root != "" {
+		p.f("    needs root: %s\n", s.Root)
+	}
+}
+
+// labels joins verdicts.
+func labels[T ~string](list []T) string {
+	out := make([]string, 0, len(list))
+	for _, v := range list {
+		out = append(out, string(v))
+	}
+	return strings.Join(out, " + ")
+}
+
+// scenarioFlags choose a scenario's variant.
+type scenarioFlags struct {
+	set  map[string]string
+	near string
+}
+
+func (f *scenarioFlags) register(cmd *cobra.Command) {
+	cmd.Flags().StringToStringVar(&f.set, "set", nil, "parameter=value, may be repeated")
+	cmd.Flags().StringVar(&f.near, "near", "", "a near miss of the scenario, by name")
+}
+
+// start builds the scenario inside the private namespaces and returns what it should be named.
+func (f *scenarioFlags) start(ctx context.Context, name string) (*lab.Running, lab.Label, error) {
+	s, ok := lab.Find(name)
+	if !ok {
+		return nil, lab.Label{}, usageError{fmt.Errorf("lab: no scenario %q; see vipprobe lab list", name)}
+	}
+	label, set := s.Label, map[string]string{}
+	if f.near != "" {
+		i := slices.IndexFunc(s.NearMisses, func(n lab.NearMiss) bool { return n.Name == f.near })
+		if i < 0 {
+			return nil, label, usageError{fmt.Errorf("lab: scenario %s has no near miss %q", name, f.near)}
+		}
+		label = s.NearMisses[i].Label
+		for k, v := range s.NearMisses[i].Set {
+			set[k] = v
+		}
+	}
+	for k, v := range f.set {
+		set[k] = v
+	}
+	run, err := s.Start(ctx, set)
+	return run, label, err
+}
+
+func labRunCommand() *cobra.Command {
+	var f scenarioFlags
+	cmd := &cobra.Command{
+		Use: "run NAME", Short: "Build a scenario, diagnose its target from the client, and show what had been hidden", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if !topo.Inside() {
+				return inside(cmd, os.Args[1:])
+			}
+			run, label, err := f.start(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			defer run.Close()
+			return labRun(cmd.Context(), cmd.OutOrStdout(), run, label)
+		},
+	}
+	f.register(cmd)
+	return cmd
+}
+
+func labRun(ctx context.Context, out io.Writer, run *lab.Running, label lab.Label) error {
+	fmt.Fprintf(out, "$ vipprobe diagnose %s\n\n", run.Target())
+	doc, err := runDiagnose(ctx, run, out)
+	if err != nil {
+		return err
+	}
+	named := verdicts(doc)
+	slices.Sort(named)
+	want := slices.Sorted(slices.Values(label.Verdicts))
+	right := slices.Equal(named, want)
+	for _, or := range label.Or {
+		right = right || slices.Equal(named, slices.Sorted(slices.Values(or)))
+	}
+	fmt.Fprintf(out, "scenario %s: %s\nhidden: %s   named: %s\n", run.Scenario.Name, paragraph("", run.Scenario.Story, 0), labels(want), labels(named))
+	if !right {
+		return exitError(exitFinding)
+	}
+	return nil
+}
+
+func labShellCommand() *cobra.Command {
+	var f scenarioFlags
+	cmd := &cobra.Command{
+		Use: "shell NAME", Short: "Build a scenario and open a shell on its client, to try any tool", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if !topo.Inside() {
+				return inside(cmd, os.Args[1:])
+			}
+			ctx := cmd.Context()
+			run, _, err := f.start(ctx, args[0])
+			if err != nil {
+				return err
+			}
+			defer run.Close()
+			fmt.Fprintf(cmd.OutOrStdout(), "%s\nYou are on the client. The target is %s, its real servers %v. Leave with exit.\n", paragraph("", run.Scenario.Story, 0),
+				run.Target(), run.Members())
+			shell := os.Getenv("SHELL")
+			if shell == "" {
+				shell = "/bin/sh"
+			}
+			child := run.Client().Command(ctx, shell)
+			child.Stdin, child.Stdout, child.Stderr = os.Stdin, cmd.OutOrStdout(), cmd.ErrOrStderr()
+			err = run.Client().Run(child)
+			if exit, ok := err.(*exec.ExitError); ok {
+				return exitError(exit.ExitCode())
+			}
+			return err
+		},
+	}
+	f.register(cmd)
+	return cmd
+}

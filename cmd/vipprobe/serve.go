@@ -1,0 +1,196 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"os/signal"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/prometheus/exporter-toolkit/web"
+	"github.com/rs/zerolog"
+	"github.com/spf13/cobra"
+
+	"github.com/vipprobe/vipprobe/api"
+	"github.com/vipprobe/vipprobe/prober"
+	"github.com/vipprobe/vipprobe/targets"
+)
+
+type serveFlags struct {
+	config, webConfig, logLevel string
+	listen                      []string
+	systemdSocket               bool
+	noCapture                   bool
+}
+
+func serveCommand() *cobra.Command {
+	var f serveFlags
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Serve /probe and /metrics, and probe the configuration's jobs on schedule",
+		Long: "serve answers /probe as blackbox_exporter does, probes the jobs of its configuration, and exposes what it sees on /metrics. Only\n" +
+			"targets on the configuration's allow: list are probed. SIGHUP, or POST /-/reload, reads the configuration anew; a bad file keeps the old one.",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return f.serve(cmd.Context(), cmd.ErrOrStderr()) },
+	}
+	fs := cmd.Flags()
+	fs.StringVar(&f.config, "config.file", "vipprobe.yml", "configuration file")
+	fs.StringSliceVar(&f.listen, "web.listen-address", []string{api.DefaultListen}, "address to listen on, may be repeated")
+	fs.StringVar(&f.webConfig, "web.config.file", "", "TLS and authentication of the listener, as Prometheus' exporter-toolkit has it")
+	fs.BoolVar(&f.systemdSocket, "web.systemd-socket", false, "take the listener from systemd")
+	fs.StringVar(&f.logLevel, "log.level", "info", "debug, info, warn or error")
+	fs.BoolVar(&f.noCapture, "no-capture", false, "do not open a capture ring, even where it is permitted")
+	return cmd
+}
+
+// service is serve in execution: the configuration in force, and what depends on it.
+type service struct {
+	flags   *serveFlags
+	config  atomic.Pointer[targets.Config]
+	prober  *prober.Prober
+	metrics *api.Metrics
+	log     zerolog.Logger
+	// resched tells the scheduler that the jobs have changed.
+	resched chan struct{}
+}
+
+func (f *serveFlags) serve(ctx context.Context, stderr io.Writer) error {
+	level, err := zerolog.ParseLevel(f.logLevel)
+	if err != nil {
+		return usageError{fmt.Errorf("--log.level: %w", err)}
+	}
+	s := &service{flags: f, resched: make(chan struct{}, 1), log: zerolog.New(stderr).Level(level).With().Timestamp().Logger()}
+	cfg, err := targets.Load(f.config)
+	if err != nil {
+		return usageError{err}
+	}
+	s.config.Store(cfg)
+	version, revision := buildVersion()
+	s.metrics = api.NewMetrics(api.MetricsOptions{Version: version, Revision: revision})
+	s.metrics.SetDetail(cfg.MetricsDetail())
+	s.metrics.Reloaded(time.Now(), nil)
+	opts := prober.Options{Allow: cfg.Allow()}
+	opts.Limits, opts.SourcePorts, opts.NoCapture = cfg.Limits(), cfg.SourcePorts(), f.noCapture
+	if s.prober, err = prober.New(opts); err != nil {
+		return err
+	}
+	host := s.prober.Host()
+	s.log.Info().Str("kernel", host.Kernel).Stringer("ladder", host.Ladder).Stringer("source_ports", host.SourcePorts).AnErr("capture", host.CaptureError).
+		Msg("prober ready")
+	for _, w := range cfg.Warnings() {
+		s.log.Warn().Str("file", cfg.Name()).Msg(w)
+	}
+	return errors.Join(s.run(ctx), s.prober.Close())
+}
+
+// run serves until ctx ends: HTTP, schedule and SIGHUP, each waited for.
+func (s *service) run(ctx context.Context) error {
+	server, err := api.New(api.Options{Prober: s.prober, Config: s.config.Load, Reload: s.reload, Metrics: s.metrics, Logger: s.log})
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var wg sync.WaitGroup
+	wg.Go(func() { s.schedule(ctx) })
+	wg.Go(func() { s.hangups(ctx, server) })
+	httpServer := server.HTTPServer()
+	wg.Go(func() {
+		<-ctx.Done()
+		drain, stop := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
+		defer stop()
+		if err := httpServer.Shutdown(drain); err != nil {
+			s.log.Warn().Err(err).Msg("requests cut off at the end of draining")
+		}
+	})
+	err = web.ListenAndServe(httpServer, &web.FlagConfig{WebListenAddresses: &s.flags.listen, WebSystemdSocket: &s.flags.systemdSocket,
+		WebConfigFile: &s.flags.webConfig}, slog.New(zerolog.NewSlogHandler(s.log)))
+	cancel()
+	wg.Wait()
+	if err != nil && !errors.Is(err, http.ErrServerClosed) {
+		return &prober.EnvironmentError{Err: fmt.Errorf("listen on %v: %w", s.flags.listen, err)}
+	}
+	return nil
+}
+
+// drainTime is how long requests under way may go on after SIGTERM.
+const drainTime = 10 * time.Second
+
+func (s *service) hangups(ctx context.Context, server *api.Server) {
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-hup:
+			if err := server.Reload(); err != nil {
+				s.log.Error().Err(err).Msg("reload: the old configuration stays in force")
+			}
+		}
+	}
+}
+
+// reload puts a new configuration in force, or keeps the old one.
+func (s *service) reload() error {
+	cfg, err := targets.Load(s.flags.config)
+	if err != nil {
+		return err
+	}
+	old := s.config.Load()
+	if cfg.SourcePorts() != old.SourcePorts() || cfg.Limits() != old.Limits() {
+		return fmt.Errorf("%s: source_ports and limits are read at the start only; restart to change them", s.flags.config)
+	}
+	s.config.Store(cfg)
+	s.prober.SetAllow(cfg.Allow())
+	s.metrics.SetDetail(cfg.MetricsDetail())
+	s.metrics.Retain(cfg.Jobs())
+	select {
+	case s.resched <- struct{}{}:
+	default:
+	}
+	s.log.Info().Str("file", s.flags.config).Msg("configuration reloaded")
+	return nil
+}
+
+// schedule runs the jobs of the configuration in force; a reload lets the rounds under way finish.
+func (s *service) schedule(ctx context.Context) {
+	for ctx.Err() == nil {
+		jobs := s.jobs()
+		current, stop := context.WithCancel(ctx)
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			s.prober.Schedule(current, jobs, s.metrics)
+		}()
+		select {
+		case <-ctx.Done():
+		case <-s.resched:
+		}
+		stop()
+		<-done
+	}
+}
+
+func (s *service) jobs() []prober.Job {
+	cfg := s.config.Load()
+	var out []prober.Job
+	for _, j := range cfg.Jobs() {
+		m, err := cfg.Module(j.Module)
+		if err != nil {
+			s.log.Error().Err(err).Str("job", j.Name).Msg("job not scheduled")
+			continue
+		}
+		m.Timeout = j.Timeout
+		out = append(out, prober.Job{Name: j.Name, Module: m, Interval: j.Interval, Targets: j.Targets, Labels: j.Labels})
+	}
+	return out
+}

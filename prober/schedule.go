@@ -1,0 +1,149 @@
+package prober
+
+import (
+	"container/heap"
+	"context"
+	"hash/fnv"
+	"sync"
+	"time"
+)
+
+// Job is a set of targets probed with one module on a schedule.
+type Job struct {
+	Name     string
+	Module   Module
+	Interval time.Duration
+	Targets  []string
+	Labels   map[string]string
+}
+
+// Sink takes what scheduled rounds gave. Its methods may be called at the same time from several goroutines.
+type Sink interface {
+	// Observe takes the rounds of one target.
+	Observe(job, module string, labels map[string]string, rounds []Round)
+	// Fail notes a target that gave no round.
+	Fail(job, module string)
+	// Lag is how late a round began.
+	Lag(d time.Duration)
+	// Skipped notes a round that was not begun because the one before it, or too many others, still ran.
+	Skipped(job string)
+}
+
+// inFlight bounds how many scheduled rounds run at once.
+const inFlight = 4096
+
+// Schedule probes the jobs' targets until ctx ends, then waits for the rounds under way. When each target is due follows from the wall
+// clock and a hash of its name alone: starts are spread evenly over the interval, and a schedule that is stopped and started
+// again, on another machine even, goes on in step.
+func (p *Prober) Schedule(ctx context.Context, jobs []Job, sink Sink) {
+	s := scheduler{prober: p, sink: sink, slots: make(chan struct{}, inFlight)}
+	now := time.Now()
+	for i := range jobs {
+		for _, t := range jobs[i].Targets {
+			s.due = append(s.due, &dueTarget{job: &jobs[i], target: t, at: firstDue(jobs[i].Name, t, jobs[i].Interval, now)})
+		}
+	}
+	heap.Init(&s.due)
+	s.run(ctx)
+	s.rounds.Wait()
+}
+
+// firstDue is the next time at which the target's phase comes round.
+func firstDue(job, target string, interval time.Duration, now time.Time) time.Time {
+	h := fnv.New64a()
+	h.Write([]byte(job))
+	h.Write([]byte{0})
+	h.Write([]byte(target))
+	phase := time.Duration(h.Sum64() % uint64(interval))
+	into := time.Duration(uint64(now.UnixNano()) % uint64(interval))
+	return now.Add((phase - into + interval) % interval)
+}
+
+type dueTarget struct {
+	job    *Job
+	target string
+	at     time.Time
+	mu     sync.Mutex // held while a round runs
+}
+
+type dueHeap []*dueTarget
+
+func (h dueHeap) Len() int           { return len(h) }
+func (h dueHeap) Less(i, j int) bool { return h[i].at.Before(h[j].at) }
+func (h dueHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
+
+// Push implements heap.Interface.
+func (h *dueHeap) Push(x any) { *h = append(*h, x.(*dueTarget)) }
+
+// Pop implements heap.Interface.
+func (h *dueHeap) Pop() any {
+	old := *h
+	n := len(old) - 1
+	d := old[n]
+	old[n] = nil
+	*h = old[:n]
+	return d
+}
+
+type scheduler struct {
+	prober *Prober
+	sink   Sink
+	due    dueHeap
+	slots  chan struct{}
+	rounds sync.WaitGroup
+}
+
+func (s *scheduler) run(ctx context.Context) {
+	if len(s.due) == 0 {
+		<-ctx.Done()
+		return
+	}
+	t := time.NewTimer(0)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+		now := time.Now()
+		for !s.due[0].at.After(now) {
+			d := s.due[0]
+			s.sink.Lag(now.Sub(d.at))
+			s.start(ctx, d)
+			d.at = d.at.Add(d.job.Interval * (1 + now.Sub(d.at)/d.job.Interval))
+			heap.Fix(&s.due, 0)
+		}
+		t.Reset(time.Until(s.due[0].at))
+	}
+}
+
+// start begins a round unless the target's last one, or too many others, still run.
+func (s *scheduler) start(ctx context.Context, d *dueTarget) {
+	if !d.mu.TryLock() {
+		s.sink.Skipped(d.job.Name)
+		return
+	}
+	select {
+	case s.slots <- struct{}{}:
+	default:
+		d.mu.Unlock()
+		s.sink.Skipped(d.job.Name)
+		return
+	}
+	s.rounds.Go(func() {
+		defer func() {
+			<-s.slots
+			d.mu.Unlock()
+		}()
+		rounds, err := s.prober.Probe(ctx, d.target, d.job.Module)
+		if ctx.Err() != nil {
+			return
+		}
+		if err != nil {
+			s.sink.Fail(d.job.Name, d.job.Module.Name)
+			return
+		}
+		s.sink.Observe(d.job.Name, d.job.Module.Name, d.job.Labels, rounds)
+	})
+}
