@@ -13,7 +13,7 @@ func writeText(w http.ResponseWriter, status int, text string) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.WriteHeader(status)
 	// an error means that the client is gone: nobody to tell
-	_, _ = io.WriteString(w, text+"\n") //nolint:gosec // G705: it is plain text, and guard set nosniff
+	_, _ = io.WriteString(w, text+"\n")
 }
 
 func (s *Server) serveConfig(w http.ResponseWriter, _ *http.Request) {
