@@ -66,9 +66,11 @@ func (f *figures) add(r *prober.Round) {
 		f.outcomes[o] += n
 	}
 	f.retransmits += s.Retransmissions
-	f.rtts = append(f.rtts, s.RTTs...)
 	f.handshakes = append(f.handshakes, view.Handshakes(attempts)...)
 	for _, a := range attempts {
+		if a.RTT > 0 && a.Outcome == observe.Accepted { // the way of an RST is another
+			f.rtts = append(f.rtts, a.RTT)
+		}
 		if a.Stalled() {
 			f.stalled[min(lostSYNs(a), len(f.stalled))-1]++
 		}

@@ -41,7 +41,10 @@ type Metrics struct {
 	jobs   map[string]bool
 }
 
-var _ prometheus.Collector = (*Metrics)(nil)
+var (
+	_ prometheus.Collector = (*Metrics)(nil)
+	_ prober.Sink          = (*Metrics)(nil)
+)
 
 // NewMetrics makes the metrics of one process.
 func NewMetrics(o MetricsOptions) *Metrics {

@@ -150,7 +150,8 @@ func (s *Server) runProbe(ctx context.Context, req *probeRequest) ([]prober.Roun
 	})
 }
 
-// refusalOf sorts what went wrong: nil where it is the target's failure or success.
+// refusalOf sorts what went wrong: nil where it is the target's failure or success. As in blackbox_exporter a name without an
+// address, a deadline and a tls_config that cannot be used are failures; an error nobody knows is ours, not the target's.
 func refusalOf(rounds []prober.Round, err error) *refusal {
 	for i := range rounds {
 		if rounds[i].Err == nil {
@@ -177,12 +178,14 @@ func refusalOf(rounds []prober.Round, err error) *refusal {
 		return refuse(http.StatusTooManyRequests, "%v", err)
 	case view.Environment:
 		return refuse(http.StatusServiceUnavailable, "%v", err)
-	case view.NotResolved, view.Failed:
+	case view.NotResolved:
+		return nil
+	case view.Failed:
 	}
-	if errors.Is(err, errPanicked) {
-		return refuse(http.StatusInternalServerError, "%v", err)
+	if _, ok := errors.AsType[*targets.TLSError](err); ok || errors.Is(err, context.DeadlineExceeded) {
+		return nil
 	}
-	return nil
+	return refuse(http.StatusInternalServerError, "%v", err)
 }
 
 // debugText is what debug=true and /logs show. Rounds are added where they are at hand.

@@ -47,6 +47,7 @@ func TestProbeStatus(t *testing.T) {
 			body: "target 192.0.2.10:443: limits.unanswered: 2000 of 2000 in use\n"},
 		{name: "no capability", query: "target=192.0.2.10:443", round: &prober.EnvironmentError{Target: "192.0.2.10:443", Err: errors.New("interface eth9: no such device")}, status: 503,
 			body: "target 192.0.2.10:443: interface eth9: no such device\n"},
+		{name: "an error nobody knows", query: "target=192.0.2.10:443", round: errors.New("send: no buffer space available"), status: 500, body: "send: no buffer space available\n"},
 		{name: "a module whose CA is missing", query: "target=192.0.2.10:443&module=broken", status: 200, body: "probe_success 0\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

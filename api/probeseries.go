@@ -46,7 +46,7 @@ func newProbeSeries() *probeSeries {
 		connections: d("probe_tcp_connections", "Connections of the probe by outcome.", "outcome"),
 		retransmits: d("probe_tcp_syn_retransmits", "SYNs that had to be repeated."),
 		stalled:     d("probe_tcp_stalled_connections", "Connections accepted only after a retransmission timeout, by the SYNs that were lost before.", "lost_syns"),
-		rtt:         d("probe_tcp_handshake_rtt_seconds", "Handshake round trip, from the answered SYN to its SYN-ACK, over the connections of the probe.", "stat"),
+		rtt:         d("probe_tcp_handshake_rtt_seconds", "Handshake round trip, from the answered SYN to its SYN-ACK, over the accepted connections.", "stat"),
 		handshake:   d("probe_tcp_handshake_duration_seconds", "From the first SYN to the answer, of accepted connections; the buckets bracket the stalls of 1, 2, 3 and 7 s."),
 		neighbor:    d("probe_neighbor_state", "What ARP or neighbour discovery showed during the probe; several states can hold.", "state"),
 		verdict:     d("probe_diagnosis", "Whether the probe's diagnosis names this verdict.", "verdict"),
