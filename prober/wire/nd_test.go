@@ -144,6 +144,18 @@ func TestParseNDNamesTheRule(t *testing.T) {
 	}
 }
 
+// Of two link-layer options the first counts, as in Linux (net/ipv6/ndisc.c ndisc_parse_options).
+func TestNDTwoLinkOptions(t *testing.T) {
+	a := netip.MustParseAddr("fe80::1")
+	n := wire.ND{Kind: wire.NeighborSolicitation, Src: a, Dst: a, Target: a, Link: wire.MAC{2}, HasLink: true}
+	b := append(encodeND(t, &n), 1, 1, 9, 9, 9, 9, 9, 9)
+	b[5] += 8
+	var got wire.ND
+	if r := wire.ParseND(resummed(b), &got); r != wire.ReasonNone || got != n {
+		t.Errorf("%s: %+v", r, got)
+	}
+}
+
 func TestNDEncodeRefuses(t *testing.T) {
 	a := netip.MustParseAddr("fe80::1")
 	for name, n := range map[string]wire.ND{

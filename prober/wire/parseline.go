@@ -176,7 +176,7 @@ func (p *lineParser) number(name, text string, limit uint64) uint64 {
 		digits, base = h, 16
 	}
 	n, err := strconv.ParseUint(digits, base, 64)
-	if err != nil || n > limit || strings.HasPrefix(digits, "+") {
+	if err != nil || n > limit {
 		p.fail("%s: want a number of 0 … %d", name, limit)
 		return 0
 	}

@@ -105,6 +105,7 @@ func TestParseNamesWhyItIsNoSegment(t *testing.T) {
 			b = ext6(b, 0, append([]byte{0, 200}, make([]byte, 6)...)...)
 			return b
 		}, wire.ReasonTotalLength},
+		{"no room for an extension header", true, func(b []byte) []byte { b[5], b[6] = 4, 0; return b }, wire.ReasonTotalLength},
 		{"extension header cut by the capture", true, func(b []byte) []byte {
 			return ext6(b, 0, make([]byte, 8)...)[:45]
 		}, wire.ReasonShort},

@@ -12,7 +12,7 @@ import (
 // The checksums come out bit for bit as Encode's: the constant part's sum plus the changed words, folded once (RFC 1071
 // §2.C; with no old packet to subtract, the ±0 trap of RFC 1624 §3 cannot arise).
 type Template struct {
-	blank  []byte // the packet, everything that Put writes zeroed
+	blank  []byte // the packet, all that is summed and that Put writes zeroed
 	own    []byte // the packet, only what PutPort writes zeroed
 	blankT uint64 // sum of blank's TCP part and the pseudo-header without addresses
 	ownT   uint64 // the same of own, addresses included
@@ -56,8 +56,6 @@ func NewTemplate(s *Segment) (*Template, error) {
 	if t.is4() {
 		clear(t.blank[at4Sum:ipv4Header])
 		t.blankI = sum(t.blank[:ipv4Header], 0)
-	} else {
-		clear(t.blank[at6Src:ipv6Header])
 	}
 	return t, nil
 }
