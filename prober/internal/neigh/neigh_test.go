@@ -40,8 +40,9 @@ func (k *tokens) Wait(ctx context.Context) error {
 
 var (
 	near4, far4, none4 = netip.MustParseAddr("10.9.0.1"), netip.MustParseAddr("10.9.0.2"), netip.MustParseAddr("10.9.0.77")
-	far6, none6        = netip.MustParseAddr("fd09::2"), netip.MustParseAddr("fd09::77")
+	near6, far6, none6 = netip.MustParseAddr("fd09::1"), netip.MustParseAddr("fd09::2"), netip.MustParseAddr("fd09::77")
 	borrowed           = netip.MustParseAddr("10.9.0.50")
+	borrowed6          = netip.MustParseAddr("fd09::50")
 	byMAC              = wire.MAC{0x02, 0xbb, 0, 0, 0, 0x50}
 )
 
@@ -190,25 +191,27 @@ func TestProbeFree(t *testing.T) {
 		return
 	}
 	p := newPair(t)
-	limit := &tokens{}
-	taken, err := ProbeFree(t.Context(), limit, p.near, far4, Quick())
-	if err != nil || taken.Free || taken.By != p.farMAC || taken.Rival || taken.Sent != 1 {
-		t.Errorf("an address in use: %+v, %v", taken, err)
-	}
-	p.there(func() { // nobody learns us from a probe
-		if e, ok, err := find(p.far, near4); ok || err != nil {
-			t.Errorf("the other side knows %+v, %v", e, err)
+	for _, addr := range []struct{ near, far, none netip.Addr }{{near4, far4, none4}, {near6, far6, none6}} {
+		taken, err := ProbeFree(t.Context(), &tokens{}, p.near, addr.far, Quick())
+		if err != nil || taken.Free || taken.By != p.farMAC || taken.Rival || taken.Sent != 1 {
+			t.Errorf("%s is in use: %+v, %v", addr.far, taken, err)
 		}
-	})
-	limit = &tokens{}
-	free, err := ProbeFree(t.Context(), limit, p.near, none4, Quick())
-	if err != nil || !free.Free || free.Sent != 3 || limit.taken != 3 {
-		t.Errorf("a free address: %+v, %d tokens, %v", free, limit.taken, err)
+		p.there(func() { // nobody learns us from a probe
+			if e, ok, err := find(p.far, addr.near); ok || err != nil {
+				t.Errorf("the other side knows %+v, %v", e, err)
+			}
+		})
+		limit := &tokens{}
+		free, err := ProbeFree(t.Context(), limit, p.near, addr.none, Quick())
+		if err != nil || !free.Free || free.Sent != 3 || limit.taken != 3 {
+			t.Errorf("%s is free: %+v, %d tokens, %v", addr.none, free, limit.taken, err)
+		}
 	}
+	limit := &tokens{}
 	if c, err := ProbeFree(t.Context(), &tokens{max: 1}, p.near, none4, Quick()); err == nil || c.Free {
 		t.Errorf("without tokens: %+v, %v", c, err)
 	}
-	for _, addr := range []string{"0.0.0.0", "224.0.0.1", "fd09::2"} {
+	for _, addr := range []string{"0.0.0.0", "224.0.0.1", "255.255.255.255", "127.0.0.1", "::", "ff02::1"} {
 		if _, err := ProbeFree(t.Context(), limit, p.near, netip.MustParseAddr(addr), Quick()); err == nil {
 			t.Errorf("probed for %s", addr)
 		}
@@ -219,34 +222,36 @@ func TestProbeFree(t *testing.T) {
 	if c, err := ProbeFree(ctx, &tokens{}, p.near, none4, Careful()); !errors.Is(err, enough) && !errors.Is(err, context.Canceled) || c.Free {
 		t.Errorf("cancelled: %+v, %v", c, err)
 	}
-	if _, err := ProbeFree(t.Context(), limit, 1, far4, Quick()); err == nil || !strings.Contains(err.Error(), "speaks no ARP") {
+	if _, err := ProbeFree(t.Context(), limit, 1, far4, Quick()); err == nil || !strings.Contains(err.Error(), "has no neighbours") {
 		t.Errorf("on loopback: %v", err)
 	}
 }
 
-// Two that want one address at the same time both learn of it.
+// Two that want one address at the same time do not both get it.
 func TestProbeFreeRival(t *testing.T) {
 	t.Parallel()
 	if !inNamespace(t) {
 		return
 	}
 	p := newPair(t)
-	var wg sync.WaitGroup
-	var here, there Claim
-	var errHere, errThere error
-	wg.Go(func() { here, errHere = ProbeFree(t.Context(), &tokens{}, p.near, none4, Quick()) })
-	wg.Go(func() {
-		p.there(func() { there, errThere = ProbeFree(t.Context(), &tokens{}, p.far, none4, Quick()) })
-	})
-	wg.Wait()
-	if errHere != nil || errThere != nil {
-		t.Fatal(errHere, errThere)
-	}
-	if here.Free && there.Free {
-		t.Errorf("both got it: %+v, %+v", here, there)
-	}
-	if !here.Free && (!here.Rival || here.By != p.farMAC) || !there.Free && (!there.Rival || there.By != p.nearMAC) {
-		t.Errorf("%+v, %+v", here, there)
+	for _, addr := range []netip.Addr{none4, none6} {
+		var wg sync.WaitGroup
+		var here, there Claim
+		var errHere, errThere error
+		wg.Go(func() { here, errHere = ProbeFree(t.Context(), &tokens{}, p.near, addr, Quick()) })
+		wg.Go(func() {
+			p.there(func() { there, errThere = ProbeFree(t.Context(), &tokens{}, p.far, addr, Quick()) })
+		})
+		wg.Wait()
+		if errHere != nil || errThere != nil {
+			t.Fatal(errHere, errThere)
+		}
+		if here.Free && there.Free {
+			t.Errorf("both got %s: %+v, %+v", addr, here, there)
+		}
+		if !here.Free && (!here.Rival || here.By != p.farMAC) || !there.Free && (!there.Rival || there.By != p.nearMAC) {
+			t.Errorf("%+v, %+v", here, there)
+		}
 	}
 }
 
@@ -277,61 +282,95 @@ func TestResponder(t *testing.T) {
 		return
 	}
 	p := newPair(t)
-	for _, mac := range []wire.MAC{{}, byMAC} {
-		want := mac
-		if want == (wire.MAC{}) {
-			want = p.nearMAC
-		}
-		delay := 50 * time.Millisecond
-		counts, err := answering(t, Borrow{IfIndex: p.near, Addr: borrowed, MAC: mac, Delay: delay}, false, func() {
-			p.there(func() {
-				hostile(t, p.far)
-				start := time.Now()
-				e, err := Warm(t.Context(), &tokens{}, p.far, borrowed)
-				if err != nil || e.MAC != want {
-					t.Errorf("the other side learned %+v, %v; want %s", e, err, want)
-				}
-				if took := time.Since(start); took < delay { // never before its time; how long after is the machine's affair
-					t.Errorf("answered after %s", took)
-				}
-				if err := Forget(p.far, borrowed); err != nil {
-					t.Error(err)
-				}
+	for _, c := range []struct {
+		addr    netip.Addr
+		hostile [][]byte
+		ignored map[string]int
+	}{
+		{
+			borrowed, [][]byte{
+				{0, 1, 8, 0, 255, 255},
+				arpPacket(1, p.farMAC, "10.9.0.2", "10.9.0.50", func(b []byte) { b[4] = 4 }),
+				arpPacket(9, p.farMAC, "10.9.0.2", "10.9.0.50", nil),
+				arpPacket(1, wire.MAC{0xff}, "10.9.0.2", "10.9.0.50", nil),
+			},
+			map[string]int{"short": 1, "address_length": 1, "operation": 1, "sender_mac": 1},
+		},
+		{
+			borrowed6, [][]byte{
+				solicitation(t, func(b []byte) { b[7] = 64 }),
+				solicitation(t, func(b []byte) { b[50]++ }),
+				solicitation(t, nil)[:60],
+			},
+			map[string]int{"nd_hop_limit": 1, "nd_checksum": 1, "nd_short": 1},
+		},
+	} {
+		for _, mac := range []wire.MAC{{}, byMAC} {
+			want := mac
+			if want == (wire.MAC{}) {
+				want = p.nearMAC
+			}
+			delay := 50 * time.Millisecond
+			counts, err := answering(t, Borrow{IfIndex: p.near, Addr: c.addr, MAC: mac, Delay: delay}, false, func() {
+				p.there(func() {
+					inject(t, p.far, c.hostile)
+					start := time.Now()
+					e, err := Warm(t.Context(), &tokens{}, p.far, c.addr)
+					if err != nil || e.MAC != want {
+						t.Errorf("the other side learned %+v, %v; want %s", e, err, want)
+					}
+					if took := time.Since(start); took < delay { // never before its time; how long after is the machine's affair
+						t.Errorf("answered after %s", took)
+					}
+					if err := Forget(p.far, c.addr); err != nil {
+						t.Error(err)
+					}
+				})
 			})
-		})
-		if err != nil || counts.Requests != 1 || counts.Answers != 1 {
-			t.Errorf("%+v, %v", counts, err)
-		}
-		if diff := cmp.Diff(map[string]int{"frame": 1, "address_length": 1, "operation": 1, "sender_mac": 1}, counts.Ignored); diff != "" {
-			t.Errorf("ignored (-want +got):\n%s", diff)
+			if err != nil || counts.Requests != 1 || counts.Answers != 1 {
+				t.Errorf("%s: %+v, %v", c.addr, counts, err)
+			}
+			if diff := cmp.Diff(c.ignored, counts.Ignored); diff != "" {
+				t.Errorf("%s: ignored (-want +got):\n%s", c.addr, diff)
+			}
 		}
 	}
 }
 
-// hostile sends frames that are no ARP, or that lie.
-func hostile(t *testing.T, ifindex int) {
+func solicitation(t *testing.T, bend func([]byte)) []byte {
+	t.Helper()
+	b := ndPacket(t, wire.ND{
+		Kind: wire.NeighborSolicitation, Src: far6, Dst: wire.SolicitedNode(borrowed6), Target: borrowed6, Link: byMAC, HasLink: true,
+	})
+	if bend != nil {
+		bend(b)
+	}
+	return b
+}
+
+// inject broadcasts payloads, ARP's or IPv6's by what they begin with.
+func inject(t *testing.T, ifindex int, payloads [][]byte) {
 	t.Helper()
 	ifi, err := net.InterfaceByIndex(ifindex)
 	if err != nil {
 		t.Error(err)
 		return
 	}
-	c, err := packet.Listen(ifi, packet.Raw, etherARP, nil)
+	c, err := packet.Listen(ifi, packet.Raw, int(wire.EtherARP), nil)
 	if err != nil {
 		t.Error(err)
 		return
 	}
 	defer func() { _ = c.Close() }()
-	mac := wire.MAC(ifi.HardwareAddr)
-	for _, payload := range [][]byte{
-		{0, 1, 8, 0, 255, 255},
-		arpPacket(1, mac, "10.9.0.2", "10.9.0.50", func(b []byte) { b[4] = 4 }),
-		arpPacket(9, mac, "10.9.0.2", "10.9.0.50", nil),
-		arpPacket(1, wire.MAC{0xff}, "10.9.0.2", "10.9.0.50", nil),
-	} {
-		frame := append([]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, mac[:]...)
-		frame = append(append(frame, 0x08, 0x06), payload...)
-		if _, err := c.WriteTo(frame, &packet.Addr{HardwareAddr: net.HardwareAddr{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}}); err != nil {
+	everyone := wire.MAC{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
+	for _, payload := range payloads {
+		e := wire.Ethernet{Dst: everyone, Src: wire.MAC(ifi.HardwareAddr), Type: wire.EtherARP}
+		if payload[0]>>4 == 6 {
+			e.Type = wire.EtherIPv6
+		}
+		frame := make([]byte, e.Size())
+		wire.PutEthernet(frame, &e)
+		if _, err := c.WriteTo(append(frame, payload...), &packet.Addr{HardwareAddr: everyone[:]}); err != nil {
 			t.Error(err)
 		}
 	}
@@ -344,17 +383,20 @@ func TestResponderSilent(t *testing.T) {
 		return
 	}
 	p := newPair(t)
-	counts, err := answering(t, Borrow{IfIndex: p.near, Addr: borrowed, Delay: -1}, false, func() {
-		p.there(func() {
-			sysctl(t, "ipv4.neigh.far.retrans_time_ms", 200)
-			var unresolved *ErrUnresolved
-			if _, err := Warm(t.Context(), &tokens{}, p.far, borrowed); !errors.As(err, &unresolved) {
-				t.Errorf("resolved all the same: %v", err)
-			}
+	for _, addr := range []netip.Addr{borrowed, borrowed6} {
+		counts, err := answering(t, Borrow{IfIndex: p.near, Addr: addr, Delay: -1}, false, func() {
+			p.there(func() {
+				sysctl(t, "ipv4.neigh.far.retrans_time_ms", 200)
+				sysctl(t, "ipv6.neigh.far.retrans_time_ms", 200)
+				var unresolved *ErrUnresolved
+				if _, err := Warm(t.Context(), &tokens{}, p.far, addr); !errors.As(err, &unresolved) {
+					t.Errorf("resolved all the same: %v", err)
+				}
+			})
 		})
-	})
-	if err != nil || counts.Requests != 3 || counts.Answers != 0 {
-		t.Errorf("%+v, %v", counts, err)
+		if err != nil || counts.Requests != 3 || counts.Answers != 0 {
+			t.Errorf("%s: %+v, %v", addr, counts, err)
+		}
 	}
 }
 
@@ -365,21 +407,28 @@ func TestResponderYields(t *testing.T) {
 		return
 	}
 	p := newPair(t)
+	probe := func(addr netip.Addr) func() {
+		return func() {
+			if c, err := ProbeFree(t.Context(), &tokens{}, p.far, addr, Quick()); err != nil || !c.Free {
+				t.Errorf("the other was kept from %s: %+v, %v", addr, c, err)
+			}
+		}
+	}
+	speak := func(to netip.Addr) func() {
+		return func() {
+			if _, err := Warm(t.Context(), &tokens{}, p.far, to); err != nil {
+				t.Error(err)
+			}
+		}
+	}
 	for _, c := range []struct {
 		name string
 		addr netip.Addr
 		act  func()
 	}{
-		{"another probes for it", borrowed, func() {
-			if c, err := ProbeFree(t.Context(), &tokens{}, p.far, borrowed, Quick()); err != nil || !c.Free {
-				t.Errorf("the other was kept from it: %+v, %v", c, err)
-			}
-		}},
-		{"another speaks from it", far4, func() {
-			if _, err := Warm(t.Context(), &tokens{}, p.far, near4); err != nil {
-				t.Error(err)
-			}
-		}},
+		{"another probes for it", borrowed, probe(borrowed)},
+		{"another probes for it, IPv6", borrowed6, probe(borrowed6)},
+		{"another speaks from it", far4, speak(near4)},
 	} {
 		_, err := answering(t, Borrow{IfIndex: p.near, Addr: c.addr}, true, func() { p.there(c.act) })
 		var conflict *Conflict
@@ -388,7 +437,8 @@ func TestResponderYields(t *testing.T) {
 		}
 	}
 	for _, b := range []Borrow{
-		{IfIndex: p.near, Addr: far6}, {IfIndex: p.near}, {IfIndex: p.near, Addr: borrowed, MAC: wire.MAC{1}}, {IfIndex: 4711, Addr: borrowed},
+		{IfIndex: p.near}, {IfIndex: p.near, Addr: netip.MustParseAddr("ff02::1")}, {IfIndex: p.near, Addr: borrowed, MAC: wire.MAC{1}},
+		{IfIndex: 4711, Addr: borrowed}, {IfIndex: 1, Addr: borrowed6},
 	} {
 		if _, err := NewResponder(b, &tokens{}); err == nil {
 			t.Errorf("answers for %+v", b)

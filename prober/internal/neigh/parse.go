@@ -42,20 +42,14 @@ func (d Disposition) String() string {
 	return fmt.Sprintf("disposition(%d)", uint8(d))
 }
 
-// EtherTypes of the frames that Parse knows (IANA).
-const (
-	etherARP  = 0x0806
-	etherIPv6 = 0x86dd
-)
-
 // Parse decodes the network layer of an ARP or IPv6 frame into an event whose At, Outgoing, IfIndex and FrameMAC are the
 // caller's to fill. In an answer Sender is the address answered for and Target who asked. A sender that has no address yet
 // (an RFC 5227 probe, duplicate address detection) is the zero netip.Addr.
 func Parse(etherType uint16, net []byte) (observe.NeighborEvent, Disposition) {
 	switch etherType {
-	case etherARP:
+	case uint16(wire.EtherARP):
 		return ParseARP(net)
-	case etherIPv6:
+	case uint16(wire.EtherIPv6):
 		return ParseND(net)
 	}
 	return observe.NeighborEvent{}, NotNeighbor
@@ -98,7 +92,7 @@ func decode(b []byte, p *arp.Packet) Disposition {
 	switch {
 	case binary.BigEndian.Uint16(b) != 1:
 		return HardwareType
-	case binary.BigEndian.Uint16(b[2:]) != 0x0800:
+	case binary.BigEndian.Uint16(b[2:]) != uint16(wire.EtherIPv4):
 		return ProtocolType
 	case b[4] != 6 || b[5] != 4:
 		return AddressLength

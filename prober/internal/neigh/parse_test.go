@@ -102,7 +102,7 @@ func TestParseND(t *testing.T) {
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			got, d := Parse(etherIPv6, ndPacket(t, c.in))
+			got, d := Parse(uint16(wire.EtherIPv6), ndPacket(t, c.in))
 			if d != OK {
 				t.Fatalf("disposition %s", d)
 			}
@@ -113,7 +113,7 @@ func TestParseND(t *testing.T) {
 	}
 	in := ndPacket(t, wire.ND{Kind: wire.NeighborSolicitation, Src: a, Dst: b, Target: b})
 	in[7] = 64 // the hop limit: it has come through a router
-	if _, d := Parse(etherIPv6, in); d == OK || d.String() != "nd_"+wire.ReasonHopLimit.String() {
+	if _, d := Parse(uint16(wire.EtherIPv6), in); d == OK || d.String() != "nd_"+wire.ReasonHopLimit.String() {
 		t.Errorf("hop limit 64: %s", d)
 	}
 	if _, d := Parse(0x0800, in); d != NotNeighbor {
@@ -123,10 +123,10 @@ func TestParseND(t *testing.T) {
 
 // Whatever comes in, an event is only made of addresses that a host can have.
 func FuzzParse(f *testing.F) {
-	f.Add(uint16(etherARP), arpPacket(1, wire.MAC{2}, "10.0.0.1", "10.0.0.2", nil))
-	f.Add(uint16(etherARP), arpPacket(2, wire.MAC{2}, "10.0.0.1", "10.0.0.2", func(b []byte) { b[4], b[5] = 255, 255 })) // lengths that lie
-	f.Add(uint16(etherARP), arpPacket(1, wire.MAC{2}, "0.0.0.0", "10.0.0.2", nil)[:20])
-	f.Add(uint16(etherIPv6), ndPacket(f, wire.ND{
+	f.Add(uint16(wire.EtherARP), arpPacket(1, wire.MAC{2}, "10.0.0.1", "10.0.0.2", nil))
+	f.Add(uint16(wire.EtherARP), arpPacket(2, wire.MAC{2}, "10.0.0.1", "10.0.0.2", func(b []byte) { b[4], b[5] = 255, 255 })) // lengths that lie
+	f.Add(uint16(wire.EtherARP), arpPacket(1, wire.MAC{2}, "0.0.0.0", "10.0.0.2", nil)[:20])
+	f.Add(uint16(wire.EtherIPv6), ndPacket(f, wire.ND{
 		Kind: wire.NeighborSolicitation, Src: netip.MustParseAddr("fd09::1"), Dst: netip.MustParseAddr("fd09::2"), Target: netip.MustParseAddr("fd09::2"),
 	}))
 	f.Fuzz(func(t *testing.T, etherType uint16, b []byte) {

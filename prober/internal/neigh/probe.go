@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"math/rand/v2"
 	"net/netip"
 	"os"
@@ -13,7 +12,7 @@ import (
 	"github.com/vipprobe/vipprobe/prober/wire"
 )
 
-// Pace is how ARP probes follow each other.
+// Pace is how probes follow each other. IPv6 takes the same: RFC 4862 §5.1 sends one solicitation and waits 1 s.
 type Pace struct {
 	First    time.Duration // a random wait of up to this before the first probe: PROBE_WAIT
 	Probes   int           // PROBE_NUM, at least 1
@@ -46,40 +45,40 @@ type Claim struct {
 	Ignored map[string]int
 }
 
-// ProbeFree asks the link whether anyone has the IPv4 address, as RFC 5227 §2.1.1 does before an address is used: nobody
-// learns this host from it, so it also finds a neighbour's MAC unnoticed. Each probe takes a token of the limiter. It needs
-// CAP_NET_RAW. An error says that it could not be found out, and then the address is not free.
+// ProbeFree asks the link whether anyone has the address, as RFC 5227 §2.1.1 and RFC 4862 §5.4 do before an address is used:
+// nobody learns this host from it, so it also finds a neighbour's MAC unnoticed. Each probe takes a token of the limiter.
+// It needs CAP_NET_RAW. An error says that it could not be found out, and then the address is not free.
 func ProbeFree(ctx context.Context, limit Limiter, ifindex int, addr netip.Addr, pace Pace) (Claim, error) {
-	addr = addr.Unmap()
-	if !addr.Is4() || addr.IsUnspecified() || addr.IsMulticast() {
-		return Claim{}, fmt.Errorf("probe for %s: not an IPv4 address that a host can have", addr)
+	addr = addr.Unmap().WithZone("")
+	if !hostAddr(addr) {
+		return Claim{}, fmt.Errorf("probe for %s: not an address that a host can have", addr)
 	}
 	if pace.Probes < 1 || pace.Max < pace.Min {
 		return Claim{}, fmt.Errorf("probe for %s: %d probes %s to %s apart", addr, pace.Probes, pace.Min, pace.Max)
 	}
-	l, err := dial(ifindex)
+	l, err := dial(ifindex, addr)
 	if err != nil {
 		return Claim{}, fmt.Errorf("probe for %s: %w", addr, err)
 	}
-	stop := context.AfterFunc(ctx, func() { _ = l.conn.SetReadDeadline(past()) })
+	stop := context.AfterFunc(ctx, func() { _ = l.port().conn.SetReadDeadline(past()) })
 	defer stop()
-	claim, err := l.ask(ctx, limit, addr, pace)
-	claim.Ignored = maps.Clone(l.ignored)
+	claim, err := ask(ctx, l, limit, addr, pace)
+	claim.Ignored = l.port().ignored
 	if err = errors.Join(err, l.close()); err != nil {
-		return Claim{}, fmt.Errorf("probe for %s on %s: %w", addr, l.name, err)
+		return Claim{}, fmt.Errorf("probe for %s on %s: %w", addr, l.port().ifi.Name, err)
 	}
 	return claim, nil
 }
 
 // ask sends the probes and listens in between.
-func (l *link) ask(ctx context.Context, limit Limiter, addr netip.Addr, pace Pace) (Claim, error) {
+func ask(ctx context.Context, l link, limit Limiter, addr netip.Addr, pace Pace) (Claim, error) {
 	var (
 		claim Claim
 		first time.Time
 	)
 	wait := between(0, pace.First)
 	for {
-		if by, rival, err := l.listen(ctx, addr, wait); err != nil || by != (wire.MAC{}) {
+		if by, rival, err := listen(ctx, l, addr, wait); err != nil || by != (wire.MAC{}) {
 			claim.By, claim.Rival = by, rival
 			if !first.IsZero() {
 				claim.After = time.Since(first)
@@ -106,15 +105,15 @@ func (l *link) ask(ctx context.Context, limit Limiter, addr netip.Addr, pace Pac
 }
 
 // listen reads for d and returns who uses addr, or probes for it as we do.
-func (l *link) listen(ctx context.Context, addr netip.Addr, d time.Duration) (by wire.MAC, rival bool, err error) {
-	if err := l.conn.SetReadDeadline(time.Now().Add(d)); err != nil {
+func listen(ctx context.Context, l link, addr netip.Addr, d time.Duration) (by wire.MAC, rival bool, err error) {
+	if err := l.port().conn.SetReadDeadline(time.Now().Add(d)); err != nil {
 		return by, false, err
 	}
 	if ctx.Err() != nil { // it may have ended just before, and its own deadline been replaced by this one
 		return by, false, context.Cause(ctx)
 	}
 	for {
-		p, _, err := l.read()
+		m, err := l.read()
 		switch {
 		case ctx.Err() != nil:
 			return by, false, context.Cause(ctx)
@@ -123,15 +122,12 @@ func (l *link) listen(ctx context.Context, addr netip.Addr, d time.Duration) (by
 		case err != nil:
 			return by, false, err
 		}
-		mac := wire.MAC(p.SenderHardwareAddr)
-		if mac == l.mac {
-			continue
-		}
-		if p.SenderIP == addr {
-			return mac, false, nil
-		}
-		if p.SenderIP.IsUnspecified() && p.TargetIP == addr {
-			return mac, true, nil
+		switch {
+		case m.mac == l.port().mac: // our own, sent back by the link
+		case m.sender == addr:
+			return m.mac, false, nil
+		case !m.sender.IsValid() && m.target == addr:
+			return m.mac, true, nil
 		}
 	}
 }

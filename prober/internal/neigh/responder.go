@@ -4,12 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"os"
 	"time"
 
-	"github.com/mdlayher/arp"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/vipprobe/vipprobe/prober/wire"
@@ -34,10 +32,10 @@ type Conflict struct {
 
 func (e *Conflict) Error() string { return fmt.Sprintf("%s belongs to %s now", e.Addr, e.By) }
 
-// Responder answers ARP requests for one borrowed IPv4 address.
+// Responder answers ARP requests or Neighbor Solicitations for one borrowed address.
 type Responder struct {
 	borrow Borrow
-	link   *link
+	link   link
 	limit  Limiter
 	due    chan answer
 	counts Counts
@@ -65,19 +63,19 @@ const pending = 64
 // NewResponder opens the socket, so that requests are seen from here on; Run answers them. It needs CAP_NET_RAW. Answers
 // take a token of the limiter each.
 func NewResponder(b Borrow, limit Limiter) (*Responder, error) {
-	b.Addr = b.Addr.Unmap()
-	if !b.Addr.Is4() || b.Addr.IsUnspecified() || b.Addr.IsMulticast() || b.MAC.IsMulticast() {
-		return nil, fmt.Errorf("answer for %s as %s: no IPv4 address or MAC that a host can have", b.Addr, b.MAC)
+	b.Addr = b.Addr.Unmap().WithZone("")
+	if !hostAddr(b.Addr) || b.MAC.IsMulticast() {
+		return nil, fmt.Errorf("answer for %s as %s: not an address or MAC that a host can have", b.Addr, b.MAC)
 	}
-	l, err := dial(b.IfIndex)
+	l, err := dial(b.IfIndex, b.Addr)
 	if err != nil {
 		return nil, fmt.Errorf("answer for %s: %w", b.Addr, err)
 	}
 	if b.MAC == (wire.MAC{}) {
-		b.MAC = l.mac
+		b.MAC = l.port().mac
 	}
-	if b.MAC != l.mac {
-		if err := l.conn.SetPromiscuous(true); err != nil { // ends with the socket (packet(7))
+	if b.MAC != l.port().mac {
+		if err := l.port().conn.SetPromiscuous(true); err != nil { // ends with the socket (packet(7))
 			return nil, errors.Join(fmt.Errorf("answer for %s as %s: %w", b.Addr, b.MAC, err), l.close())
 		}
 	}
@@ -90,14 +88,14 @@ func (r *Responder) MAC() wire.MAC { return r.borrow.MAC }
 // Counts are what was seen; call it after Run.
 func (r *Responder) Counts() Counts {
 	c := r.counts
-	c.Ignored = r.link.ignored
+	c.Ignored = r.link.port().ignored
 	return c
 }
 
 // Run answers until ctx ends, and then returns nil, or until a *Conflict shows. It closes the socket.
 func (r *Responder) Run(ctx context.Context) error {
 	g, inner := errgroup.WithContext(ctx)
-	stop := context.AfterFunc(inner, func() { _ = r.link.conn.SetReadDeadline(past()) })
+	stop := context.AfterFunc(inner, func() { _ = r.link.port().conn.SetReadDeadline(past()) })
 	defer stop()
 	g.Go(func() error { return r.listen(inner) })
 	g.Go(func() error { return r.reply(inner) })
@@ -109,7 +107,7 @@ func (r *Responder) Run(ctx context.Context) error {
 		err = e
 	}
 	if err != nil {
-		return fmt.Errorf("answer for %s on %s: %w", r.borrow.Addr, r.link.name, err)
+		return fmt.Errorf("answer for %s on %s: %w", r.borrow.Addr, r.link.port().ifi.Name, err)
 	}
 	return nil
 }
@@ -117,7 +115,7 @@ func (r *Responder) Run(ctx context.Context) error {
 // listen reads requests and queues their answers.
 func (r *Responder) listen(ctx context.Context) error {
 	for {
-		p, _, err := r.link.read()
+		m, err := r.link.read()
 		switch {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
@@ -126,23 +124,21 @@ func (r *Responder) listen(ctx context.Context) error {
 		case err != nil:
 			return err
 		}
-		if err := r.request(p); err != nil {
+		if err := r.request(m); err != nil {
 			return err
 		}
 	}
 }
 
-// request queues the answer to one packet, or finds a conflict in it: somebody speaks from the address, or probes for it as
-// RFC 5227 §2.1.1 has hosts do before they take one.
-func (r *Responder) request(p *arp.Packet) error {
-	from := wire.MAC(p.SenderHardwareAddr)
-	probing := p.SenderIP.IsUnspecified() && p.TargetIP == r.borrow.Addr
+// request queues the answer to one message, or finds a conflict in it: somebody speaks from the address, or probes for it as
+// hosts do before they take one (RFC 5227 §2.1.1, RFC 4862 §5.4).
+func (r *Responder) request(m message) error {
 	switch {
-	case from == r.link.mac || from == r.borrow.MAC:
+	case m.mac == r.link.port().mac || m.mac == r.borrow.MAC:
 		return nil // our own, sent back by the link
-	case p.SenderIP == r.borrow.Addr || probing:
-		return &Conflict{r.borrow.Addr, from}
-	case p.Operation != arp.OperationRequest || p.TargetIP != r.borrow.Addr:
+	case m.sender == r.borrow.Addr, !m.sender.IsValid() && m.target == r.borrow.Addr:
+		return &Conflict{r.borrow.Addr, m.mac}
+	case !m.request || m.target != r.borrow.Addr:
 		return nil
 	}
 	r.counts.Requests++
@@ -150,7 +146,7 @@ func (r *Responder) request(p *arp.Packet) error {
 		return nil
 	}
 	select {
-	case r.due <- answer{time.Now().Add(r.borrow.Delay), from, p.SenderIP}:
+	case r.due <- answer{time.Now().Add(r.borrow.Delay), m.mac, m.sender}:
 	default:
 		r.counts.Late++
 	}
@@ -186,7 +182,7 @@ func (r *Responder) send(ctx context.Context, a answer) error {
 		r.counts.Withheld++
 		return nil
 	}
-	if err := r.link.send(arp.OperationReply, r.borrow.MAC, r.borrow.Addr, a.mac, a.ip, net.HardwareAddr(a.mac[:])); err != nil {
+	if err := r.link.answer(r.borrow.Addr, r.borrow.MAC, a.ip, a.mac); err != nil {
 		return err
 	}
 	r.counts.Answers++
