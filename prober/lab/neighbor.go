@@ -208,8 +208,9 @@ func neighborFlapping() Scenario {
 		Name: "neighbor-flapping",
 		Story: "Two balancers both believe that they are the master and announce the VIP in turn, several times a second: " +
 			"each announcement moves the traffic.",
-		Params:     []Param{{"every", "300ms", "between two announcements; 0s for none"}},
-		Label:      Is(diagnose.NeighborFlapping).OrAlso(diagnose.NeighborFlapping, diagnose.DuplicateAddress),
+		Params: []Param{{"every", "300ms", "between two announcements; 0s for none"}},
+		Label: Is(diagnose.NeighborFlapping).OrAlso(diagnose.NeighborFlapping, diagnose.DuplicateAddress).
+			OrAlso(diagnose.DuplicateAddress),
 		NearMisses: []NearMiss{{"one master", map[string]string{"every": "0s"}, Healthy()}},
 		Build: func(st *Stage) {
 			v := st.vip(1, wiring{})

@@ -94,3 +94,8 @@ func (v *Values) Bool(name string) bool {
 	v.keep(name, err)
 	return b
 }
+
+// errNotOneOf says what a parameter may be.
+func errNotOneOf(values ...string) error {
+	return errors.New("is none of " + strings.Join(values, ", "))
+}

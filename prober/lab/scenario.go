@@ -26,10 +26,23 @@ type Scenario struct {
 	Heavy bool
 	// Slow marks scenarios of a minute and more, scored only when asked for.
 	Slow bool
+	// Grants are what the diagnosis may do here although it can hurt: the things that a user would have to allow.
+	Grants []Grant
 	// Budget is how long a diagnosis may take; 0 means 20 s.
 	Budget time.Duration
 	Build  func(*Stage)
 }
+
+// Grant is a permission that a target's owner gives.
+type Grant string
+
+// GrantPrime allows server-closed connections with a crafted timestamp; GrantBacklog half-open connections up to the
+// listener's limits; GrantForget deleting our own neighbour entry of the target.
+const (
+	GrantPrime   Grant = "prime"
+	GrantBacklog Grant = "backlog"
+	GrantForget  Grant = "forget"
+)
 
 // Label is the truth about a scenario, which the diagnosis never sees.
 type Label struct {
@@ -65,6 +78,13 @@ func All() []Scenario {
 	var all []Scenario
 	for _, group := range [][]Scenario{
 		neighborScenarios(),
+		timestampScenarios(),
+		listenerScenarios(),
+		filterScenarios(),
+		balancerScenarios(),
+		pathScenarios(),
+		middleboxScenarios(),
+		selfScenarios(),
 	} {
 		all = append(all, group...)
 	}

@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"time"
 
 	"github.com/vipprobe/vipprobe/prober/lab/topo"
+	"github.com/vipprobe/vipprobe/prober/wire"
 )
 
 // exchange is what a background client does with a connection; the connection is closed after it.
@@ -73,5 +75,22 @@ func (st *Stage) holds(from *topo.Host, to string, n int) {
 			st.OnClose(func() { c.Close() })
 		}
 		return nil
+	})
+}
+
+// flood sends SYNs to a listener from the 65,536 addresses after first in turn, a new port for each round, at a rate a second.
+// Nobody ever answers the SYN-ACKs.
+func (st *Stage) flood(from, to *topo.Link, first netip.Addr, target netip.AddrPort, rate int) {
+	base := first.As4()
+	from.Send(rate, func(i int) []byte {
+		src := netip.AddrFrom4([4]byte{base[0], base[1], byte(i >> 8), byte(i)})
+		s := wire.Segment{Src: netip.AddrPortFrom(src, uint16(20000+i>>16)), Dst: target, Seq: wire.Seq(i * 7919), Flags: wire.SYN,
+			Window: 64240, HopLimit: 64, DF: true, Options: wire.LinuxSYN(1460, wire.TSval(i), 7)}
+		frame := append(append(append([]byte(nil), to.MAC...), from.MAC...), 0x08, 0x00)
+		frame = append(frame, make([]byte, s.Size())...)
+		if _, err := s.Encode(frame[14:]); err != nil {
+			panic(err) // two IPv4 endpoints always encode
+		}
+		return frame
 	})
 }

@@ -44,12 +44,6 @@ func nat(typ expr.NATType, a netip.Addr, min, max uint16) Part {
 // Masquerade rewrites the source to the outgoing device's address.
 func Masquerade() Part { return Part{&expr.Masq{}} }
 
-// MasqueradeTo does so with source ports of min … max only.
-func MasqueradeTo(min, max uint16) Part {
-	return Part{&expr.Immediate{Register: reg, Data: be16(min)}, &expr.Immediate{Register: regB, Data: be16(max)},
-		&expr.Masq{ToPorts: true, RegProtoMin: reg, RegProtoMax: regB}}
-}
-
 // SYNProxy answers SYNs in the host's name and connects onward only after the handshake's ACK.
 func SYNProxy(mss uint16, scale uint8) Part {
 	return Part{&expr.SynProxy{Mss: mss, Wscale: scale, Timestamp: true, SackPerm: true, MssValueSet: true, WscaleValueSet: true}}

@@ -108,11 +108,20 @@ func ConnectionsOver(count uint32) Part {
 }
 
 // NewConnection matches the packets that connection tracking calls new.
-func NewConnection() Part {
+func NewConnection() Part { return state(expr.CtStateBitNEW) }
+
+// state matches when connection tracking gave the packet one of these states.
+func state(bits uint32) Part {
 	return Part{&expr.Ct{Key: expr.CtKeySTATE, Register: reg},
-		&expr.Bitwise{SourceRegister: reg, DestRegister: reg, Len: 4, Mask: native32(expr.CtStateBitNEW), Xor: native32(0)},
+		&expr.Bitwise{SourceRegister: reg, DestRegister: reg, Len: 4, Mask: native32(bits), Xor: native32(0)},
 		&expr.Cmp{Op: expr.CmpOpNeq, Register: reg, Data: native32(0)}}
 }
+
+// Invalid matches packets that fit no tracked connection.
+func Invalid() Part { return state(expr.CtStateBitINVALID) }
+
+// InvalidOrUntracked matches those and the ones exempt from tracking.
+func InvalidOrUntracked() Part { return state(expr.CtStateBitINVALID | expr.CtStateBitUNTRACKED) }
 
 // OneOf matches one in n: in turn where the count is kept (every n-th packet that comes by).
 func OneOf(n uint32) Part {

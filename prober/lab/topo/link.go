@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"strconv"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -73,6 +74,7 @@ func (n *Net) Cable(a, b *Host) (*Link, *Link) {
 	})
 	b.Build("cable to "+a.Name, func() error { return lb.up() })
 	la.far, lb.far = lb, la
+	la.carry()
 	la.pin()
 	lb.pin()
 	return la, lb
@@ -91,11 +93,36 @@ func (h *Host) Attach(b *Bridge, prefixes ...string) *Link {
 		return h.addUp(v, &l.Index)
 	})
 	h.net.fabric.Build("port "+port, func() error { return l.far.enslave(b.index) })
+	l.carry()
 	l.pin()
 	for _, p := range prefixes {
 		l.Addr(p)
 	}
 	return l
+}
+
+// carry waits until both ends of the cable pass packets. The end that came up first gets its carrier, and with it its queue or
+// its place in the switch, from a work queue a moment later (net/core/link_watch.c, 6.18); until then it drops in silence.
+func (l *Link) carry() {
+	for _, e := range []*Link{l, l.far} {
+		e.Host.Build("carrier of "+e.Name, func() error {
+			for range 1000 {
+				link, err := e.Host.nl.LinkByName(e.Name)
+				if err != nil {
+					return fmt.Errorf("find link %s: %w", e.Name, err)
+				}
+				if link.Attrs().OperState == netlink.OperUp {
+					return nil
+				}
+				select {
+				case <-e.Host.net.ctx.Done():
+					return e.Host.net.ctx.Err()
+				case <-time.After(time.Millisecond):
+				}
+			}
+			return fmt.Errorf("link %s has no carrier after a second", e.Name)
+		})
+	}
 }
 
 func (l *Link) enslave(master int) error {

@@ -42,6 +42,17 @@ func (h *Host) Route(dst string, gateways ...string) {
 	})
 }
 
+// OnLink sends a destination straight out of a device of the host, as if it were on that switch.
+func (h *Host) OnLink(prefix string, l *Link) {
+	h.Build("on-link route to "+prefix, func() error {
+		p, err := netip.ParsePrefix(prefix)
+		if err != nil {
+			return err
+		}
+		return h.nl.RouteAdd(&netlink.Route{Dst: ipNet(p), LinkIndex: l.Index, Scope: netlink.SCOPE_LINK})
+	})
+}
+
 // LocalRoute makes a whole prefix the host's own, so that a few addresses stand for many.
 func (h *Host) LocalRoute(prefix string) {
 	h.Build("local route "+prefix, func() error {

@@ -3,6 +3,7 @@ package topo_test
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"net/netip"
@@ -83,7 +84,8 @@ func TestNATBalancesAVIPInTurn(t *testing.T) {
 				if err != nil {
 					return
 				}
-				hits <- s.Name + " from " + c.RemoteAddr().(*net.TCPAddr).IP.String()
+				from := c.RemoteAddr().(*net.TCPAddr)
+				hits <- fmt.Sprintf("%s from %s port %dxxx", s.Name, from.IP, from.Port/1000)
 				c.Close()
 			}
 		})
@@ -91,7 +93,7 @@ func TestNATBalancesAVIPInTurn(t *testing.T) {
 	vip := netip.MustParseAddr("10.0.0.10")
 	lb.Rules(nft.Table{Family: nft.IPv4, Name: "vip", Chains: []nft.Chain{
 		{Hook: nft.DNAT, Rules: nft.RoundRobin(members, nft.Dst(vip), nft.DstPort(80))},
-		{Hook: nft.SNAT, Rules: []nft.Rule{{nft.DstPort(8080), nft.MasqueradeTo(2000, 2999)}}},
+		{Hook: nft.SNAT, Rules: []nft.Rule{{nft.DstPort(8080), nft.FromSource(vip, 2000, 2999)}}},
 	}})
 	built(t, n)
 	got := map[string]int{}
@@ -103,7 +105,7 @@ func TestNATBalancesAVIPInTurn(t *testing.T) {
 		got[<-hits]++
 		c.Close()
 	}
-	if got["real21 from 10.0.0.10"] != 2 || got["real22 from 10.0.0.10"] != 2 {
+	if got["real21 from 10.0.0.10 port 2xxx"] != 2 || got["real22 from 10.0.0.10 port 2xxx"] != 2 {
 		t.Errorf("connections: %v", got)
 	}
 }

@@ -56,3 +56,6 @@ func From(a netip.Addr) Match {
 func Between(a netip.Addr) Match {
 	return func(p Packet) bool { return p.TCP && (p.Seg.Src.Addr() == a || p.Seg.Dst.Addr() == a) }
 }
+
+// Pushed chooses segments with PSH: on Linux the last of a write.
+func Pushed(p Packet) bool { return p.TCP && p.Seg.Flags&wire.PSH != 0 }

@@ -2,7 +2,6 @@ package wires
 
 import (
 	"encoding/binary"
-	"net/netip"
 	"time"
 
 	"github.com/vipprobe/vipprobe/prober/wire"
@@ -48,20 +47,39 @@ func Clock(by int64) Stage {
 	})
 }
 
-// ClockPerHost is a balancer that keeps one rising clock towards the server behind this wire for connections from each
-// of the hosts: what comes from host h In has by[h] added, what goes back to it has it taken off.
-func ClockPerHost(by map[netip.Addr]int64) Stage {
-	return Func(func(now time.Time, p Packet) []Departure {
-		if !p.TCP {
-			return pass(now, p)
-		}
-		if d, ok := by[p.Seg.Src.Addr()]; ok {
-			p = p.Edited(func(s *wire.Segment) { shift(s, d, 0) })
-		} else if d, ok := by[p.Seg.Dst.Addr()]; ok {
-			p = p.Edited(func(s *wire.Segment) { shift(s, 0, -d) })
-		}
+// OneClock is a balancer with NAT that gives all connections it makes towards a service port its own timestamp clock, in milliseconds, and
+// turns the echoes back: "adjust timestamps on SNAT". Stand it on the balancer's own device: Out are its connections.
+type OneClock struct {
+	Port uint16
+
+	flows map[wire.Flow]offset
+}
+
+// offset belongs to one connection, known by its ISN so that a repeated SYN keeps it.
+type offset struct {
+	isn wire.Seq
+	by  int64
+}
+
+// Pass rewrites the segments of the balancer's own connections.
+func (o *OneClock) Pass(now time.Time, p Packet) []Departure {
+	if !p.TCP {
 		return pass(now, p)
-	})
+	}
+	if o.flows == nil {
+		o.flows = map[wire.Flow]offset{}
+	}
+	switch {
+	case p.Dir == Out && p.Seg.Dst.Port() == o.Port:
+		flow := p.Seg.Flow()
+		if val, _, ok := p.Seg.Options.Timestamps(); ok && SYN(p) && o.flows[flow].isn != p.Seg.Seq {
+			o.flows[flow] = offset{p.Seg.Seq, int64(wire.TSval(uint32(now.UnixMilli())).Sub(val))}
+		}
+		p = p.Edited(func(s *wire.Segment) { shift(s, o.flows[flow].by, 0) })
+	case p.Dir == In && p.Seg.Src.Port() == o.Port:
+		p = p.Edited(func(s *wire.Segment) { shift(s, 0, -o.flows[s.Flow().Reverse()].by) })
+	}
+	return pass(now, p)
 }
 
 // shift moves both values of the option; an echo of 0 without ACK means nothing and stays (RFC 7323 §3.2).

@@ -1,0 +1,133 @@
+package lab
+
+import (
+	"time"
+
+	"github.com/vipprobe/vipprobe/prober/diagnose"
+	"github.com/vipprobe/vipprobe/prober/lab/nft"
+	"github.com/vipprobe/vipprobe/prober/lab/topo"
+	"github.com/vipprobe/vipprobe/prober/lab/wires"
+)
+
+func filterScenarios() []Scenario {
+	return []Scenario{synRateLimit(), aclDrop(), rpFilter(), conntrackLimit(), snatExhaustion(), snatRace()}
+}
+
+func synRateLimit() Scenario {
+	return Scenario{
+		Name: "syn-ratelimit",
+		Story: "A filter before the server lets few SYNs a second through, whoever sends them. Their repeats eat the same tokens, so a burst " +
+			"takes seconds to recover.",
+		Params:     []Param{{"rate", "5", "SYNs a second, and as many at once"}},
+		Label:      Is(diagnose.SYNRateLimited),
+		NearMisses: []NearMiss{{"generous", map[string]string{"rate": "5000"}, Healthy()}},
+		Build: func(st *Stage) {
+			d := st.direct()
+			d.server.Serve(topo.Service{Port: port, Then: topo.Echo})
+			rate := uint64(st.Int("rate"))
+			d.server.Rules(filter("guard", nft.Input, nft.Rule{nft.SYN(), nft.Beyond(rate, uint32(rate)), nft.Drop()}))
+		},
+	}
+}
+
+func aclDrop() Scenario {
+	return Scenario{
+		Name:       "acl-drop",
+		Story:      "A filter drops everything to the port, always. Another port of the same server answers.",
+		Params:     []Param{{"port", "80", "the port that is dropped"}},
+		Label:      Is(diagnose.ACLDrop),
+		NearMisses: []NearMiss{{"another port", map[string]string{"port": "4711"}, Healthy()}},
+		Build: func(st *Stage) {
+			d := st.direct()
+			d.server.Serve(topo.Service{Port: port, Then: topo.Echo})
+			d.server.Rules(filter("acl", nft.Input, nft.Rule{nft.DstPort(uint16(st.Int("port"))), nft.Drop()}))
+		},
+	}
+}
+
+func rpFilter() Scenario {
+	return Scenario{
+		Name: "rp-filter",
+		Story: "The client's packets reach the server by one way, but the server's route back to their source leads by another, and its reverse-path " +
+			"filter drops them all.",
+		Params:     []Param{{"rp_filter", "1", "of the server: 0 off, 1 strict, 2 loose"}},
+		Label:      Is(diagnose.ReversePathFilter).OrAlso(diagnose.ACLDrop),
+		NearMisses: []NearMiss{{"loose", map[string]string{"rp_filter": "2"}, Healthy()}},
+		Build: func(st *Stage) {
+			front, back := st.Bridge("front"), st.Bridge("back")
+			st.Client = st.Host("client")
+			client := st.Client.Attach(front, clientIP+"/24")
+			st.Client.Attach(back, "10.78.0.2/24")
+			server := st.Host("server")
+			in := server.Attach(front, "10.79.0.21/24")
+			server.Attach(back, "10.78.0.21/24")
+			// There by the front, back by the back.
+			st.Client.OnLink("10.79.0.21/32", client)
+			server.Route("10.77.0.0/24", "10.78.0.2")
+			client.Knows("10.79.0.21", in) // the filter would drop the ARP request as well (arp_process)
+			in.Conf("ipv4", "rp_filter", st.String("rp_filter"))
+			server.Serve(topo.Service{Port: port, Then: topo.Echo})
+			st.Target = at("10.79.0.21", port).String()
+		},
+	}
+}
+
+func conntrackLimit() Scenario {
+	return Scenario{
+		Name:  "conntrack-limit",
+		Story: "The balancer tracks connections and its table is full: what is tracked goes on, what is new vanishes, whatever its destination.",
+		Params: []Param{{"limit", "20", "connections that may be tracked"},
+			{"held", "25", "connections that other clients hold open"}},
+		Label:      Is(diagnose.ConntrackTableFull),
+		NearMisses: []NearMiss{{"large table", map[string]string{"limit": "100000"}, Healthy()}},
+		Build: func(st *Stage) {
+			v := st.vip(2, wiring{})
+			v.balance()
+			v.serve(topo.Service{Then: topo.Echo})
+			v.lb.Rules(filter("table_size", nft.Prerouting,
+				nft.Rule{nft.NewConnection(), nft.ConnectionsOver(uint32(st.Int("limit"))), nft.Drop()}))
+			o := st.Host("other")
+			o.Attach(v.lan, otherIP+"/24")
+			st.holds(o, st.Target, st.Int("held"))
+		},
+	}
+}
+
+func snatExhaustion() Scenario {
+	return Scenario{
+		Name: "snat-exhaustion",
+		Story: "The balancer has few source ports towards each server and other clients hold them all. New connections to this service " +
+			"vanish; another port of the same servers works.",
+		Params:     []Param{{"ports", "4", "source ports for each server, 1 … 10000"}, {"held", "8", "connections that other clients hold open"}},
+		Label:      Is(diagnose.SNATPortExhaustion),
+		NearMisses: []NearMiss{{"many ports", map[string]string{"ports": "10000"}, Healthy()}},
+		Build: func(st *Stage) {
+			v := st.vip(2, wiring{})
+			v.serve(topo.Service{Then: topo.Echo})
+			last := uint16(20000 + max(st.Int("ports"), 1) - 1)
+			v.lb.Rules(v.table(nft.RoundRobin(v.members(), v.match()...), nft.FromSource(addr(vipIP), 20000, last)))
+			o := st.Host("other")
+			o.Attach(v.lan, otherIP+"/24")
+			st.holds(o, st.Target, st.Int("held"))
+		},
+	}
+}
+
+func snatRace() Scenario {
+	return Scenario{
+		Name: "snat-race",
+		Story: "Two connections that begin within the same instant can get one source port from the balancer, and the loser's SYN is dropped; its " +
+			"repeat works. A burst loses some first SYNs, paced connections none.",
+		Params:     []Param{{"share", "0.5", "of the SYNs behind another within 2 ms that lose"}, {"seed", "1", "of the losses"}},
+		Label:      Is(diagnose.SNATPortRace),
+		NearMisses: []NearMiss{{"no clashes", map[string]string{"share": "0"}, Healthy()}},
+		Build: func(st *Stage) {
+			random := wires.Random(uint64(st.Uint32("seed")))
+			share := st.Fraction("share")
+			clash := &wires.Clash{Within: 2 * time.Millisecond, Lost: func() bool { return random.Float64() < share }}
+			v := st.vip(2, wiring{lb: []wires.Stage{clash}})
+			v.balance()
+			v.serve(topo.Service{Then: topo.Echo})
+		},
+	}
+}

@@ -1,0 +1,124 @@
+package lab
+
+import (
+	"time"
+
+	"github.com/vipprobe/vipprobe/prober/diagnose"
+	"github.com/vipprobe/vipprobe/prober/lab/topo"
+	"github.com/vipprobe/vipprobe/prober/lab/wires"
+)
+
+func listenerScenarios() []Scenario {
+	return []Scenario{acceptFull(), acceptFullThirdACK(), synQueueFull(), synCookies(), deferAccept(), abortOnOverflow()}
+}
+
+func backlogParam() Param {
+	return Param{"backlog", "1", "of listen(2): the accept queue holds one more"}
+}
+
+func acceptFull() Scenario {
+	return Scenario{
+		Name: "accept-full",
+		Story: "The server process is stuck and accepts nothing; other clients have filled its accept queue. Every further SYN is dropped in " +
+			"silence, on this port only.",
+		Params:     []Param{backlogParam()},
+		Label:      Is(diagnose.AcceptQueueOverflow),
+		NearMisses: []NearMiss{{"room left", map[string]string{"backlog": "4000"}, Healthy()}},
+		Build: func(st *Stage) {
+			d := st.direct()
+			d.server.Serve(topo.Service{Port: port, Then: topo.Stuck, Backlog: st.Int("backlog")})
+			d.server.Serve(topo.Service{Port: port + 1, Then: topo.Echo})
+			o := st.Host("other")
+			o.Attach(d.lan, otherIP+"/24")
+			st.holds(o, st.Target, min(st.Int("backlog")+2, 8))
+		},
+	}
+}
+
+func acceptFullThirdACK() Scenario {
+	return Scenario{
+		Name: "accept-full-3rd-ack",
+		Story: "The same stuck server 5 ms away, met by a burst: the SYNs pass before the queue is full, and then the handshakes' last ACKs are " +
+			"thrown away. The client believes it is connected; nobody serves it.",
+		Params:     []Param{backlogParam(), {"rtt", "5ms", "between client and server"}},
+		Label:      Is(diagnose.AcceptQueueOverflow),
+		NearMisses: []NearMiss{{"room left", map[string]string{"backlog": "4000"}, Healthy()}},
+		Grants:     []Grant{GrantBacklog},
+		Build: func(st *Stage) {
+			half := st.Duration("rtt") / 2
+			d := st.direct(wires.Delay(half, 0, nil, wires.Any))
+			d.server.Serve(topo.Service{Port: port, Then: topo.Stuck, Backlog: st.Int("backlog")})
+		},
+	}
+}
+
+func synQueueFull() Scenario {
+	return Scenario{
+		Name: "synq-full",
+		Story: "SYNs from addresses that never answer fill the queue of half-open connections, and SYN cookies are off: new SYNs are dropped " +
+			"whoever sends them.",
+		Params: []Param{{"cookies", "0", "net.ipv4.tcp_syncookies of the server"}, {"rate", "200", "SYNs a second of the flood; 0 for none"}},
+		Label:  Is(diagnose.SYNQueueFullDrop),
+		NearMisses: []NearMiss{
+			{"no flood", map[string]string{"rate": "0"}, Healthy()},
+			{"cookies on", map[string]string{"cookies": "1"}, Healthy().OrAlso(diagnose.SYNCookiesActive)},
+		},
+		Heavy: true,
+		Build: func(st *Stage) {
+			d := st.direct()
+			d.server.Sysctl("net.ipv4.tcp_max_syn_backlog", "64")
+			d.server.Sysctl("net.ipv4.tcp_syncookies", st.String("cookies"))
+			d.server.Serve(topo.Service{Port: port, Then: topo.Echo, Backlog: 64})
+			flooder := st.Host("flooder")
+			l := flooder.Attach(d.lan, otherIP+"/24")
+			// The SYN-ACKs go into the void: the flooder owns none of these addresses.
+			d.server.Route("10.99.0.0/16", otherIP)
+			st.flood(l, d.serverLink, addr("10.99.0.1"), at(realIP(0), port), st.Int("rate"))
+		},
+	}
+}
+
+func synCookies() Scenario {
+	return Scenario{
+		Name: "syncookies",
+		Story: "The server answers every SYN with a cookie (tcp_syncookies=2). Clients connect; only the SYN-ACK is never repeated, and the old " +
+			"per-host PAWS check would not be made.",
+		Label: Healthy().OrAlso(diagnose.SYNCookiesActive),
+		Build: func(st *Stage) {
+			d := st.direct()
+			d.server.Sysctl("net.ipv4.tcp_syncookies", "2")
+			d.server.Serve(topo.Service{Port: port, Then: topo.Echo})
+		},
+	}
+}
+
+func deferAccept() Scenario {
+	return Scenario{
+		Name: "defer-accept",
+		Story: "The listener sleeps until the first data (TCP_DEFER_ACCEPT). Who connects and stays silent sees the SYN-ACK again seconds later; " +
+			"nothing is wrong.",
+		Params: []Param{{"seconds", "5", "of TCP_DEFER_ACCEPT"}},
+		Label:  Healthy().OrAlso(diagnose.DeferAcceptBenign),
+		Build: func(st *Stage) {
+			d := st.direct()
+			d.server.Serve(topo.Service{Port: port, Then: topo.Echo, DeferAccept: time.Duration(st.Int("seconds")) * time.Second})
+		},
+	}
+}
+
+func abortOnOverflow() Scenario {
+	return Scenario{
+		Name: "abort-on-overflow",
+		Story: "The accept queue is full and tcp_abort_on_overflow is set: handshakes that were begun end with an RST in place of silence. " +
+			"The server is 5 ms away and met by a burst.",
+		Params:     []Param{backlogParam(), {"rtt", "5ms", "between client and server"}},
+		Label:      Is(diagnose.AbortOnOverflow).OrAlso(diagnose.AbortOnOverflow, diagnose.AcceptQueueOverflow),
+		NearMisses: []NearMiss{{"room left", map[string]string{"backlog": "4000"}, Healthy()}},
+		Grants:     []Grant{GrantBacklog},
+		Build: func(st *Stage) {
+			d := st.direct(wires.Delay(st.Duration("rtt")/2, 0, nil, wires.Any))
+			d.server.Sysctl("net.ipv4.tcp_abort_on_overflow", "1")
+			d.server.Serve(topo.Service{Port: port, Then: topo.Stuck, Backlog: st.Int("backlog")})
+		},
+	}
+}

@@ -1,0 +1,54 @@
+package lab
+
+import (
+	"context"
+
+	"github.com/vipprobe/vipprobe/prober/diagnose"
+	"github.com/vipprobe/vipprobe/prober/lab/nft"
+	"github.com/vipprobe/vipprobe/prober/lab/topo"
+)
+
+func selfScenarios() []Scenario { return []Scenario{localDrop(), proberBusy()} }
+
+func localDrop() Scenario {
+	return Scenario{
+		Name:       "local-drop",
+		Story:      "The prober's own host drops every third SYN behind the tap's back: a filter or a full queue of its device. The network is innocent.",
+		Params:     []Param{{"one_in", "3", "SYNs that are dropped; 0 for none"}},
+		Label:      Is(diagnose.ProberLocalDrop),
+		NearMisses: []NearMiss{{"none", map[string]string{"one_in": "0"}, Healthy()}},
+		Build: func(st *Stage) {
+			d := st.direct()
+			d.server.Serve(topo.Service{Port: port, Then: topo.Echo})
+			if n := st.Int("one_in"); n > 0 {
+				st.Client.Rules(filter("qdisc", nft.Output, nft.Rule{nft.SYN(), nft.DstPort(port), nft.OneOf(uint32(n)), nft.Drop()}))
+			}
+		},
+	}
+}
+
+func proberBusy() Scenario {
+	return Scenario{
+		Name:   "prober-busy",
+		Story:  "The prober's machine is busy with other things. Handshakes may look slow to the program; on the wire nothing is.",
+		Params: []Param{{"loops", "4", "threads that spin"}},
+		Label:  Healthy().OrAlso(diagnose.SlowPathNotStall),
+		Heavy:  true,
+		Build: func(st *Stage) {
+			d := st.direct()
+			d.server.Serve(topo.Service{Port: port, Then: topo.Echo})
+			for range st.Int("loops") {
+				st.Go(spin)
+			}
+		},
+	}
+}
+
+// spin keeps one processor busy.
+func spin(ctx context.Context) {
+	for x := 0; ctx.Err() == nil; x++ {
+		for range 1_000_000 {
+			x ^= x << 1
+		}
+	}
+}

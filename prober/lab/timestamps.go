@@ -1,0 +1,248 @@
+package lab
+
+import (
+	"time"
+
+	"github.com/vipprobe/vipprobe/prober/diagnose"
+	"github.com/vipprobe/vipprobe/prober/lab/nft"
+	"github.com/vipprobe/vipprobe/prober/lab/topo"
+	"github.com/vipprobe/vipprobe/prober/lab/wires"
+)
+
+func timestampScenarios() []Scenario {
+	return []Scenario{recycleDirect(), recycleVIP(), monitorOwnClock(), monitorNoTS(), l7Proxy(), randomTSClient(),
+		timeWaitReuse(), portReuse(), clientPAWS()}
+}
+
+// recycleParam says which old kernel the real servers are.
+func recycleParam() Param {
+	return Param{"recycle", "2.6.32", "per-host PAWS of the servers: 2.6.32 (SYNs without timestamps pass), 3.10 (they are dropped), off"}
+}
+
+// recycle is the rule that a server of that kernel holds; nothing for a healthy one.
+func (st *Stage) recycle() []wires.Stage {
+	switch v := st.String("recycle"); v {
+	case "2.6.32":
+		return []wires.Stage{&wires.Recycle{NoTS: wires.NoTSAccepted}}
+	case "3.10":
+		return []wires.Stage{&wires.Recycle{NoTS: wires.NoTSDropped}}
+	case "off":
+		return nil
+	default:
+		st.keep("recycle", errNotOneOf("2.6.32", "3.10", "off"))
+		return nil
+	}
+}
+
+// gapParam is how far another client's clock is ahead.
+func gapParam() Param {
+	return Param{"gap", "500000000", "ticks by which the other client's timestamp clock is ahead of the prober's"}
+}
+
+// closerParam is who ends the background connections.
+func closerParam() Param {
+	return Param{"closer", "server", "who closes the other client's connections first: server or client"}
+}
+
+func noRecycle() NearMiss {
+	return NearMiss{"recycle off", map[string]string{"recycle": "off"}, Healthy()}
+}
+
+func clientCloses() NearMiss {
+	return NearMiss{"client closes first", map[string]string{"closer": "client"}, Healthy()}
+}
+
+// closer is the exchange and the service of connections that the parameter's side closes.
+func (st *Stage) closer() (exchange, topo.Service) {
+	switch v := st.String("closer"); v {
+	case "server":
+		return request, topo.Service{Then: topo.CloseFirst}
+	case "client":
+		return hangUp, topo.Service{Then: topo.Echo}
+	default:
+		st.keep("closer", errNotOneOf("server", "client"))
+		return nil, topo.Service{}
+	}
+}
+
+func recycleDirect() Scenario {
+	return Scenario{
+		Name: "recycle-direct",
+		Story: "One server with tcp_tw_recycle=1, met directly. It remembers the newest timestamp of each address whose connection it " +
+			"closed, and is silent for a minute to SYNs that are two ticks older.",
+		Params:     []Param{recycleParam(), closerParam()},
+		Label:      Label{Verdicts: []diagnose.Verdict{diagnose.TWRecyclePAWSDrop}, Level: diagnose.Proven},
+		NearMisses: []NearMiss{noRecycle(), clientCloses()},
+		Grants:     []Grant{GrantPrime},
+		Build: func(st *Stage) {
+			d := st.direct(st.recycle()...)
+			oneClock(st.Client)
+			_, service := st.closer()
+			service.Port = port
+			d.server.Serve(service)
+		},
+	}
+}
+
+func recycleVIP() Scenario {
+	return Scenario{
+		Name: "recycle-vip",
+		Story: "Two clients with timestamp clocks far apart share the balancer's address towards servers with tcp_tw_recycle=1. " +
+			"Whenever a server closes a connection of the one that is ahead, the other is refused there for a minute.",
+		Params:     []Param{recycleParam(), gapParam(), closerParam(), {"every", "150ms", "between two connections of the other client"}},
+		Label:      Is(diagnose.TWRecyclePAWSDropSNAT),
+		NearMisses: []NearMiss{noRecycle(), clientCloses()},
+		Build: func(st *Stage) {
+			v := st.vip(2, wiring{real: func(int) []wires.Stage { return st.recycle() }})
+			v.balance()
+			oneClock(st.Client)
+			st.poison(v, int64(st.Uint32("gap")))
+		},
+	}
+}
+
+// poison lets another client, gap ticks ahead, visit every real server through the VIP before the prober comes, and ever after.
+func (st *Stage) poison(v *vip, gap int64) {
+	how, service := st.closer()
+	v.serve(service)
+	o := st.other(v.lan, gap)
+	for range v.real {
+		st.Step("first visits", func() error { return visit(st.Context(), o, st.Target, how) })
+	}
+	st.visits(o, st.Target, st.Duration("every"), how)
+}
+
+// monitor builds the balancer's own view: it probes a member from the address that business also comes from.
+func (st *Stage) monitor(stages []wires.Stage) *vip {
+	v := st.vip(1, wiring{real: func(int) []wires.Stage { return stages }})
+	v.balance()
+	v.serve(topo.Service{Then: topo.CloseFirst})
+	oneClock(v.lb)
+	o := st.other(v.lan, int64(st.Uint32("gap")))
+	st.visits(o, st.Target, 150*time.Millisecond, request)
+	st.Client, st.Target, st.Members = v.lb, st.Members[0], nil
+	return v
+}
+
+func monitorOwnClock() Scenario {
+	return Scenario{
+		Name: "monitor-own-clock",
+		Story: "The balancer's health monitor and the business it forwards leave from one address with two timestamp clocks. The server takes " +
+			"the monitor, whose clock is behind, for a ghost of older connections.",
+		Params:     []Param{recycleParam(), gapParam()},
+		Label:      Is(diagnose.TSClockDomainConflict).OrAlso(diagnose.TSClockDomainConflict, diagnose.TWRecyclePAWSDrop),
+		NearMisses: []NearMiss{noRecycle()},
+		Build:      func(st *Stage) { st.monitor(st.recycle()) },
+	}
+}
+
+func monitorNoTS() Scenario {
+	return Scenario{
+		Name: "monitor-no-ts",
+		Story: "The same, but the monitor sends no timestamps and the server is a 2.6.32, which does not ask for them: the control, " +
+			"nothing is wrong for the monitor.",
+		Params: []Param{recycleParam(), gapParam()},
+		Label:  Healthy().OrAlso(diagnose.TSClockDomainConflict).OrAlso(diagnose.TWRecyclePAWSDropSNAT),
+		NearMisses: []NearMiss{{"3.10", map[string]string{"recycle": "3.10"},
+			Is(diagnose.TSClockDomainConflict).OrAlso(diagnose.TWRecyclePAWSDropSNAT)}},
+		Build: func(st *Stage) {
+			v := st.monitor(st.recycle())
+			v.lb.Sysctl("net.ipv4.tcp_timestamps", "0")
+		},
+	}
+}
+
+func l7Proxy() Scenario {
+	return Scenario{
+		Name: "l7-proxy",
+		Story: "A full proxy without timestamps stands before servers with tcp_tw_recycle=1: whatever clock the clients have, the servers never " +
+			"see it. Nothing may be concluded about them from here.",
+		Params: []Param{recycleParam(), gapParam(), closerParam()},
+		Label:  Is(diagnose.LBFullProxyMasks).OrAlso(diagnose.Healthy).OrAlso(),
+		Build: func(st *Stage) {
+			v := st.vip(2, wiring{real: func(int) []wires.Stage { return st.recycle() }})
+			v.lb.Sysctl("net.ipv4.tcp_timestamps", "0")
+			how, service := st.closer()
+			v.serve(service)
+			v.lb.Proxy(port, st.Members)
+			st.visits(st.other(v.lan, int64(st.Uint32("gap"))), st.Target, 150*time.Millisecond, how)
+		},
+	}
+}
+
+func randomTSClient() Scenario {
+	return Scenario{
+		Name: "random-ts-client",
+		Story: "No NAT and one client, but its kernel (6.18.19 or later) gives every source port a timestamp offset of its own. A server with " +
+			"tcp_tw_recycle=1 refuses about half of its new connections.",
+		Params:     []Param{recycleParam()},
+		Label:      Is(diagnose.ClientRandomTSVsRecycle).OrAlso(diagnose.TWRecyclePAWSDrop),
+		NearMisses: []NearMiss{noRecycle()},
+		Build: func(st *Stage) {
+			d := st.direct(st.recycle()...)
+			d.server.Serve(topo.Service{Port: port, Then: topo.CloseFirst})
+			st.visits(st.Client, st.Target, 150*time.Millisecond, request)
+		},
+	}
+}
+
+func timeWaitReuse() Scenario {
+	return Scenario{
+		Name: "timewait-snat-reuse",
+		Story: "The balancer rewrites sources to few ports and forgets them a second after close, while the servers still hold them in " +
+			"TIME_WAIT: a new connection meets an old one and is answered with a bare ACK.",
+		Params:     []Param{{"ports", "32", "source ports of the balancer, 16 … 10000"}},
+		Label:      Is(diagnose.TimeWaitCollision),
+		NearMisses: []NearMiss{{"enough ports", map[string]string{"ports": "10000"}, Healthy()}},
+		Build: func(st *Stage) {
+			v := st.vip(1, wiring{})
+			v.serve(topo.Service{Then: topo.CloseFirst})
+			v.lb.Sysctl("net.netfilter.nf_conntrack_tcp_timeout_time_wait", "1")
+			v.lb.Sysctl("net.netfilter.nf_conntrack_tcp_timeout_close", "1")
+			last := uint16(20000 + max(st.Int("ports"), 16) - 1)
+			v.lb.Rules(v.table(nft.RoundRobin(v.members(), v.match()...), nft.FromSource(addr(vipIP), 20000, last)))
+			o := st.other(v.lan, int64(1)<<30)
+			for range 60 {
+				st.Step("an earlier connection", func() error { return visit(st.Context(), o, st.Target, request) })
+			}
+			st.visits(o, st.Target, 50*time.Millisecond, request)
+		},
+	}
+}
+
+func portReuse() Scenario {
+	return Scenario{
+		Name: "port-reuse",
+		Story: "An IPVS director before 5.9: a client that comes back with a source port it used within two minutes loses exactly the first SYN, " +
+			"and stalls for a second.",
+		Params:     []Param{{"holds", "120s", "how long the director holds an ended connection; 0s for not at all"}},
+		Label:      Is(diagnose.IPVSPortReuseDrop),
+		NearMisses: []NearMiss{{"new director", map[string]string{"holds": "0s"}, Healthy()}},
+		Build: func(st *Stage) {
+			v := st.vip(2, wiring{lb: []wires.Stage{&wires.PortReuse{Holds: st.Duration("holds")}}})
+			v.balance()
+			v.serve(topo.Service{Then: topo.Echo})
+		},
+	}
+}
+
+// A client of today judges only the echo in a SYN-ACK (PAWSActive: tcp_rcv_synsent_state_process in net/ipv4/tcp_input.c, 6.18),
+// not whether its TSval runs back: a TIME_WAIT reused towards a server whose clock is behind connects without harm, as tried.
+func clientPAWS() Scenario {
+	return Scenario{
+		Name: "client-paws",
+		Story: "Behind one of two members a device answers with the timestamp echo of somebody else's connection. The client discards such a " +
+			"SYN-ACK and resets, again and again, while the other member serves it well.",
+		Params:     []Param{{"shift", "100000000", "ticks by which the echo of the second member is wrong; 0 for none"}},
+		Label:      Is(diagnose.ClientPAWSReject).OrAlso(diagnose.MiddleboxTSecrCorrupt),
+		NearMisses: []NearMiss{{"right echo", map[string]string{"shift": "0"}, Healthy()}},
+		Build: func(st *Stage) {
+			shift := int64(st.Uint32("shift"))
+			v := st.vip(2, wiring{real: func(i int) []wires.Stage {
+				return []wires.Stage{wires.ShiftTSecr(int64(i)*shift, wires.SYNACK)}
+			}})
+			v.balance()
+			v.serve(topo.Service{Then: topo.Echo})
+		},
+	}
+}
