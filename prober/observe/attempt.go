@@ -95,6 +95,8 @@ type SYN struct {
 	Handed time.Time
 	TSval  wire.TSval
 	HasTS  bool
+	// Refused is why the kernel did not take it from us (raw), an errno in words; empty: it did.
+	Refused string
 	// IfIndex and NextHop are how it left, as the tap saw it, so that path parity can be judged.
 	IfIndex int
 	NextHop wire.MAC
@@ -168,7 +170,8 @@ type Attempt struct {
 	Answered int
 	// Retransmissions is how many SYNs had been repeated before the first answer (or the end).
 	Retransmissions int
-	// Unseen is how many SYNs the kernel counts (TCP_INFO) that the tap did not see leave: lost inside this host.
+	// Unseen is how many SYNs the kernel counts (TCP_INFO), or took from us (raw), that the tap did not see leave: lost inside this
+	// host. It is 0 where the capture has gaps.
 	Unseen int
 	// Lost is how many SYNs went without effect before the one that was answered, and LostBy how that is known.
 	Lost   int
@@ -235,9 +238,9 @@ func (c Clock) String() string {
 }
 
 // Stalled reports whether the attempt succeeded only after a retransmission timeout: at least one SYN had to be repeated
-// before the answer, and the answer is not merely a late one to an earlier SYN.
+// before the answer, and the answer is not, or may not be, merely a late one to an earlier SYN.
 func (a *Attempt) Stalled() bool {
-	return a.Outcome == Accepted && a.Retransmissions > 0 && a.Late != LateSlow
+	return a.Outcome == Accepted && a.Retransmissions > 0 && a.Late != LateSlow && a.Late != LateAmbiguous
 }
 
 // Lateness says what a SYN-ACK means that echoes an earlier SYN than the last one sent before it. The listener keeps echoing the
@@ -247,7 +250,7 @@ type Lateness uint8
 
 // NotLate: the last SYN was answered, or nothing echoes. LateSlow: it came too soon after the last repeat to be its answer, so
 // the first answer was merely slow. LateAnswerLost: it came one round trip after the last repeat, so an earlier answer was lost
-// on its way to us. LateAmbiguous: no round trip is known to compare with.
+// on its way to us. LateAmbiguous: no round trip is known to compare with, or those known differ too much.
 const (
 	NotLate Lateness = iota
 	LateSlow

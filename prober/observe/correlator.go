@@ -10,7 +10,7 @@ import (
 // Bounds on what a hostile or broken peer can make one burst remember.
 const (
 	maxAnswers  = 64   // of one attempt
-	maxSYNs     = 16   // of one attempt
+	maxSYNs     = 128  // of one attempt: more than any ladder has (tcp_syn_retries is at most 127)
 	maxNeighbor = 4096 // ARP and ND frames of one burst
 )
 
@@ -20,6 +20,7 @@ type Correlator struct {
 	burst *plan.Burst
 	obs   Observation
 	state []flowState
+	cut   *cut // nil: listening lasted as long as planned
 }
 
 // flowState is what only the correlator needs of an attempt.
@@ -27,7 +28,17 @@ type flowState struct {
 	issKnown bool
 	kernel   Outcome // as the kernel's errno says
 	notSent  string
+	dropped  bool // a refused SYN was dropped inside this host, by a filter or for want of room
 	reaction plan.Reaction
+	ladder   *plan.Ladder
+	first    int // in Answers: what settled the attempt; −1: nothing
+	before   int // SYNs that had left before it, or by the end
+}
+
+// cut is how listening ended early.
+type cut struct {
+	timedOut bool
+	why      string
 }
 
 // NewCorrelator prepares one attempt per shot of b.
@@ -39,7 +50,7 @@ func NewCorrelator(b *plan.Burst) *Correlator {
 	for i := range b.Shots {
 		arm := &b.Arms[b.Shots[i].Arm]
 		c.obs.Attempts[i] = Attempt{Index: i, Arm: arm.Name, Via: arm.Via, Flow: b.Shots[i].Flow, Answered: -1}
-		c.state[i].reaction = arm.Script.OnSYNACK
+		c.state[i] = flowState{reaction: arm.Script.OnSYNACK, ladder: &arm.Script.Ladder, first: -1}
 	}
 	return c
 }
@@ -55,13 +66,38 @@ func (c *Correlator) ISS(i int, iss wire.Seq) {
 // Handed records that a raw SYN of attempt i was given to the kernel.
 func (c *Correlator) Handed(i int, at time.Time, tsval wire.TSval, hasTS bool) {
 	a := &c.obs.Attempts[i]
-	if len(a.SYNs) < maxSYNs {
-		a.SYNs = append(a.SYNs, SYN{Handed: at, TSval: tsval, HasTS: hasTS})
+	c.addSYN(a, SYN{Handed: at, TSval: tsval, HasTS: hasTS})
+}
+
+func (c *Correlator) addSYN(a *Attempt, s SYN) {
+	if len(a.SYNs) >= maxSYNs {
+		c.Stray("syns_over_limit")
+		return
 	}
+	a.SYNs = append(a.SYNs, s)
+}
+
+// Refused records that the kernel did not take SYN number syn of raw attempt i. dropped says that it was lost inside this host (a
+// filter, no room), so that another could pass; else nothing can be sent this way.
+func (c *Correlator) Refused(i, syn int, why string, dropped bool) {
+	a := &c.obs.Attempts[i]
+	if syn < 0 || syn >= len(a.SYNs) {
+		return
+	}
+	a.SYNs[syn].Refused = why
+	c.state[i].dropped = c.state[i].dropped || dropped
 }
 
 // NotSent records that attempt i could not be started, and why.
 func (c *Correlator) NotSent(i int, why string) { c.state[i].notSent = why }
+
+// Cut records that listening ended before the burst's own time: what had no answer by then has timed out where the round's time was
+// over, and is of unknown outcome where the caller gave up or the capture failed. The first Cut counts.
+func (c *Correlator) Cut(timedOut bool, why string) {
+	if c.cut == nil {
+		c.cut = &cut{timedOut, why}
+	}
+}
 
 // Outgoing takes a segment of attempt i that the tap saw leaving.
 func (c *Correlator) Outgoing(i int, at time.Time, ifindex int, nextHop wire.MAC, seg *wire.Segment) {
@@ -77,17 +113,38 @@ func (c *Correlator) Outgoing(i int, at time.Time, ifindex int, nextHop wire.MAC
 		return
 	}
 	val, _, hasTS := seg.Options.Timestamps()
+	if k := handed(a.SYNs, at, val, hasTS); k >= 0 {
+		a.SYNs[k].At, a.SYNs[k].IfIndex, a.SYNs[k].NextHop = at, ifindex, nextHop
+		return
+	}
 	if a.Via == plan.Raw {
-		for k := range a.SYNs {
-			if a.SYNs[k].At.IsZero() && a.SYNs[k].TSval == val {
-				a.SYNs[k].At, a.SYNs[k].IfIndex, a.SYNs[k].NextHop = at, ifindex, nextHop
-				return
-			}
+		c.Stray("syn_never_handed")
+		return
+	}
+	c.addSYN(a, SYN{At: at, TSval: val, HasTS: hasTS, IfIndex: ifindex, NextHop: nextHop})
+}
+
+// sendSlack is how long a SYN may take from our hands to the tap before it is taken for lost, where a later one looks alike.
+const sendSlack = 50 * time.Millisecond
+
+// handed finds which of the SYNs that we handed over is the one on the tap, or −1: the first of that TSval that has not been seen. Where
+// several look alike (no timestamps, a clock that stands still) and that one is old, it is taken for lost and the newest of
+// them for the one that left.
+func handed(syns []SYN, at time.Time, val wire.TSval, hasTS bool) int {
+	found := -1
+	for k := range syns {
+		s := &syns[k]
+		if s.Handed.IsZero() || !s.At.IsZero() || s.HasTS != hasTS || s.TSval != val {
+			continue
+		}
+		if found >= 0 && s.Handed.After(at) {
+			break
+		}
+		if found < 0 || at.Sub(syns[found].Handed) >= sendSlack {
+			found = k
 		}
 	}
-	if len(a.SYNs) < maxSYNs {
-		a.SYNs = append(a.SYNs, SYN{At: at, TSval: val, HasTS: hasTS, IfIndex: ifindex, NextHop: nextHop})
-	}
+	return found
 }
 
 // Incoming takes a segment from the peer of attempt i.
@@ -162,6 +219,6 @@ func (c *Correlator) Finish() Observation {
 	for i := range c.obs.Attempts {
 		c.judge(&c.obs.Attempts[i], &c.state[i])
 	}
-	judgeLateness(c.obs.Attempts)
+	c.judgeLateness()
 	return c.obs
 }

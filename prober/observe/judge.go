@@ -2,7 +2,6 @@ package observe
 
 import (
 	"fmt"
-	"net/netip"
 	"time"
 
 	"github.com/vipprobe/vipprobe/prober/plan"
@@ -11,48 +10,62 @@ import (
 
 // judge derives an attempt's outcome and counts from what was recorded.
 func (c *Correlator) judge(a *Attempt, st *flowState) {
-	first := firstAnswer(a)
+	st.first = firstAnswer(a)
 	switch {
 	case st.notSent != "":
 		a.Outcome, a.Reason = NotSent, st.notSent
 		return
 	case a.Via == plan.Kernel:
 		a.Outcome = st.kernel
-		c.judgeKernel(a, first)
+		c.crossCheck(a, st)
 	default:
-		a.Outcome, a.Reason = rawOutcome(a, st, first)
+		a.Outcome, a.Reason = c.rawOutcome(a, st)
 	}
-	c.count(a, first)
-	c.localDrop(a)
-	c.times(a, first)
+	if a.Outcome == NotSent {
+		return
+	}
+	c.count(a, st)
+	c.localDrop(a, st)
+	times(a, st)
 }
 
 // firstAnswer is the index of the answer that settled the attempt, or −1: a SYN-ACK to ISS+1, an RST that acknowledges the
-// SYN, or an ICMP error, whichever came first; a SYN-ACK wins over an ICMP error before it.
+// SYN, or an ICMP error that ends a connect, whichever came first; a SYN-ACK wins over what came before it.
 func firstAnswer(a *Attempt) int {
 	first := -1
 	for k := range a.Answers {
-		ans := &a.Answers[k]
-		switch {
+		switch ans := &a.Answers[k]; {
 		case ans.Kind == SYNACK:
 			return k
-		case ans.Kind == RST && ans.Flags&wire.ACK != 0 && ans.Ack == a.ISS+1 && first < 0:
-			return k
-		case ans.Kind == ICMP && first < 0:
+		case first >= 0:
+		case ans.Kind == RST && ans.Flags&wire.ACK != 0 && ans.Ack == a.ISS+1, ans.Kind == ICMP && ans.ends():
 			first = k
 		}
 	}
 	return first
 }
 
-func rawOutcome(a *Attempt, st *flowState, first int) (Outcome, string) {
-	if first < 0 {
-		if len(a.SYNs) == 0 {
-			return NotSent, "the burst ended before its SYN was due"
-		}
-		return TimedOut, ""
+// ends reports whether an ICMP error ends a connect whose SYN is unanswered, as Linux has it (net/ipv4/tcp_ipv4.c tcp_v4_err,
+// net/ipv6/tcp_ipv6.c tcp_v6_err, 6.18): every destination-unreachable, time-exceeded and parameter problem does, but for
+// "fragmentation needed" and "packet too big".
+func (ans *Answer) ends() bool {
+	if ans.From.Is6() {
+		return ans.ICMPType != 2
 	}
-	ans := &a.Answers[first]
+	switch ans.ICMPType {
+	case 3:
+		return ans.ICMPCode != 4
+	case 11, 12:
+		return true
+	}
+	return false
+}
+
+func (c *Correlator) rawOutcome(a *Attempt, st *flowState) (Outcome, string) {
+	if st.first < 0 {
+		return c.unanswered(a, st)
+	}
+	ans := &a.Answers[st.first]
 	switch ans.Kind {
 	case RST:
 		return Refused, ""
@@ -61,197 +74,137 @@ func rawOutcome(a *Attempt, st *flowState, first int) (Outcome, string) {
 	case SYNACK, SYNACKStray, BareACK, Data, FIN, AnswerUnknown:
 	}
 	if st.reaction == plan.Acknowledge {
-		for k := first + 1; k < len(a.Answers); k++ {
-			if a.Answers[k].Kind == RST {
-				return Reset, fmt.Sprintf("RST %s after the SYN-ACK", a.Answers[k].At.Sub(ans.At).Round(time.Microsecond))
-			}
+		if rst := laterReset(a, st.first); rst != nil {
+			return Reset, fmt.Sprintf("RST %s after the SYN-ACK", rst.At.Sub(ans.At).Round(time.Microsecond))
 		}
 	}
 	return Accepted, ""
+}
+
+// unanswered is the outcome of a raw attempt that nothing settled.
+func (c *Correlator) unanswered(a *Attempt, st *flowState) (Outcome, string) {
+	if len(a.SYNs) == 0 {
+		return NotSent, "the burst ended before its SYN was due"
+	}
+	if why, all := refused(a); all {
+		if st.dropped {
+			return LocalDrop, why
+		}
+		return NotSent, why
+	}
+	switch {
+	case c.cut == nil:
+		return TimedOut, ""
+	case c.cut.timedOut:
+		return TimedOut, c.cut.why
+	}
+	return OutcomeUnknown, "interrupted before an answer: " + c.cut.why
+}
+
+// refused returns why the last SYN was not taken by the kernel, and whether that holds for all: none was taken or seen leaving.
+func refused(a *Attempt) (why string, all bool) {
+	for k := range a.SYNs {
+		if a.SYNs[k].Refused == "" || !a.SYNs[k].At.IsZero() {
+			return "", false
+		}
+		why = a.SYNs[k].Refused
+	}
+	return why, true
+}
+
+// resetWindow is how far past what we expect next an RST may stand to be the peer's: the largest window without scaling, which is
+// what a SYN offers (RFC 9293 §3.10.7.4, RFC 7323 §2.2).
+const resetWindow = 1 << 16
+
+// laterReset is the first RST after the SYN-ACK that the peer itself can have sent, or nil.
+func laterReset(a *Attempt, synAck int) *Answer {
+	next := a.Answers[synAck].Seq + 1
+	for k := synAck + 1; k < len(a.Answers); k++ {
+		ans := &a.Answers[k]
+		if d := ans.Seq.Sub(next); ans.Kind == RST && d >= 0 && d < resetWindow {
+			return ans
+		}
+	}
+	return nil
 }
 
 func icmpReason(ans *Answer) string {
 	return fmt.Sprintf("ICMP %s from %s", ans.ICMPName, ans.From)
 }
 
-// judgeKernel adds to the kernel's verdict what the tap knows of it.
-func (c *Correlator) judgeKernel(a *Attempt, first int) {
-	if a.Outcome == Unreachable && first >= 0 && a.Answers[first].Kind == ICMP {
-		a.Reason += ": " + icmpReason(&a.Answers[first])
+// crossCheck holds the kernel's verdict against the tap's.
+func (c *Correlator) crossCheck(a *Attempt, st *flowState) {
+	seen := AnswerUnknown
+	if st.first >= 0 {
+		seen = a.Answers[st.first].Kind
 	}
-}
-
-// count finds which SYN was answered and how many were lost, and says what that rests on.
-func (c *Correlator) count(a *Attempt, first int) {
-	seen, handed := len(a.SYNs), 0
-	for k := range a.SYNs {
-		if !a.SYNs[k].Handed.IsZero() {
-			handed++
+	switch a.Outcome {
+	case Unreachable:
+		if seen == ICMP {
+			a.Reason += ": " + icmpReason(&a.Answers[st.first])
 		}
-	}
-	before := seen
-	if first >= 0 {
-		before = 0
-		for k := range a.SYNs {
-			if leftBefore(&a.SYNs[k], a.Answers[first].At) {
-				before++
+	case TimedOut, LocalDrop:
+		if seen == SYNACK || seen == RST {
+			c.Stray("answer_not_taken")
+			a.Reason += "; a " + seen.String() + " reached this host, but its TCP did not take it"
+			if repeated(a, st.first) {
+				st.first = -1 // nothing was answered as far as the connect goes
 			}
 		}
+	case Accepted:
+		c.taken(a, st)
+	case OutcomeUnknown, Refused, Reset, NotSent:
 	}
-	a.Retransmissions = max(before-1, 0)
-	a.LostBy = ByCapture
-	if a.Kernel != nil {
-		c.countKernel(a, before)
-	}
-	if !c.obs.Captured && a.Kernel == nil {
-		a.LostBy = ProofUnknown
-	}
-	a.Lost = a.Retransmissions
-	if first < 0 || a.Answers[first].Kind == ICMP {
-		if a.Outcome == TimedOut || a.Outcome == LocalDrop {
-			a.Lost = a.Retransmissions + 1
+}
+
+// taken finds the SYN-ACK that this host's TCP took: no SYN leaves after that, so one that a SYN followed was dropped between the tap
+// and the socket (a filter here, rp_filter, a full conntrack table).
+func (c *Correlator) taken(a *Attempt, st *flowState) {
+	if st.first < 0 || a.Answers[st.first].Kind != SYNACK {
+		if c.whole() {
+			c.Stray("accepted_without_syn_ack")
 		}
 		return
 	}
-	c.echoed(a, &a.Answers[first], before)
-}
-
-func leftBefore(s *SYN, t time.Time) bool {
-	at := s.At
-	if at.IsZero() {
-		at = s.Handed
-	}
-	return at.Before(t)
-}
-
-// countKernel sets the kernel's count against the tap's. The kernel counts a repeat when its timer fires, whether or not the
-// segment leaves the host: what it counts beyond the tap was lost inside.
-func (c *Correlator) countKernel(a *Attempt, before int) {
-	if !a.Kernel.HasInfo {
-		return
-	}
-	kernel := int(a.Kernel.Info.TotalRetrans)
-	a.LostBy = ByTCPInfo
-	if c.obs.Captured {
-		a.Unseen = max(kernel+1-before, 0)
-		if a.Unseen == 0 && kernel == a.Retransmissions {
-			a.LostBy = ByBoth
-		}
-	}
-	a.Retransmissions = max(kernel, a.Retransmissions)
-}
-
-// echoed finds the SYN whose TSval the answer echoes (RFC 7323 §3.2). With equal TSvals on several SYNs, or an echo that is
-// none of ours, nothing follows from it.
-func (c *Correlator) echoed(a *Attempt, ans *Answer, before int) {
-	if before == 1 && a.Unseen == 0 {
-		a.Answered = 0
-	}
-	if !ans.HasTS {
-		return
-	}
-	match, n := -1, 0
-	for k := range a.SYNs[:before] {
-		if a.SYNs[k].HasTS && a.SYNs[k].TSval == ans.TSecr {
-			match, n = k, n+1
-		}
-	}
-	if n != 1 {
-		return
-	}
-	a.Answered = match
-	a.Lost = match + a.Unseen
-	if a.Retransmissions > 0 {
-		a.LostBy = ByTSecr
-	}
-}
-
-// localDrop turns a time-out whose SYNs never left this host into what it is. It needs a tap that lost nothing.
-func (c *Correlator) localDrop(a *Attempt) {
-	if !c.obs.Captured || c.obs.CaptureDrops > 0 || (a.Outcome != TimedOut && a.Outcome != Unreachable) {
-		return
-	}
-	for k := range a.SYNs {
-		if !a.SYNs[k].At.IsZero() {
+	for k := st.first; k < len(a.Answers); k++ {
+		if a.Answers[k].Kind == SYNACK && !repeated(a, k) {
+			if k != st.first {
+				c.Stray("answer_not_taken")
+			}
+			st.first = k
 			return
 		}
 	}
-	if len(a.Answers) == 0 && (len(a.SYNs) > 0 || a.Kernel != nil) && a.Outcome == TimedOut {
-		a.Outcome = LocalDrop
-		a.Reason = "no SYN of this attempt was seen leaving the host"
-	}
 }
 
-// times derives RTT and handshake duration, from the tap where both ends are on it.
-func (c *Correlator) times(a *Attempt, first int) {
-	if first < 0 || (a.Answers[first].Kind != SYNACK && a.Answers[first].Kind != RST) {
-		a.userTimes()
+// repeated reports whether a SYN left after answer k had come.
+func repeated(a *Attempt, k int) bool {
+	n := len(a.SYNs)
+	return n > 0 && a.SYNs[n-1].At.After(a.Answers[k].At)
+}
+
+// whole reports whether absence can be read from the capture: there was one, and it lost nothing.
+func (c *Correlator) whole() bool { return c.obs.Captured && c.obs.CaptureDrops == 0 }
+
+// localDrop turns a time-out whose SYNs never left this host into what it is, and a local drop with a SYN on the wire into what that
+// is. Both need a tap that lost nothing.
+func (c *Correlator) localDrop(a *Attempt, st *flowState) {
+	if !c.whole() {
 		return
 	}
-	ans := &a.Answers[first]
-	if len(a.SYNs) > 0 && !a.SYNs[0].At.IsZero() {
-		a.Clock = TapClock
-		a.Handshake = ans.At.Sub(a.SYNs[0].At)
-		last := a.Retransmissions - a.Unseen
-		if a.Answered >= 0 && a.Answered == last && last < len(a.SYNs) && !a.SYNs[a.Answered].At.IsZero() {
-			a.RTT = ans.At.Sub(a.SYNs[a.Answered].At)
+	left := 0
+	for k := range a.SYNs {
+		if !a.SYNs[k].At.IsZero() {
+			left++
 		}
 	}
-	if a.Unseen > 0 && a.Kernel != nil {
-		// The first SYN never left: the wait counts from connect(2).
-		a.Clock = UserClock
-		a.Handshake = a.Kernel.Completed.Sub(a.Kernel.Started)
-	}
-	if a.Clock == ClockUnknown {
-		a.userTimes()
-	}
-}
-
-func (a *Attempt) userTimes() {
-	if a.Kernel == nil || a.Kernel.Completed.IsZero() {
-		return
-	}
-	a.Clock = UserClock
-	a.Handshake = a.Kernel.Completed.Sub(a.Kernel.Started)
-	if a.Outcome == Accepted && a.Kernel.HasInfo {
-		a.RTT = a.Kernel.Info.RTT
-	}
-}
-
-// judgeLateness compares late answers with the fastest plain round trip to the same destination in the burst.
-func judgeLateness(attempts []Attempt) {
-	base := map[netip.AddrPort]time.Duration{}
-	for i := range attempts {
-		a := &attempts[i]
-		if a.RTT <= 0 || a.Retransmissions > 0 {
-			continue
-		}
-		if r, ok := base[a.Flow.Dst]; !ok || a.RTT < r {
-			base[a.Flow.Dst] = a.RTT
-		}
-	}
-	for i := range attempts {
-		a := &attempts[i]
-		first := firstAnswer(a)
-		last := a.Retransmissions - a.Unseen
-		if first < 0 || a.Answered < 0 || a.Answered >= last || last >= len(a.SYNs) {
-			continue
-		}
-		since := a.Answers[first].At.Sub(a.SYNs[last].At)
-		a.Late = lateness(since, base[a.Flow.Dst])
-	}
-}
-
-// lateness: no answer can come faster than the fastest round trip seen, less a tenth for its jitter; one that comes within twice
-// of it and 10 ms is the answer to the repeat.
-func lateness(since, base time.Duration) Lateness {
+	handedOver := len(a.SYNs) > 0 || (a.Kernel != nil && !a.Kernel.Started.IsZero())
 	switch {
-	case base == 0:
-		return LateAmbiguous
-	case since < base-base/10:
-		return LateSlow
-	case since <= 2*base+10*time.Millisecond:
-		return LateAnswerLost
+	case a.Outcome == TimedOut && left == 0 && len(a.Answers) == 0 && handedOver:
+		a.Outcome, a.Reason = LocalDrop, "no SYN of this attempt was seen leaving the host"
+	case a.Outcome == LocalDrop && left > 0 && st.first < 0:
+		a.Outcome = TimedOut
+	case a.Outcome == LocalDrop && left > 0:
+		a.Outcome = Unreachable
 	}
-	return LateSlow
 }

@@ -1,0 +1,93 @@
+package observe
+
+import (
+	"net/netip"
+	"time"
+)
+
+// times derives RTT and handshake duration, from the tap where both ends are on it.
+func times(a *Attempt, st *flowState) {
+	if st.first < 0 || (a.Answers[st.first].Kind != SYNACK && a.Answers[st.first].Kind != RST) {
+		a.userTimes()
+		return
+	}
+	ans := &a.Answers[st.first]
+	if k := a.Answered; k >= 0 && k == st.before-1 && !a.SYNs[k].At.IsZero() {
+		a.RTT = ans.At.Sub(a.SYNs[k].At)
+	}
+	switch {
+	case a.Kernel != nil && (a.Unseen > 0 || len(a.SYNs) == 0):
+		// The first SYN never left, or was not seen to: the wait counts from connect(2).
+		a.userTimes()
+	case len(a.SYNs) == 0:
+	case a.SYNs[0].At.IsZero():
+		a.Clock, a.Handshake = UserClock, ans.At.Sub(a.SYNs[0].Handed)
+	default:
+		a.Clock, a.Handshake = TapClock, ans.At.Sub(a.SYNs[0].At)
+	}
+}
+
+// userTimes takes the kernel connect's own duration, and its round trip where the tap has none.
+func (a *Attempt) userTimes() {
+	if a.Kernel == nil || a.Kernel.Completed.IsZero() || a.Kernel.Started.IsZero() {
+		return
+	}
+	a.Clock = UserClock
+	a.Handshake = a.Kernel.Completed.Sub(a.Kernel.Started)
+	if a.RTT == 0 && a.Outcome == Accepted && a.Kernel.HasInfo {
+		a.RTT = a.Kernel.Info.RTT
+	}
+}
+
+// plain is the spread of the round trips to one destination that no retransmission blurs; fastest 0: there are none.
+type plain struct{ fastest, slowest time.Duration }
+
+// judgeLateness compares late answers with the plain round trips to the same destination in the burst.
+func (c *Correlator) judgeLateness() {
+	base := map[netip.AddrPort]plain{}
+	for i := range c.obs.Attempts {
+		a := &c.obs.Attempts[i]
+		if a.RTT <= 0 || a.Retransmissions > 0 {
+			continue
+		}
+		b, ok := base[a.Flow.Dst]
+		if !ok || a.RTT < b.fastest {
+			b.fastest = a.RTT
+		}
+		b.slowest = max(b.slowest, a.RTT)
+		base[a.Flow.Dst] = b
+	}
+	for i := range c.obs.Attempts {
+		a, st := &c.obs.Attempts[i], &c.state[i]
+		last := st.before - 1
+		if st.first < 0 || a.Answered < 0 || a.Answered >= last || a.SYNs[last].At.IsZero() {
+			continue
+		}
+		since := a.Answers[st.first].At.Sub(a.SYNs[last].At)
+		var gap time.Duration
+		if before := a.SYNs[last-1].At; !before.IsZero() {
+			gap = a.SYNs[last].At.Sub(before)
+		}
+		a.Late = lateness(since, gap, base[a.Flow.Dst])
+	}
+}
+
+// lateness judges an answer that came since after a repeat, and gap after that the one before it. No answer can come faster than
+// the fastest round trip seen, less a tenth for its jitter; one that comes within twice of it and 10 ms is the answer to the
+// repeat. Between that and the slowest round trip seen it may be either. With no round trip to compare with, only an
+// answer within a tenth of the gap is taken for the repeat's: a merely slow one falls there once in ten times.
+func lateness(since, gap time.Duration, b plain) Lateness {
+	switch {
+	case b.fastest == 0 && since <= gap/10:
+		return LateAnswerLost
+	case b.fastest == 0:
+		return LateAmbiguous
+	case since < b.fastest-b.fastest/10:
+		return LateSlow
+	case since <= 2*b.fastest+10*time.Millisecond:
+		return LateAnswerLost
+	case since <= b.slowest:
+		return LateAmbiguous
+	}
+	return LateSlow
+}
