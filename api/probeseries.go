@@ -18,7 +18,7 @@ import (
 // stallBuckets bracket the steps of the retransmission ladders: an edge just below each of 1, 2, 3 and 7 s and one at the end of
 // its window, t + t/8 + 50 ms, so that stalls show as buckets of their own.
 func stallBuckets() []float64 {
-	return []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, .99, 1.175, 1.99, 2.3, 2.99, 3.425, 6.99, 7.925, 15, 31, 63}
+	return []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, .99, 1.175, 1.99, 2.3, 2.99, 3.425, 6.99, 7.925, 15, 31, 63}
 }
 
 // probeSeries are the descriptions of all series that a probe may have; collection fills them with one probe's figures.

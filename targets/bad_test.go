@@ -1,6 +1,7 @@
 package targets
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -80,7 +81,7 @@ func TestBadFiles(t *testing.T) {
 		{"a tag of one's own", "allow: !mine []\n", "f.yml:1:8: allow: tag !mine is not known"},
 		{"brackets without end", "allow: " + strings.Repeat("[", 5000), "f.yml:1:24: brackets nested deeper than 16"},
 		{"dashes without end", strings.Repeat("- ", 5000), "f.yml:1:17: lists nested deeper than 8 on one line"},
-		{"a file too large", "#" + strings.Repeat("x", maxFile), "f.yml: 1048577 octets; at most 1048576 are read"},
+		{"a file too large", "#" + strings.Repeat("x", maxFile), "f.yml: 4194305 octets; at most 4194304 are read"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c, err := Parse("f.yml", []byte(tt.text))
@@ -91,6 +92,18 @@ func TestBadFiles(t *testing.T) {
 				t.Errorf("message (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestManyMistakes: all are found, and the message stays readable.
+func TestManyMistakes(t *testing.T) {
+	_, err := Parse("f.yml", []byte("allow: ["+strings.Repeat("x, ", 50)+"]"))
+	list, ok := errors.AsType[Errors](err)
+	if !ok || len(list) != 50 {
+		t.Fatalf("%d mistakes in %T", len(list), err)
+	}
+	if lines := strings.Split(err.Error(), "\n"); len(lines) != 21 || lines[20] != "and 30 more" {
+		t.Errorf("the message is\n%v", err)
 	}
 }
 

@@ -15,7 +15,7 @@ import (
 // Bounds on a file. The parser keeps a path for every value, so its memory grows with the square of the depth: depth is
 // bounded before it runs.
 const (
-	maxFile     = 1 << 20 // octets
+	maxFile     = 4 << 20 // octets: room for 200,000 targets
 	maxFlow     = 16      // nested [ and {
 	maxColumn   = 256     // of a block key or list dash: bounds nesting by indentation
 	maxDashes   = 8       // list dashes and ? on one line

@@ -37,11 +37,17 @@ func (e *Error) Error() string {
 // Errors is every mistake of a file in the order of its lines, at least one.
 type Errors []*Error
 
-// Error lists the mistakes, one a line.
+// maxShown is how many mistakes a message lists.
+const maxShown = 20
+
+// Error lists the mistakes, one a line; the first twenty where there are more.
 func (e Errors) Error() string {
-	lines := make([]string, len(e))
-	for i, x := range e {
-		lines[i] = x.Error()
+	var lines []string
+	for _, x := range e[:min(len(e), maxShown)] {
+		lines = append(lines, x.Error())
+	}
+	if more := len(e) - maxShown; more > 0 {
+		lines = append(lines, fmt.Sprintf("and %d more", more))
 	}
 	return strings.Join(lines, "\n")
 }
