@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -178,14 +179,22 @@ func TestRunAllocatesNothing(t *testing.T) {
 	}
 }
 
-func BenchmarkRouteAndNextHop(b *testing.B) {
-	newPeer(b)
-	openPath(b, far4)
-	for b.Loop() {
-		r, err := LookupRoute(far4, netip.Addr{}, "", false)
-		if err != nil {
-			b.Fatal(err)
-		}
-		_ = r
+func BenchmarkRoute(b *testing.B) {
+	host := newPeer(b)
+	must(b, netlink.NeighSet(&netlink.Neigh{
+		LinkIndex: host.near.Attrs().Index, IP: far4.AsSlice(), HardwareAddr: host.mac[:], State: netlink.NUD_PERMANENT,
+	}))
+	held, err := NewRouter()
+	must(b, err)
+	defer held.Close()
+	for name, rt := range map[string]*Router{"socket each": {}, "held": held} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				r, err := rt.Route(Query{Dst: far4})
+				must(b, err)
+				_, err = rt.NextHopMAC(b.Context(), r)
+				must(b, err)
+			}
+		})
 	}
 }

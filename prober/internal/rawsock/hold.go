@@ -151,7 +151,7 @@ func zoneIndex(src netip.Addr, iface string) (uint32, error) {
 	if iface == "" {
 		return 0, fmt.Errorf("%w: a link-local address needs one", ErrInterfaceUnknown)
 	}
-	d, err := lookupDevice(iface, 0)
+	d, err := new(Router).device(iface, 0)
 	return uint32(d.index), err
 }
 

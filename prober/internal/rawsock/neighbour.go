@@ -24,10 +24,16 @@ const (
 	solicitWait  = time.Second
 )
 
+// NextHopMAC is NextHopMAC of the zero Router.
+func NextHopMAC(ctx context.Context, r Route) (wire.MAC, error) {
+	return new(Router).NextHopMAC(ctx, r)
+}
+
 // NextHopMAC returns the link address of r's next hop: the kernel's, where its neighbour table has one it would use itself, else the
 // answer to our own ARP or neighbour solicitations, three at most, 1 s each. It changes no table here. A local route and a
 // device without link addresses have the zero MAC. Errors: ErrNoNeighbor when nobody answers, ErrUnsupportedDevice, ctx's.
-func NextHopMAC(ctx context.Context, r Route) (wire.MAC, error) {
+// The caller's thread must be in the Router's namespace.
+func (rt *Router) NextHopMAC(ctx context.Context, r Route) (wire.MAC, error) {
 	if r.Local || r.HWType == unix.ARPHRD_NONE || r.HWType == unix.ARPHRD_LOOPBACK {
 		return wire.MAC{}, nil
 	}
@@ -35,9 +41,9 @@ func NextHopMAC(ctx context.Context, r Route) (wire.MAC, error) {
 	if r.HWType != unix.ARPHRD_ETHER {
 		return wire.MAC{}, fmt.Errorf("resolve %s on %s: %w: %d", hop, r.IfName, ErrUnsupportedDevice, r.HWType)
 	}
-	mac, known, err := kernelNeighbor(hop, r.IfIndex)
+	mac, known, err := rt.kernelNeighbor(hop, r.IfIndex)
 	if err == nil && !known {
-		mac, err = solicit(ctx, r)
+		mac, err = rt.solicit(ctx, r)
 	}
 	if err != nil {
 		return wire.MAC{}, fmt.Errorf("resolve %s on %s: %w", hop, r.IfName, err)
@@ -50,13 +56,13 @@ func NextHopMAC(ctx context.Context, r Route) (wire.MAC, error) {
 const usableNeighbor = netlink.NUD_PERMANENT | netlink.NUD_REACHABLE | netlink.NUD_PROBE | netlink.NUD_STALE | netlink.NUD_DELAY
 
 // kernelNeighbor reads one entry of the kernel's neighbour table.
-func kernelNeighbor(hop netip.Addr, ifIndex int) (mac wire.MAC, known bool, err error) {
-	n, err := getNeighbor(hop, ifIndex)
+func (rt *Router) kernelNeighbor(hop netip.Addr, ifIndex int) (mac wire.MAC, known bool, err error) {
+	n, err := rt.getNeighbor(hop, ifIndex)
 	if errors.Is(err, unix.ENOENT) {
 		return wire.MAC{}, false, nil
 	}
 	if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EINVAL) {
-		n, err = listNeighbor(hop, ifIndex) // kernels before 5.0 only dump
+		n, err = rt.listNeighbor(hop, ifIndex) // kernels before 5.0 only dump
 	}
 	if err != nil {
 		return wire.MAC{}, false, fmt.Errorf("read neighbour table: %w", err)
@@ -67,14 +73,13 @@ func kernelNeighbor(hop netip.Addr, ifIndex int) (mac wire.MAC, known bool, err 
 	return wire.MAC(n.HardwareAddr), true, nil
 }
 
-func getNeighbor(hop netip.Addr, ifIndex int) (netlink.Neigh, error) {
-	req := nl.NewNetlinkRequest(unix.RTM_GETNEIGH, 0)
+func (rt *Router) getNeighbor(hop netip.Addr, ifIndex int) (netlink.Neigh, error) {
 	family := uint8(unix.AF_INET6)
 	if hop.Is4() {
 		family = unix.AF_INET
 	}
-	req.AddData(&netlink.Ndmsg{Family: family, Index: uint32(ifIndex)})
-	req.AddData(nl.NewRtAttr(netlink.NDA_DST, hop.WithZone("").AsSlice()))
+	req := rt.request(unix.RTM_GETNEIGH, &netlink.Ndmsg{Family: family, Index: uint32(ifIndex)},
+		nl.NewRtAttr(netlink.NDA_DST, hop.WithZone("").AsSlice()))
 	answer, err := req.Execute(unix.NETLINK_ROUTE, unix.RTM_NEWNEIGH)
 	if err != nil {
 		return netlink.Neigh{}, err
@@ -89,12 +94,12 @@ func getNeighbor(hop netip.Addr, ifIndex int) (netlink.Neigh, error) {
 	return *n, nil
 }
 
-func listNeighbor(hop netip.Addr, ifIndex int) (netlink.Neigh, error) {
+func (rt *Router) listNeighbor(hop netip.Addr, ifIndex int) (netlink.Neigh, error) {
 	family := netlink.FAMILY_V6
 	if hop.Is4() {
 		family = netlink.FAMILY_V4
 	}
-	all, err := netlink.NeighList(ifIndex, family)
+	all, err := rt.handle.NeighList(ifIndex, family)
 	if err != nil {
 		return netlink.Neigh{}, err
 	}
@@ -115,9 +120,9 @@ type question struct {
 }
 
 // solicit asks the link for the next hop of r.
-func solicit(ctx context.Context, r Route) (wire.MAC, error) {
+func (rt *Router) solicit(ctx context.Context, r Route) (wire.MAC, error) {
 	ifi := &net.Interface{Index: r.IfIndex, Name: r.IfName, HardwareAddr: r.SrcMAC[:], MTU: r.MTU}
-	sender, err := solicitSource(r)
+	sender, err := rt.solicitSource(r)
 	if err != nil {
 		return wire.MAC{}, err
 	}
@@ -185,14 +190,14 @@ func (q *question) read() (wire.MAC, error) {
 // solicitSource is the address we ask from: Src where the next hop is of its family and it is ours, else one of the device's own, as
 // the kernel chooses (net/ipv4/arp.c arp_solicit, 6.18). Without any, it is unspecified (an RFC 5227 probe); IPv6 devices
 // have at least a link-local one.
-func solicitSource(r Route) (netip.Addr, error) {
+func (rt *Router) solicitSource(r Route) (netip.Addr, error) {
 	hop := r.NextHop()
 	if r.Src.Is4() == hop.Is4() {
-		if own, err := isOwn(r.Src, r.IfIndex); err != nil || own {
+		if own, err := rt.isOwn(r.Src, r.IfIndex); err != nil || own {
 			return r.Src, err
 		}
 	}
-	got, err := ask(hop, netip.Addr{}, r.IfIndex)
+	got, err := rt.ask(hop, netip.Addr{}, r.IfIndex)
 	if err != nil {
 		return netip.Addr{}, err
 	}

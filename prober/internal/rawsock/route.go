@@ -46,15 +46,15 @@ type Query struct {
 	AllowForeignSource bool
 }
 
-// LookupRoute is Query.Route of its arguments.
+// LookupRoute is Route of the zero Router.
 func LookupRoute(dst, src netip.Addr, ifname string, allowForeignSource bool) (Route, error) {
-	return Query{Dst: dst, Src: src, IfName: ifname, AllowForeignSource: allowForeignSource}.Route()
+	return new(Router).Route(Query{Dst: dst, Src: src, IfName: ifname, AllowForeignSource: allowForeignSource})
 }
 
 // Route asks the kernel (RTM_GETROUTE, policy rules included) how packets leave. Every error is one sentence and wraps its kind:
 // ErrNoRoute, ErrUnreachable, ErrProhibited, ErrBlackhole, ErrInterfaceUnknown, ErrInterfaceDown, ErrForeignSource,
 // ErrUnusableSource.
-func (q Query) Route() (Route, error) {
+func (rt *Router) Route(q Query) (Route, error) {
 	q.Dst, q.Src = q.Dst.Unmap(), q.Src.Unmap()
 	if q.IfName == "" {
 		q.IfName = q.Dst.Zone()
@@ -62,7 +62,7 @@ func (q Query) Route() (Route, error) {
 	if err := q.check(); err != nil {
 		return Route{}, fmt.Errorf("route to %s: %w", q.Dst, err)
 	}
-	r, err := q.route()
+	r, err := rt.route(q)
 	if err != nil {
 		return Route{}, fmt.Errorf("route to %s%s: %w", q.Dst, q.constraints(), err)
 	}
@@ -92,10 +92,10 @@ func (q Query) check() error {
 	return nil
 }
 
-func (q Query) route() (Route, error) {
+func (rt *Router) route(q Query) (Route, error) {
 	var oif int
 	if q.IfName != "" {
-		d, err := lookupDevice(q.IfName, 0)
+		d, err := rt.device(q.IfName, 0)
 		if err != nil {
 			return Route{}, err
 		}
@@ -109,7 +109,7 @@ func (q Query) route() (Route, error) {
 		src = netip.Addr{}
 	}
 	if src.IsValid() {
-		own, err := isOwn(src, oif)
+		own, err := rt.isOwn(src, oif)
 		if err != nil {
 			return Route{}, err
 		}
@@ -120,22 +120,22 @@ func (q Query) route() (Route, error) {
 			src = netip.Addr{}
 		}
 	}
-	got, err := ask(q.Dst, src, oif)
+	got, err := rt.ask(q.Dst, src, oif)
 	if errors.Is(err, ErrBlackhole) && src.IsValid() {
 		// The errno of a blackhole is that of a source which cannot leave by this way, too: a loopback address, say.
-		if _, other := ask(q.Dst, netip.Addr{}, oif); other == nil {
+		if _, other := rt.ask(q.Dst, netip.Addr{}, oif); other == nil {
 			err = ErrUnusableSource
 		}
 	}
 	if err != nil {
 		return Route{}, err
 	}
-	return q.fill(got)
+	return rt.fill(q, got)
 }
 
 // fill makes a Route of the kernel's answer and of the device it names.
-func (q Query) fill(got netlink.Route) (Route, error) {
-	d, err := lookupDevice("", got.LinkIndex)
+func (rt *Router) fill(q Query, got netlink.Route) (Route, error) {
+	d, err := rt.device("", got.LinkIndex)
 	if err != nil {
 		return Route{}, err
 	}
@@ -182,11 +182,11 @@ func usable(d device) error {
 
 // isOwn reports whether the kernel delivers packets for a to this host. A route lookup finds also what no interface lists: all of
 // 127.0.0.0/8 and "local" routes of whole prefixes. Link-local addresses are looked up on their device.
-func isOwn(a netip.Addr, oif int) (bool, error) {
+func (rt *Router) isOwn(a netip.Addr, oif int) (bool, error) {
 	if !a.Is6() || !a.IsLinkLocalUnicast() {
 		oif = 0
 	}
-	got, err := ask(a.WithZone(""), netip.Addr{}, oif)
+	got, err := rt.ask(a.WithZone(""), netip.Addr{}, oif)
 	switch {
 	case err == nil:
 		return got.Type == unix.RTN_LOCAL, nil
@@ -198,12 +198,12 @@ func isOwn(a netip.Addr, oif int) (bool, error) {
 
 // ask sends one RTM_GETROUTE. IPv4 answers a route that forbids by errno, IPv6 by the type in the answer as well (net/ipv4/
 // fib_semantics.c fib_props; net/ipv6/route.c inet6_rtm_getroute; 6.18).
-func ask(dst, src netip.Addr, oif int) (netlink.Route, error) {
+func (rt *Router) ask(dst, src netip.Addr, oif int) (netlink.Route, error) {
 	opt := &netlink.RouteGetOptions{OifIndex: oif}
 	if src.IsValid() {
 		opt.SrcAddr = net.IP(src.WithZone("").AsSlice())
 	}
-	got, err := netlink.RouteGetWithOptions(net.IP(dst.WithZone("").AsSlice()), opt)
+	got, err := rt.handle.RouteGetWithOptions(net.IP(dst.WithZone("").AsSlice()), opt)
 	if err != nil {
 		return netlink.Route{}, routeError(err)
 	}

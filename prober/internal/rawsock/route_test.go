@@ -58,7 +58,7 @@ func TestRoute(t *testing.T) {
 			want := tc.base
 			want.Dst, want.Src = tc.query.Dst, tc.query.Src
 			tc.want(&want)
-			got, err := tc.query.Route()
+			got, err := new(Router).Route(tc.query)
 			must(t, err)
 			if d := cmp.Diff(want, got, cmpopts.EquateComparable(netip.Addr{})); d != "" {
 				t.Errorf("route (-want +got):\n%s", d)
@@ -122,7 +122,7 @@ func TestRouteErrors(t *testing.T) {
 		{"no destination", Query{}, nil, "no destination"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			r, err := tc.query.Route()
+			r, err := new(Router).Route(tc.query)
 			if err == nil || tc.want != nil && !errors.Is(err, tc.want) || !strings.Contains(err.Error(), tc.says) {
 				t.Errorf("%+v, %v; want %v, saying %q", r, err, tc.want, tc.says)
 			}
@@ -140,5 +140,29 @@ func TestRouteErrors(t *testing.T) {
 	must(t, netlink.LinkSetDown(host.near))
 	if _, err := LookupRoute(far4, near4, "", false); err == nil {
 		t.Error("a route over a device that is down")
+	}
+}
+
+// A held Router keeps to the namespace it was made in, the zero one follows the thread.
+func TestRouterNamespace(t *testing.T) {
+	host := newPeer(t)
+	held, err := NewRouter()
+	must(t, err)
+	defer held.Close()
+	var here, there Route
+	must(t, inside(host.ns, func() (err error) {
+		if here, err = held.Route(Query{Dst: far4}); err != nil {
+			return err
+		}
+		there, err = LookupRoute(far4, netip.Addr{}, "", false)
+		return err
+	}))
+	if here.IfName != "v0" || here.Local || there.IfName != "lo" || !there.Local {
+		t.Errorf("from the peer's namespace: held %+v, zero %+v", here, there)
+	}
+	mac, err := held.NextHopMAC(t.Context(), here)
+	must(t, err)
+	if mac != host.mac {
+		t.Errorf("next hop %s, want %s", mac, host.mac)
 	}
 }

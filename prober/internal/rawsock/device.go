@@ -26,22 +26,25 @@ func (d device) up() bool { return d.flags&unix.IFF_UP != 0 }
 // carrier reports whether the device has a link: IFF_LOWER_UP, the driver's carrier, which also tun without a reader lacks.
 func (d device) carrier() bool { return d.flags&unix.IFF_LOWER_UP != 0 }
 
-// lookupDevice asks for one device by its name, or where that is empty by its index.
-func lookupDevice(name string, index int) (device, error) {
-	req := nl.NewNetlinkRequest(unix.RTM_GETLINK, 0)
+// skipStats is RTEXT_FILTER_SKIP_STATS (include/uapi/linux/rtnetlink.h, 6.18): an answer without the counters of every protocol.
+const skipStats = 1 << 3
+
+// device asks for one device by its name, or where that is empty by its index.
+func (rt *Router) device(name string, index int) (device, error) {
 	msg := nl.NewIfInfomsg(unix.AF_UNSPEC)
 	place := fmt.Sprintf("interface %q", name)
 	if name == "" {
 		place = fmt.Sprintf("interface number %d", index)
 		msg.Index = int32(index)
 	}
-	req.AddData(msg)
+	req := rt.request(unix.RTM_GETLINK, msg)
 	if name != "" {
 		if len(name) >= unix.IFNAMSIZ {
 			return device{}, fmt.Errorf("%s: %w: a name has at most %d letters", place, ErrInterfaceUnknown, unix.IFNAMSIZ-1)
 		}
 		req.AddData(nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(name)))
 	}
+	req.AddData(nl.NewRtAttr(unix.IFLA_EXT_MASK, nl.Uint32Attr(skipStats)))
 	answer, err := req.Execute(unix.NETLINK_ROUTE, unix.RTM_NEWLINK)
 	if errors.Is(err, unix.ENODEV) {
 		return device{}, fmt.Errorf("%s: %w", place, ErrInterfaceUnknown)
