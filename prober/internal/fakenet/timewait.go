@@ -1,0 +1,77 @@
+package fakenet
+
+import (
+	"time"
+
+	"github.com/vipprobe/vipprobe/prober/wire"
+)
+
+// timeWait is how long a bucket lives: 60 s, or 3.5 RTO under recycle (tcp_time_wait, 3.10).
+func (h *Host) timeWait() time.Duration {
+	switch {
+	case h.TimeWait > 0:
+		return h.TimeWait
+	case h.Recycle != nil:
+		return 700 * time.Millisecond
+	}
+	return 60 * time.Second
+}
+
+func (c *conn) enterTimeWait() {
+	again := c.state == finWait2
+	c.state = timeWait
+	c.timer++
+	c.until = c.hop.Now() + c.h.timeWait()
+	c.hasOOW = false
+	if !again {
+		c.h.remember(c)
+	}
+}
+
+// timeWaitReceive is tcp_timewait_state_process in TIME_WAIT (net/ipv4/tcp_minisocks.c, 6.18).
+func (c *conn) timeWaitReceive(seg *wire.Segment) {
+	val, _, has := seg.Options.Timestamps()
+	has = has && c.ts
+	old := has && val.Before(c.recent)
+	rst := seg.Flags&wire.RST != 0
+	if !old && seg.Seq == c.rcvNxt && (seg.End() == seg.Seq || rst) {
+		if rst {
+			c.kill() // assassination: rfc1337 is 0
+			return
+		}
+		c.until = c.hop.Now() + c.h.timeWait()
+		if has {
+			c.recent = val
+		}
+		return
+	}
+	syn := seg.Flags&(wire.SYN|wire.ACK|wire.RST) == wire.SYN
+	if syn && !old && (c.rcvNxt.Before(seg.Seq) || has && c.recent.Before(val)) {
+		isn := c.sndNxt + 65537
+		if isn == 0 {
+			isn++
+		}
+		c.kill()
+		c.h.request(c.hop, c.l, seg, isn)
+		return
+	}
+	if old {
+		c.h.Counters["TcpExt.PAWSEstab"]++
+	}
+	if rst {
+		return
+	}
+	if old || seg.Flags&wire.ACK != 0 {
+		c.until = c.hop.Now() + c.h.timeWait()
+	}
+	if c.oow() {
+		c.bareACK()
+	}
+}
+
+// remember is tcp_remember_stamp of kernels with recycle: the server closed first and its FIN is acknowledged.
+func (h *Host) remember(c *conn) {
+	if h.Recycle != nil && c.ts && c.finFirst {
+		h.Recycle.record(c.flow.Src.Addr(), c.recent, stamp(c.recentAt))
+	}
+}

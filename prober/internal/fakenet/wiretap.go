@@ -1,0 +1,277 @@
+package fakenet
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/vipprobe/vipprobe/prober/handshake"
+	"github.com/vipprobe/vipprobe/prober/observe"
+	"github.com/vipprobe/vipprobe/prober/wire"
+)
+
+// bindClient connects the vantage's neighbour layer to its link.
+func (w *World) bindClient() {
+	n := &w.Client.Neighbors
+	if n.w != nil {
+		return
+	}
+	n.w, n.HZ = w, w.Client.HZ
+	w.Client.synOptions = wire.LinuxSYN(w.Client.MSS, 0, 7)
+	w.Client.bareOptions = wire.LinuxSYNWithoutTimestamps(w.Client.MSS, 7)
+	n.mac = func(a netip.Addr) wire.MAC { return w.Client.station(a).MAC }
+	n.ask = w.whoHas
+	n.emit = func(i int, p *Packet) {
+		if i == 0 {
+			w.transmit(p)
+			return
+		}
+		w.After(time.Duration(i)*time.Microsecond, func() { w.transmit(p) })
+	}
+	n.dropped = func() { w.Client.counters["arp_cache.unresolved_discards"]++ }
+	n.failed = w.hostUnreachable
+}
+
+// whoHas sends a request over the link and lets who is there answer.
+func (w *World) whoHas(a netip.Addr, to wire.MAC) {
+	c := &w.Client
+	w.neighborFrame(observe.NeighborEvent{Outgoing: true, Kind: observe.NeighborRequest, Sender: c.Source, Target: a,
+		SenderMAC: c.MAC.String(), FrameMAC: c.MAC.String()})
+	s := c.station(a)
+	if w.Near.Moved != (wire.MAC{}) && a == c.NextHop(w.Target.Addr()) {
+		s.MAC = w.Near.Moved
+	}
+	if !to.IsBroadcast() && to != s.MAC {
+		return
+	}
+	w.After(linkDelay, func() {
+		w.Near.heard(w, c.Source, a, c.MAC)
+		if s.Silent && (s.Since == 0 || w.now < s.Since) {
+			return
+		}
+		w.reply(a, s.MAC, s.Delay)
+		if s.Second != (wire.MAC{}) {
+			w.reply(a, s.Second, s.Delay+s.Behind)
+		}
+	})
+}
+
+func (w *World) reply(a netip.Addr, mac wire.MAC, delay time.Duration) {
+	w.After(delay+10*time.Microsecond+linkDelay, func() {
+		w.neighborFrame(observe.NeighborEvent{Kind: observe.NeighborReply, Sender: a, Target: w.Client.Source,
+			SenderMAC: mac.String(), FrameMAC: mac.String()})
+		w.Client.Neighbors.learn(a, mac)
+	})
+}
+
+// Announce puts a gratuitous ARP of an address on the link.
+func (w *World) Announce(a netip.Addr, mac wire.MAC) {
+	w.bindClient()
+	w.neighborFrame(observe.NeighborEvent{Kind: observe.NeighborGratuitous, Sender: a, Target: a, SenderMAC: mac.String(), FrameMAC: mac.String()})
+	if w.Client.Neighbors.known(a) {
+		w.Client.Neighbors.learn(a, mac)
+	}
+}
+
+// neighborFrame shows an ARP frame to the tap.
+func (w *World) neighborFrame(e observe.NeighborEvent) {
+	if w.run == nil || w.Tap.Off || w.ringDrops() {
+		return
+	}
+	e.At, e.IfIndex = w.Now(), w.Client.IfIndex
+	w.run.corr.Neighbor(e)
+}
+
+func (w *World) ringDrops() bool {
+	if w.Tap.Lose > 0 && w.rng.Float64() < w.Tap.Lose {
+		w.Tap.drops++
+		return true
+	}
+	return false
+}
+
+// transmit puts a packet on the link, past the tap.
+func (w *World) transmit(p *Packet) {
+	w.seen(true, &p.Seg)
+	if f := w.flows[p.Seg.Flow()]; f != nil && f.run != nil && !w.Tap.Off && !w.ringDrops() {
+		if f.out != f.flow && p.SYN() && f.run.diverted == nil {
+			f.run.diverted = &f.out
+			f.run.corr.Stray("locally_rewritten")
+		}
+		f.run.corr.Outgoing(f.shot, w.Now(), w.Client.IfIndex, p.mac, &p.Seg)
+	}
+	w.path.send(p)
+}
+
+func (w *World) seen(out bool, s *wire.Segment) {
+	if w.Tap.Watch != nil {
+		w.Tap.Watch(w.Now(), out, s)
+	}
+}
+
+// receive takes what reaches the vantage.
+func (w *World) receive(p *Packet) {
+	if p.ICMP != nil {
+		w.receiveICMP(p.ICMP)
+		return
+	}
+	seg := &p.Seg
+	w.seen(false, seg)
+	f := w.flows[seg.Flow().Reverse()]
+	if f == nil {
+		w.unasked(seg)
+		return
+	}
+	seg.Length = max(seg.Length, len(seg.Payload))
+	if seg.Checksum == wire.ChecksumBad {
+		if f.run != nil {
+			f.run.corr.Stray("bad_checksum")
+		}
+		return
+	}
+	seg.Checksum = wire.ChecksumGood
+	if f.run != nil && !w.Tap.Off && !w.ringDrops() {
+		f.run.corr.Incoming(f.shot, w.Now(), seg)
+	}
+	switch {
+	case f.raw:
+		w.receiveRaw(f, seg)
+	case f.sock != nil:
+		f.sock.receive(seg)
+	}
+}
+
+// unasked resets a segment that no socket of the vantage knows (RFC 9293 §3.10.7.1).
+func (w *World) unasked(seg *wire.Segment) {
+	if w.run != nil && !w.Tap.Off {
+		w.run.corr.Stray("no_such_flow")
+	}
+	if seg.Flags&wire.RST == 0 && seg.Flags&wire.ACK != 0 {
+		w.kernelSend(&Packet{Seg: wire.Segment{Src: seg.Dst, Dst: seg.Src, Seq: seg.Ack, Flags: wire.RST}})
+	}
+}
+
+func (w *World) receiveRaw(f *flow, seg *wire.Segment) {
+	if f.run == nil {
+		if seg.Flags.Has(wire.SYN|wire.ACK) && seg.Flags&wire.RST == 0 && seg.Ack == f.iss+1 {
+			w.transmit(&Packet{Seg: wire.Segment{Src: seg.Dst, Dst: seg.Src, Seq: seg.Ack, Flags: wire.RST, HopLimit: 64, DF: true},
+				mac: w.nextMAC(seg.Src.Addr())})
+		}
+		return
+	}
+	r, i := f.run, f.shot
+	if r.shots[i].conn.State() == handshake.Unsent {
+		return
+	}
+	sends := r.shots[i].conn.Step(w.now-r.shots[i].first, seg, nil)
+	if len(sends) > 0 {
+		w.After(reaction, func() { w.act(r, i, sends) })
+	}
+	w.follow(r, i)
+}
+
+// arm sets the timer of raw shot i.
+func (w *World) arm(r *run, i int, at time.Duration) {
+	s := &r.shots[i]
+	s.timer = max(at, w.now)
+	fire := s.timer
+	w.push(event{at: fire, call: func() {
+		if s.timer != fire || !s.open || s.f.run == nil {
+			return
+		}
+		s.timer = -1
+		w.act(r, i, s.conn.Step(w.now-s.first, nil, nil))
+		w.follow(r, i)
+	}})
+}
+
+// follow notes what a step left to be done.
+func (w *World) follow(r *run, i int) {
+	s := &r.shots[i]
+	if s.conn.Settled() {
+		r.settle(s)
+		return
+	}
+	if next, ok := s.conn.Next(); ok && s.first+next != s.timer {
+		w.arm(r, i, s.first+next)
+	}
+}
+
+func (w *World) act(r *run, i int, sends []handshake.Send) {
+	for k := range sends {
+		if sends[k].SYN >= 0 && r.shots[i].f.run != nil {
+			r.corr.Handed(i, w.Now(), sends[k].TSval, sends[k].HasTS)
+		}
+		w.sendRaw(r, i, &sends[k])
+	}
+}
+
+// sendRaw makes the segment as the engine's outbox does; it passes by the neighbour layer.
+func (w *World) sendRaw(r *run, i int, s *handshake.Send) {
+	f := r.shots[i].f
+	script := &r.burst.Arms[r.burst.Shots[i].Arm].Script
+	p := &Packet{Seg: wire.Segment{Src: f.out.Src, Dst: f.out.Dst, Seq: s.Seq, Flags: s.Flags, Payload: s.Payload, Length: len(s.Payload),
+		DF: true, Window: script.Window, HopLimit: script.HopLimit, ToS: script.ToS}, mac: w.nextMAC(f.out.Dst.Addr())}
+	seg := &p.Seg
+	if seg.Window == 0 {
+		seg.Window = 64240
+	}
+	if seg.HopLimit == 0 {
+		seg.HopLimit = 64
+	}
+	switch {
+	case s.SYN >= 0:
+		seg.Options = script.Options
+		if s.HasTS {
+			seg.Options.SetTimestamps(s.TSval, 0)
+		}
+	case s.HasTS:
+		seg.Options.Append(wire.OptNOP).Append(wire.OptNOP).AppendTimestamps(s.TSval, s.TSecr)
+	}
+	if s.Flags&wire.ACK != 0 {
+		seg.Ack = s.Ack
+	}
+	if s.Flags&wire.RST != 0 {
+		seg.Window = 0
+	}
+	w.transmit(p)
+}
+
+// nextMAC is what the link header of a raw shot says, from the path's own look-up.
+func (w *World) nextMAC(dst netip.Addr) wire.MAC {
+	n := w.Client.Neighbors.entry(w.Client.NextHop(dst))
+	return n.mac
+}
+
+func (w *World) receiveICMP(e *wire.ICMPError) {
+	f := w.flows[e.Quoted]
+	if f == nil || f.run == nil {
+		return
+	}
+	if f.raw && e.HasSeq && e.QuotedSeq != f.iss {
+		return
+	}
+	if !w.Tap.Off && !w.ringDrops() {
+		f.run.corr.ICMP(f.shot, observe.Answer{At: w.Now(), From: e.From, ICMPType: e.Type, ICMPCode: e.Code, ICMPMTU: e.MTU, ICMPName: e.Name()})
+	}
+	switch {
+	case f.raw && fatal(e):
+		s := &f.run.shots[f.shot]
+		s.conn.Unreachable()
+		if s.conn.Settled() {
+			f.run.settle(s)
+		}
+	case !f.raw && f.sock != nil:
+		f.sock.icmp(e)
+	}
+}
+
+// fatal reports whether an ICMP error ends a connect in SYN_SENT (net/ipv4/tcp_ipv4.c tcp_v4_err, net/ipv6/tcp_ipv6.c tcp_v6_err, 6.18).
+func fatal(e *wire.ICMPError) bool {
+	switch {
+	case e.V6:
+		return e.Type != 2
+	case e.Type == 3:
+		return e.Code != 4
+	}
+	return e.Type == 11 || e.Type == 12
+}

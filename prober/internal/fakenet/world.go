@@ -1,0 +1,180 @@
+package fakenet
+
+import (
+	"math/rand/v2"
+	"net/netip"
+	"time"
+
+	"github.com/vipprobe/vipprobe/prober/plan"
+	"github.com/vipprobe/vipprobe/prober/wire"
+)
+
+// World is a vantage and everything that it can reach. Its time persists from burst to burst and moves only in Run and Wait. One
+// goroutine owns it. Configuration fields are set before the first Run.
+type World struct {
+	Client Client
+	Tap    Tap
+	// Target is what to probe; Members are the real servers behind it where the vantage can reach them directly.
+	Target  netip.AddrPort
+	Members []netip.AddrPort
+	// Near is the last hop before the vantage: who must know its address to answer it.
+	Near LastHop
+	// OneWay is the delay of the path each way, at least 10 µs, and Jitter what may come on top, order being kept.
+	OneWay, Jitter time.Duration
+	// Hosts are the servers, for their counters and their state.
+	Hosts []*Host
+
+	rng   *rand.Rand
+	seed  uint64
+	now   time.Duration
+	queue events
+	order uint64
+	path  *Path
+	run   *run
+	flows map[wire.Flow]*flow
+	tombs []tomb
+	books [2]*plan.PortBook // kernel, raw
+	lastR *run              // the newest run, so that frames before the first shot have somewhere to go
+}
+
+// New makes a world whose vantage reaches what stands at the end of the elements. The last of them must answer or swallow whatever
+// it is given.
+func New(seed uint64, target netip.AddrPort, elements ...Element) *World {
+	w := &World{
+		Client: newClient(seed), Target: target, OneWay: 250 * time.Microsecond, Jitter: 40 * time.Microsecond,
+		Near: LastHop{Addr: target.Addr(), Knows: true},
+		rng:  rand.New(rand.NewPCG(seed, 0x9e3779b97f4a7c15)), seed: seed, flows: map[wire.Flow]*flow{},
+	}
+	kernel, raw := plan.PortRange{Lo: 20000, Hi: 32767}.Split()
+	start := uint16(mix(seed))
+	w.books = [2]*plan.PortBook{plan.NewPortBook(kernel, start), plan.NewPortBook(raw, start)}
+	all := append([]Element{&w.Near, &wireDelay{}}, elements...)
+	w.path = &Path{w: w, near: w.receive, elements: all}
+	for _, e := range elements {
+		if h, ok := e.(*Host); ok {
+			w.Hosts = append(w.Hosts, h)
+		}
+	}
+	return w
+}
+
+// epoch is when every world begins. It is a whole second, as old kernels stamp what they remember in seconds.
+const epoch = 1_700_000_000
+
+// Now is the world's time.
+func (w *World) Now() time.Time { return w.at(w.now) }
+
+func (w *World) at(d time.Duration) time.Time { return time.Unix(epoch, 0).UTC().Add(d) }
+
+// Elapsed is how long the world has lasted.
+func (w *World) Elapsed() time.Duration { return w.now }
+
+// Wait lets time pass between bursts: what is under way arrives, timers fire.
+func (w *World) Wait(d time.Duration) { w.advance(w.now+d, nil) }
+
+// After calls f once d has passed.
+func (w *World) After(d time.Duration, f func()) { w.push(event{at: w.now + max(d, 0), call: f}) }
+
+// Rand is the world's one source of chance.
+func (w *World) Rand() *rand.Rand { return w.rng }
+
+// event is either a call or a packet that reaches a place on its path.
+type event struct {
+	at    time.Duration
+	order uint64
+	call  func()
+	hop   Hop
+	p     *Packet
+}
+
+// events is a binary heap, soonest first; what is due at one instant happens in the order of its asking.
+type events []event
+
+func (h events) before(i, j int) bool {
+	return h[i].at < h[j].at || h[i].at == h[j].at && h[i].order < h[j].order
+}
+
+func (w *World) push(e event) {
+	w.order++
+	e.order = w.order
+	w.queue = append(w.queue, e)
+	h := w.queue
+	for i := len(h) - 1; i > 0; {
+		up := (i - 1) / 2
+		if !h.before(i, up) {
+			return
+		}
+		h[i], h[up] = h[up], h[i]
+		i = up
+	}
+}
+
+func (w *World) pop() event {
+	h := w.queue
+	top, n := h[0], len(h)-1
+	h[0], h[n] = h[n], event{}
+	h = h[:n]
+	w.queue = h
+	for i := 0; ; {
+		least := i
+		for down := 2*i + 1; down <= 2*i+2 && down < n; down++ {
+			if h.before(down, least) {
+				least = down
+			}
+		}
+		if least == i {
+			return top
+		}
+		h[i], h[least] = h[least], h[i]
+		i = least
+	}
+}
+
+// advance handles what happens until then, or until done says that it is enough.
+func (w *World) advance(until time.Duration, done func() bool) {
+	for len(w.queue) > 0 && w.queue[0].at <= until {
+		if done != nil && done() {
+			return
+		}
+		e := w.pop()
+		w.now = e.at
+		if e.call != nil {
+			e.call()
+			continue
+		}
+		e.hop.enter(e.p)
+	}
+	if done == nil || !done() {
+		w.now = max(w.now, until)
+	}
+}
+
+// mix is the finaliser of splitmix64: well-spread bits from any number.
+func mix(x uint64) uint64 {
+	x += 0x9e3779b97f4a7c15
+	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+	x = (x ^ x>>27) * 0x94d049bb133111eb
+	return x ^ x>>31
+}
+
+// hashFlow is a keyed function of a flow, and hashAddrs of its addresses alone.
+func hashFlow(seed uint64, f wire.Flow) uint64 {
+	return mix(hashAddrs(seed, f) ^ uint64(f.Src.Port())<<16 ^ uint64(f.Dst.Port()))
+}
+
+func hashAddrs(seed uint64, f wire.Flow) uint64 {
+	return mix(hashAddr(seed, f.Src.Addr()) ^ hashAddr(seed+1, f.Dst.Addr()))
+}
+
+func hashAddr(seed uint64, a netip.Addr) uint64 {
+	b := a.As16()
+	h := seed
+	for i := 0; i < 16; i += 8 {
+		var v uint64
+		for _, x := range b[i : i+8] {
+			v = v<<8 | uint64(x)
+		}
+		h = mix(h ^ v)
+	}
+	return h
+}
