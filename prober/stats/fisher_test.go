@@ -81,6 +81,18 @@ func TestFisherAgainstRationals(t *testing.T) {
 	})
 }
 
+// Where exact coefficients give way to log-gamma nothing jumps.
+func TestFisherAroundTheSwitchToLogGamma(t *testing.T) {
+	for n := 27; n <= 36; n++ {
+		for x := range n + 1 {
+			a, b := stats.Arm{Hits: x, N: n}, stats.Arm{Hits: n - x, N: n}
+			if p, want := stats.FisherGreater(a, b), fisherRational(a, b); !near(p, want, 1e-12) {
+				t.Errorf("%v %v: %g, want %g", a, b, p, want)
+			}
+		}
+	}
+}
+
 // All drops in one arm and none in the other: 1/C(2n, n).
 func TestFisherAllAgainstNone(t *testing.T) {
 	for n, want := range map[int]string{5: "0.004", 6: "0.0011", 8: "7.8e-05", 10: "5.4e-06"} {
