@@ -1,6 +1,6 @@
-# vipprobe in an image of its own: the static binary and the certificates that TLS modules and HTTP discovery verify with.
+# vipprobe in an image of its own: the static binary, and the certificates that TLS modules and HTTP discovery verify with.
 #
-#   docker build -t vipprobe --build-arg VERSION=$(git describe --always) .
+#   docker build -t vipprobe .
 #   docker run --rm --network host vipprobe probe 192.0.2.10:443
 #
 # It runs as nobody, which is enough for bursts of kernel connects. Raw SYNs and captures need CAP_NET_RAW, and a process that is
@@ -15,15 +15,15 @@ WORKDIR /src
 # the modules by themselves, so that a change of sources does not fetch them again
 COPY go.mod go.sum ./
 RUN go mod download
+# .git as well: the toolchain records version and commit from it
 COPY . .
-ARG VERSION=devel
-RUN CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=${VERSION}" -o /out/vipprobe ./cmd/vipprobe
+RUN CGO_ENABLED=0 go build -trimpath -ldflags "-s -w" -o /out/vipprobe ./cmd/vipprobe
 
 FROM scratch
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
 COPY --from=build /src/LICENSE /LICENSE
 COPY --from=build /out/vipprobe /vipprobe
 USER 65534:65534
-EXPOSE 9943
+EXPOSE 19115
 ENTRYPOINT ["/vipprobe"]
 CMD ["serve", "--config.file=/etc/vipprobe/vipprobe.yml"]
