@@ -144,7 +144,8 @@ func TestFilterInVM(t *testing.T) {
 	}
 }
 
-// newVM runs the filter with the header offset and the EtherType of Ethernet in place of the kernel's own, which x/net's machine lacks.
+// newVM runs the filter with the header offset and the EtherType of Ethernet in place of the kernel's own, which x/net's
+// machine lacks.
 func newVM(t testing.TB, f filter) *bpf.VM {
 	t.Helper()
 	ins, err := f.instructions(ethernetHeader, bpf.LoadAbsolute{Off: 12, Size: 2})
@@ -173,8 +174,8 @@ func TestFilterFollowsTheRanges(t *testing.T) {
 	})
 }
 
-// TestFilterInKernel sends every kind from the peer and looks what its tap at our end is given: the program's loads relative to the
-// network header and its protocol are then the kernel's own.
+// TestFilterInKernel sends every kind from the peer and looks what its tap at our end is given: the program's loads
+// relative to the network header and its protocol are then the kernel's own.
 func TestFilterInKernel(t *testing.T) {
 	for _, neighbor := range []bool{false, true} {
 		t.Run(fmt.Sprintf("neighbor %v", neighbor), func(t *testing.T) {

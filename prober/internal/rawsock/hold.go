@@ -12,10 +12,10 @@ import (
 // Method is how a Hold keeps the kernel silent.
 type Method uint8
 
-// The methods. HoldMD5: the listener wants an RFC 2385 signature from every peer, and a segment without one is dropped before any state is
-// looked at (net/ipv4/tcp_ipv4.c tcp_v4_rcv → tcp_inbound_hash, 6.18). HoldMinTTL, where the kernel has no TCP_MD5SIG for whole
-// prefixes (before 4.13, or built without it): segments that arrive with a TTL or hop limit below 255 are dropped; those
-// that arrive with 255 are answered.
+// The methods. HoldMD5: the listener wants an RFC 2385 signature from every peer, and a segment without one is dropped
+// before any state is looked at (net/ipv4/tcp_ipv4.c tcp_v4_rcv → tcp_inbound_hash, 6.18). HoldMinTTL, where the kernel
+// has no TCP_MD5SIG for whole prefixes (before 4.13, or built without it): segments that arrive with a TTL or hop limit
+// below 255 are dropped; those that arrive with 255 are answered.
 const (
 	HoldUnknown Method = iota
 	HoldMD5
@@ -40,15 +40,15 @@ type Hold struct {
 	fd     atomic.Int64 // −1 when closed
 }
 
-// HoldPort takes TCP port port of src, an address of this host, on device iface ("": all). It needs no capability. The kernel's MIB
-// counts what it drops for us (TcpExtTCPMD5NotFound, TcpExtTCPMinTTLDrop). Errors: ErrPortInUse when any socket, even one in
-// TIME_WAIT, has the port; ErrForeignSource when src is not this host's.
+// HoldPort takes TCP port port of src, an address of this host, on device iface ("": all). It needs no capability. The
+// kernel's MIB counts what it drops for us (TcpExtTCPMD5NotFound, TcpExtTCPMinTTLDrop). Errors: ErrPortInUse when any
+// socket, even one in TIME_WAIT, has the port; ErrForeignSource when src is not this host's.
 func HoldPort(src netip.Addr, port uint16, iface string) (*Hold, error) {
 	return holdPort(src, port, iface, silenceMD5, silenceMinTTL)
 }
 
-// PortFree reports whether a socket could be bound to TCP port port of src now: nil, or the errors of HoldPort. A moment later it may be
-// otherwise: whoever wants the port binds it.
+// PortFree reports whether a socket could be bound to TCP port port of src now: nil, or the errors of HoldPort. A moment
+// later it may be otherwise: whoever wants the port binds it.
 func PortFree(src netip.Addr, port uint16) error {
 	fd, err := bindTCP(src.Unmap(), port, "")
 	if err != nil {
@@ -106,15 +106,9 @@ func bindTCP(src netip.Addr, port uint16, iface string) (int, error) {
 	if !src.IsValid() || port == 0 {
 		return -1, errors.New("want an address and a port")
 	}
-	family, sa := unix.AF_INET, unix.Sockaddr(nil)
-	if src.Is4() {
-		sa = &unix.SockaddrInet4{Port: int(port), Addr: src.As4()}
-	} else {
-		zone, err := zoneIndex(src, iface)
-		if err != nil {
-			return -1, err
-		}
-		family, sa = unix.AF_INET6, &unix.SockaddrInet6{Port: int(port), Addr: src.As16(), ZoneId: zone}
+	family, sa, err := socketAddress(src, port, iface)
+	if err != nil {
+		return -1, err
 	}
 	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, unix.IPPROTO_TCP)
 	if err != nil {
@@ -140,19 +134,23 @@ func bindOn(fd, family int, iface string, sa unix.Sockaddr) error {
 	return unix.Bind(fd, sa)
 }
 
-// zoneIndex is the device that a link-local address is bound on.
-func zoneIndex(src netip.Addr, iface string) (uint32, error) {
+func socketAddress(src netip.Addr, port uint16, iface string) (int, unix.Sockaddr, error) {
+	if src.Is4() {
+		return unix.AF_INET, &unix.SockaddrInet4{Port: int(port), Addr: src.As4()}, nil
+	}
+	sa := &unix.SockaddrInet6{Port: int(port), Addr: src.As16()}
 	if !src.IsLinkLocalUnicast() {
-		return 0, nil
+		return unix.AF_INET6, sa, nil
 	}
 	if src.Zone() != "" {
 		iface = src.Zone()
 	}
 	if iface == "" {
-		return 0, fmt.Errorf("%w: a link-local address needs one", ErrInterfaceUnknown)
+		return 0, nil, fmt.Errorf("%w: a link-local address needs one", ErrInterfaceUnknown)
 	}
 	d, err := new(Router).device(iface, 0)
-	return uint32(d.index), err
+	sa.ZoneId = uint32(d.index)
+	return unix.AF_INET6, sa, err
 }
 
 // silenceMD5 demands a signature from every peer of the family: TCP_MD5SIG_EXT with a prefix of length 0 (net/ipv4/tcp_ipv4.c

@@ -122,8 +122,8 @@ func (p *peer) setup() error {
 	return netlink.LinkSetUp(link)
 }
 
-// awaitOwn calls add and returns when the namespace owns the IPv6 addresses: the kernel inserts their local routes from a work queue
-// (net/ipv6/addrconf.c addrconf_dad_work), a while after it has taken the address.
+// awaitOwn calls add and returns when the namespace owns the IPv6 addresses: the kernel inserts their local routes from a
+// work queue (net/ipv6/addrconf.c addrconf_dad_work), a while after it has taken the address.
 func awaitOwn(t testing.TB, ns netns.NsHandle, want []netip.Addr, add func() error) {
 	t.Helper()
 	updates, done := make(chan netlink.RouteUpdate), make(chan struct{})

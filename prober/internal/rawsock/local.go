@@ -11,8 +11,8 @@ import (
 // LocalSender sends to this host's own addresses through raw IP sockets, which take the kernel's output path: a frame put on the
 // loopback device by a packet socket is a martian and vanishes. It receives nothing: IPPROTO_RAW is send-only (raw(7)).
 //
-// The kernel rewrites total length and header checksum of IPv4 packets, and an identification of 0 (net/ipv4/raw.c raw_send_hdrinc,
-// 6.18); IPv6 packets leave as they are. Packet.Link is not used.
+// The kernel rewrites total length and header checksum of IPv4 packets, and an identification of 0 (net/ipv4/raw.c
+// raw_send_hdrinc, 6.18); IPv6 packets leave as they are. Packet.Link is not used.
 type LocalSender struct {
 	fd4, fd6 int // fd6 is −1 on a host without IPv6
 	to4      unix.RawSockaddrInet4
@@ -54,8 +54,8 @@ func rawIP(family, level, headerIncluded int) (int, error) {
 	return fd, nil
 }
 
-// Send hands the packets to the kernel one by one, so that each gets its own errno: EPERM from a local packet filter, ENETUNREACH,
-// EMSGSIZE and the like never stop the others. It allocates nothing unless it returns an error.
+// Send hands the packets to the kernel one by one, so that each gets its own errno: EPERM from a local packet filter,
+// ENETUNREACH, EMSGSIZE and the like never stop the others. It allocates nothing unless it returns an error.
 func (s *LocalSender) Send(packets []Packet) (Sent, error) {
 	var sent Sent
 	for i := range packets {

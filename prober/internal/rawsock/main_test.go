@@ -13,8 +13,8 @@ import (
 	"go.uber.org/goleak"
 )
 
-// The tests run in a copy of their own binary that lives in a fresh user and network namespace: nothing they send, bind or configure
-// touches the host's. insideEnv marks the copy; noNamespaceEnv carries why there could be none.
+// The tests run in a copy of their own binary that lives in a fresh user and network namespace: nothing they send, bind or
+// configure touches the host's. insideEnv marks the copy; noNamespaceEnv carries why there could be none.
 const (
 	insideEnv      = "RAWSOCK_TEST_INSIDE"
 	noNamespaceEnv = "RAWSOCK_TEST_NO_NAMESPACE"
@@ -62,8 +62,7 @@ func runCopy(attr *syscall.SysProcAttr, noNamespace string) (int, error) {
 	cmd.Env = append(os.Environ(), insideEnv+"=1", noNamespaceEnv+"="+noNamespace)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.SysProcAttr = os.Stdin, os.Stdout, os.Stderr, attr
 	err := cmd.Run()
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 		return max(exit.ExitCode(), 1), nil
 	}
 	return 0, err

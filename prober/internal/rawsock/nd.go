@@ -58,12 +58,15 @@ func solicitation(mac wire.MAC, sender, target netip.Addr) ([]byte, error) {
 // multicast solicitation must have (RFC 4861 §7.2.4).
 func advertised(frame []byte, hop netip.Addr) (wire.MAC, error) {
 	eth, packet, reason := wire.ParseEthernet(frame)
-	if reason != wire.ReasonNone || eth.Type != wire.EtherIPv6 {
-		return wire.MAC{}, fmt.Errorf("%w: Ethernet header: %s", errMalformed, reason)
+	switch {
+	case reason != wire.ReasonNone:
+		return wire.MAC{}, fmt.Errorf("%w: %w", errMalformed, reason)
+	case eth.Type != wire.EtherIPv6:
+		return wire.MAC{}, errNotReply
 	}
 	var nd wire.ND
 	if r := wire.ParseND(packet, &nd); r != wire.ReasonNone {
-		return wire.MAC{}, fmt.Errorf("%w: %s", errMalformed, r)
+		return wire.MAC{}, fmt.Errorf("%w: %w", errMalformed, r)
 	}
 	switch {
 	case nd.Kind != wire.NeighborAdvertisement:

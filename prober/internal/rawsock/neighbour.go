@@ -29,10 +29,10 @@ func NextHopMAC(ctx context.Context, r Route) (wire.MAC, error) {
 	return new(Router).NextHopMAC(ctx, r)
 }
 
-// NextHopMAC returns the link address of r's next hop: the kernel's, where its neighbour table has one it would use itself, else the
-// answer to our own ARP or neighbour solicitations, three at most, 1 s each. It changes no table here. A local route and a
-// device without link addresses have the zero MAC. Errors: ErrNoNeighbor when nobody answers, ErrUnsupportedDevice, ctx's.
-// The caller's thread must be in the Router's namespace.
+// NextHopMAC returns the link address of r's next hop: the kernel's, where its neighbour table has one it would use
+// itself, else the answer to our own ARP or neighbour solicitations, three at most, 1 s each. It changes no table here. A
+// local route and a device without link addresses have the zero MAC. Errors: ErrNoNeighbor when nobody answers,
+// ErrUnsupportedDevice, ctx's. The caller's thread must be in the Router's namespace.
 func (rt *Router) NextHopMAC(ctx context.Context, r Route) (wire.MAC, error) {
 	if r.Local || r.HWType == unix.ARPHRD_NONE || r.HWType == unix.ARPHRD_LOOPBACK {
 		return wire.MAC{}, nil
@@ -51,8 +51,8 @@ func (rt *Router) NextHopMAC(ctx context.Context, r Route) (wire.MAC, error) {
 	return mac, nil
 }
 
-// usableNeighbor are the states in which the kernel sends at once: NUD_VALID less NUD_NOARP, whose entries hold no resolved address
-// (include/net/neighbour.h, 6.18).
+// usableNeighbor are the states in which the kernel sends at once: NUD_VALID less NUD_NOARP, whose entries hold no
+// resolved address (include/net/neighbour.h, 6.18).
 const usableNeighbor = netlink.NUD_PERMANENT | netlink.NUD_REACHABLE | netlink.NUD_PROBE | netlink.NUD_STALE | netlink.NUD_DELAY
 
 // kernelNeighbor reads one entry of the kernel's neighbour table.
@@ -187,9 +187,9 @@ func (q *question) read() (wire.MAC, error) {
 	}
 }
 
-// solicitSource is the address we ask from: Src where the next hop is of its family and it is ours, else one of the device's own, as
-// the kernel chooses (net/ipv4/arp.c arp_solicit, 6.18). Without any, it is unspecified (an RFC 5227 probe); IPv6 devices
-// have at least a link-local one.
+// solicitSource is the address we ask from: Src where the next hop is of its family and it is ours, else one of the
+// device's own, as the kernel chooses (net/ipv4/arp.c arp_solicit, 6.18). Without any, it is unspecified (an RFC 5227
+// probe); IPv6 devices have at least a link-local one.
 func (rt *Router) solicitSource(r Route) (netip.Addr, error) {
 	hop := r.NextHop()
 	if r.Src.Is4() == hop.Is4() {

@@ -54,9 +54,9 @@ func ReservedDefault() (Ports, error) {
 	return ChooseReserved(local, reserved)
 }
 
-// ChooseReserved returns the ports above the kernel's local range, or else those below it, or else the largest range inside it that
-// ip_local_reserved_ports keeps from the kernel: at least 1,024 ports, none under 1,024. Outside the local range, reserved ports are
-// left alone: somebody wants them for a service. Error: ErrNoPorts.
+// ChooseReserved returns the ports above the kernel's local range, or else those below it, or else the largest range
+// inside it that ip_local_reserved_ports keeps from the kernel: at least 1,024 ports, none under 1,024. Outside the local
+// range, reserved ports are left alone: somebody wants them for a service. Error: ErrNoPorts.
 func ChooseReserved(local Ports, reserved []Ports) (Ports, error) {
 	above := largestGap(int(local.Hi)+1, 65535, reserved)
 	below := largestGap(1024, int(local.Lo)-1, reserved)

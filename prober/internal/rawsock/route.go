@@ -41,8 +41,8 @@ type Query struct {
 	Dst    netip.Addr // a link-local IPv6 address needs its zone or IfName
 	Src    netip.Addr // invalid: the kernel's choice
 	IfName string     // empty: the kernel's choice
-	// AllowForeignSource admits a Src that is not this host's. The kernel is then asked without it, so that rules which choose by source
-	// address do not apply.
+	// AllowForeignSource admits a Src that is not this host's. The kernel is then asked without it, so that rules which
+	// choose by source address do not apply.
 	AllowForeignSource bool
 }
 

@@ -10,8 +10,8 @@ import (
 )
 
 // Router answers questions about routes, devices and neighbours from the kernel of one network namespace: that of the thread
-// that called NewRouter, whatever thread asks. It may be shared by goroutines. The zero Router asks in the namespace of the asking
-// thread, with a socket for each question (60 µs for a route and its next hop in place of 20).
+// that called NewRouter, whatever thread asks. It may be shared by goroutines. The zero Router asks in the namespace of
+// the asking thread, with a socket for each question (60 µs for a route and its next hop in place of 20).
 type Router struct {
 	handle  netlink.Handle
 	sockets map[int]*nl.SocketHandle

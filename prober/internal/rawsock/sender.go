@@ -12,8 +12,8 @@ import (
 
 // Packet is one IP packet to send.
 type Packet struct {
-	// Link is the Ethernet header, as LinkHeader makes it; read only by a sender to an Ethernet device. Packets of one Send may have
-	// different ones, so that bursts to many next hops leave in the same system calls.
+	// Link is the Ethernet header, as LinkHeader makes it; read only by a sender to an Ethernet device. Packets of one
+	// Send may have different ones, so that bursts to many next hops leave in the same system calls.
 	Link [14]byte
 	// Data is the IP packet, checksums finished. It is only read.
 	Data []byte
@@ -61,8 +61,8 @@ func (r Route) LinkHeader(mac wire.MAC) [14]byte {
 	return h
 }
 
-// NoRoom reports whether an errno of Send means that the kernel had no room for the packet then and there: it was dropped inside this
-// host, and the next one may well go.
+// NoRoom reports whether an errno of Send means that the kernel had no room for the packet then and there: it was dropped
+// inside this host, and the next one may well go.
 func NoRoom(errno unix.Errno) bool { return errno == unix.ENOBUFS || errno == unix.ENOMEM }
 
 // batchSize is how many packets one sendmmsg(2) takes.
@@ -71,15 +71,15 @@ const batchSize = 64
 // LinkSender sends on one device through a packet socket that never receives. On an Ethernet device it sends Packet.Link and
 // Packet.Data as they are; on a device without link header (tun, WireGuard) Packet.Data alone.
 //
-// It does not set PACKET_QDISC_BYPASS: that skips the taps (net/packet/af_packet.c packet_direct_xmit, 6.18), and our own tap must see
-// and time what we send.
+// It does not set PACKET_QDISC_BYPASS: that skips the taps (net/packet/af_packet.c packet_direct_xmit, 6.18), and our own
+// tap must see and time what we send.
 type LinkSender struct {
 	fd   int
 	name string
 	mtu  int
 	link bool // send Packet.Link
-	// to[0] and to[1] name device and EtherType, IPv4 and IPv6: kernels before 5.1 do not read the latter from the frame (net/packet
-	// af_packet.c packet_parse_headers), and would show our packets to no filter that asks for it.
+	// to[0] and to[1] name device and EtherType, IPv4 and IPv6: kernels before 5.1 do not read the latter from the frame
+	// (net/packet af_packet.c packet_parse_headers), and would show our packets to no filter that asks for it.
 	to   [2]unix.RawSockaddrLinklayer
 	iov  [2 * batchSize]unix.Iovec
 	msgs [batchSize]unix.Mmsghdr
@@ -109,8 +109,8 @@ func NewLinkSender(r Route) (*LinkSender, error) {
 	return s, nil
 }
 
-// sendTimeout bounds how long the kernel may wait for room in the socket's buffer: a device that sends nothing for so long is out of
-// order.
+// sendTimeout bounds how long the kernel may wait for room in the socket's buffer: a device that sends nothing for so long
+// is out of order.
 const sendTimeout = time.Second
 
 // sendBuffer asks for room in flight, up to net.core.wmem_max: the default 208 KiB holds some 270 small packets.
@@ -154,9 +154,9 @@ func limitSend(fd int) error {
 
 // Send hands the packets to the device, 64 a system call. It allocates nothing unless it returns an error.
 //
-// sendmmsg(2) does not say why it stopped at a packet in mid-batch, and asking again would send that packet a second time where it was
-// dropped after the taps saw it (veth with a full backlog): such a packet counts as ENOBUFS, unless the very next call shows
-// that the device is out of order. Other reasons (too long, not IP) are found before the call.
+// sendmmsg(2) does not say why it stopped at a packet in mid-batch, and asking again would send that packet a second time
+// where it was dropped after the taps saw it (veth with a full backlog): such a packet counts as ENOBUFS, unless the very
+// next call shows that the device is out of order. Other reasons (too long, not IP) are found before the call.
 func (s *LinkSender) Send(packets []Packet) (Sent, error) {
 	var sent Sent
 	unsure := -1 // packet that stopped the last call

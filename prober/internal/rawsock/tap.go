@@ -80,9 +80,9 @@ func OpenTap(cfg TapConfig) (*Tap, error) {
 	return t, nil
 }
 
-// Run delivers every frame to fn, in the order the kernel saw them, until ctx is done; then it returns nil and leaves what it has not
-// delivered in the ring. After each block it calls fn(nil), so that the caller can act on what has gathered. fn must not
-// keep the frame or its slices, and must not block: a full ring loses frames. Run allocates nothing per frame.
+// Run delivers every frame to fn, in the order the kernel saw them, until ctx is done; then it returns nil and leaves what
+// it has not delivered in the ring. After each block it calls fn(nil), so that the caller can act on what has gathered. fn
+// must not keep the frame or its slices, and must not block: a full ring loses frames. Run allocates nothing per frame.
 // Errors: os.ErrClosed after Close; the device of TapConfig.IfIndex has gone.
 func (t *Tap) Run(ctx context.Context, fn func(*Frame)) error {
 	t.run.Lock()
@@ -144,8 +144,8 @@ func (t *Tap) wait() error {
 // downCheck is how often a capture on one device looks, while that device is down, whether it is still there, in ms.
 const downCheck = 1000
 
-// checkDevice finds out about the one device of this capture. One that only went down (ENETDOWN) comes back by itself, unannounced;
-// one that was removed never does: the socket is then bound to index −1, and was told no more than that it went down
+// checkDevice finds out about the one device of this capture. One that only went down (ENETDOWN) comes back by itself,
+// unannounced; one that was removed never does: the socket is then bound to index −1, and was told no more than that it went down
 // (net/packet/af_packet.c packet_notifier, 6.18).
 func (t *Tap) checkDevice() error {
 	code, err := unix.GetsockoptInt(t.fd, unix.SOL_SOCKET, unix.SO_ERROR) // takes the error away, so that poll sleeps again

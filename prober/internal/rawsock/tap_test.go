@@ -172,6 +172,20 @@ func TestBurst(t *testing.T) {
 	}
 }
 
+// The kernel takes the VLAN tag off before taps see the frame, even without VLAN devices.
+func TestVLANTag(t *testing.T) {
+	host := newPeer(t)
+	c := openCapture(t, TapConfig{})
+	packet := segment(far4, near4, 80, 61001)
+	tagged := append([]byte{0x60, 0x05, 0x08, 0x00}, packet...) // priority 3, VLAN 5, IPv4
+	host.inject(t, []kind{{name: "tagged", ether: wire.TagC, packet: tagged}})
+	all := c.until(t, "tagged frame", func(s *seen) bool { return s.ok && s.seg.Dst.Port() == 61001 })
+	f := all[len(all)-1]
+	if f.VLAN != 0x6005 || f.EtherType != etherIPv4 || f.Len != len(packet) || string(f.Net) != string(packet) {
+		t.Errorf("tag %#x, EtherType %#x, length %d: %x", f.VLAN, f.EtherType, f.Len, f.Net)
+	}
+}
+
 func flowOf(t testing.TB, packet []byte) wire.Flow {
 	t.Helper()
 	var s wire.Segment

@@ -15,10 +15,10 @@ func (t *Tap) setup(cfg TapConfig, prog []bpf.RawInstruction) error {
 		return err
 	}
 	// With a socket that wants receive times the kernel stamps a frame when it enters the stack, not when it reaches a tap, and
-	// once for all taps: ours and tcpdump's times are then the same number (net/core/dev.c net_timestamp_check, net_timestamp_set;
-	// net/packet/af_packet.c tpacket_rcv: "prefer an existing software timestamp"; seen on 6.18). Not so what a kernel's TCP on
-	// this very host sent over veth or lo: it still carries its pacing time, and each tap reads the clock for itself, some
-	// 0.3 µs apart.
+	// once for all taps: ours and tcpdump's times are then the same number (net/core/dev.c net_timestamp_check,
+	// net_timestamp_set; net/packet/af_packet.c tpacket_rcv: "prefer an existing software timestamp"; seen on 6.18). Not
+	// so what a kernel's TCP on this very host sent over veth or lo: it still carries its pacing time, and each tap reads
+	// the clock for itself, some 0.3 µs apart.
 	if err := unix.SetsockoptInt(t.fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1); err != nil {
 		return fmt.Errorf("ask for receive times: %w", err)
 	}
