@@ -55,7 +55,7 @@ type Conn struct {
 	state  State
 	syns   int // SYNs sent
 	// send and receive sequence space (RFC 9293 §3.3.1)
-	sndUna, sndNxt, rcvNxt wire.Seq
+	sndUna, sndNxt, irs, rcvNxt wire.Seq
 	// echo is the peer's newest TSval, ts whether both sides use timestamps (RFC 7323 §3.2).
 	echo wire.TSval
 	ts   bool
@@ -102,7 +102,8 @@ func (c *Conn) Step(now time.Duration, seg *wire.Segment, out []Send) []Send {
 	}
 	switch {
 	case seg.Flags&wire.RST != 0:
-		return c.onReset(seg, out)
+		c.onReset(seg)
+		return out
 	case seg.Flags.Has(wire.SYN | wire.ACK):
 		return c.onSYNACK(now, seg, out)
 	case seg.Flags&wire.SYN == 0 && seg.Flags&wire.ACK != 0:
@@ -151,11 +152,15 @@ func (c *Conn) expire(now time.Duration, out []Send) []Send {
 	return out
 }
 
+// FirstAck is the acknowledgment number of a first segment that has the ACK bit (plan.Script.First): an RST that it draws has this as
+// its sequence number (RFC 9293 §3.5.2).
+func FirstAck(iss wire.Seq) wire.Seq { return iss }
+
 func (c *Conn) sendSYN(now time.Duration, out []Send) []Send {
 	_, _, hasTS := c.script.Options.Timestamps()
 	s := Send{Flags: wire.SYN, Seq: c.iss, TSval: c.script.Clock.At(now), HasTS: hasTS, SYN: c.syns}
 	if c.script.First != 0 {
-		s.Flags, s.Ack = c.script.First, c.iss
+		s.Flags, s.Ack = c.script.First, FirstAck(c.iss)
 	}
 	out = append(out, s)
 	c.state = SynSent
@@ -166,205 +171,3 @@ func (c *Conn) sendSYN(now time.Duration, out []Send) []Send {
 	}
 	return out
 }
-
-// onSYNACK judges a SYN-ACK. Only one that acknowledges ISS+1 is ours (RFC 9293 §3.10.7.3); any other is never answered.
-func (c *Conn) onSYNACK(now time.Duration, seg *wire.Segment, out []Send) []Send {
-	if seg.Ack != c.iss+1 {
-		return out
-	}
-	switch c.state {
-	case SynSent:
-	case HalfOpen:
-		return out
-	case Established, FinWait, PeerDone, LastAck:
-		// A repeat: our ACK was lost or ignored. Acknowledge again (RFC 9293 §3.10.7.4).
-		if seg.Seq+1 == c.rcvNxt || seg.Seq.Before(c.rcvNxt) {
-			out = append(out, c.segment(now, wire.ACK, c.sndNxt, nil))
-		}
-		return out
-	default:
-		return append(out, Send{Flags: wire.RST, Seq: seg.Ack, SYN: -1})
-	}
-	if val, _, ok := seg.Options.Timestamps(); ok {
-		_, _, c.ts = c.script.Options.Timestamps()
-		c.echo = val
-	}
-	c.rcvNxt = seg.Seq + 1
-	c.sndUna = c.sndNxt
-	switch c.script.OnSYNACK {
-	case plan.Acknowledge:
-		c.state = Established
-		c.arm(now + c.script.Then.DataDelay)
-		if len(c.script.Then.Data) == 0 {
-			c.arm(now + c.script.Then.DataDelay + c.script.Then.CloseDelay)
-		}
-		out = append(out, c.segment(now, wire.ACK, c.sndNxt, nil))
-		if c.timer <= now {
-			return c.proceed(now, out)
-		}
-	case plan.Ignore:
-		c.state, c.armed = HalfOpen, false
-	case plan.Reset, plan.ReactionUnknown:
-		out = append(out, Send{Flags: wire.RST, Seq: seg.Ack, SYN: -1})
-		c.finish(Reset)
-	}
-	return out
-}
-
-// onReset ends the connection when the RST is acceptable: it acknowledges our SYN (RFC 9293 §3.10.7.3) or stands at, or within
-// a window after, what we expect next (§3.10.7.4).
-func (c *Conn) onReset(seg *wire.Segment, out []Send) []Send {
-	switch c.state {
-	case SynSent:
-		if seg.Flags&wire.ACK != 0 && seg.Ack == c.iss+1 {
-			c.finish(Refused)
-		}
-	case HalfOpen, Established, FinWait, PeerDone, LastAck:
-		if d := seg.Seq.Sub(c.rcvNxt); d >= 0 && d < 1<<16 {
-			c.finish(Aborted)
-		}
-	case Unsent, Closed, Reset, Refused, Aborted, Dead:
-	}
-	return out
-}
-
-// onSegment takes data, acknowledgments and the FIN of an established connection.
-func (c *Conn) onSegment(now time.Duration, seg *wire.Segment, out []Send) []Send {
-	switch c.state {
-	case Established, FinWait, PeerDone, LastAck:
-	case Unsent, SynSent, HalfOpen, Closed, Reset, Refused, Aborted, Dead:
-		return out
-	}
-	if val, _, ok := seg.Options.Timestamps(); ok && c.ts && !val.Before(c.echo) {
-		c.echo = val
-	}
-	c.acknowledged(now, seg.Ack)
-	carries := seg.Length > 0 || seg.Flags&wire.FIN != 0
-	if !carries {
-		return c.afterAck(now, out)
-	}
-	if seg.Seq == c.rcvNxt {
-		c.rcvNxt = seg.End()
-		c.peerFIN = c.peerFIN || seg.Flags&wire.FIN != 0
-	}
-	out = append(out, c.segment(now, wire.ACK, c.sndNxt, nil))
-	return c.afterAck(now, out)
-}
-
-// acknowledged moves sndUna (RFC 9293 §3.10.7.4, SND.UNA < SEG.ACK ≤ SND.NXT) and disarms the repeat timer when all is acknowledged.
-func (c *Conn) acknowledged(now time.Duration, ack wire.Seq) {
-	if !c.sndUna.Before(ack) || c.sndNxt.Before(ack) {
-		return
-	}
-	c.sndUna = ack
-	c.repeats = 0
-	if c.sndUna != c.sndNxt {
-		return
-	}
-	switch c.state {
-	case Established:
-		if c.script.Then.Close == plan.WaitForPeer {
-			c.armed = false
-			return
-		}
-		c.arm(now + c.script.Then.CloseDelay)
-	case FinWait, LastAck:
-		c.armed = false
-	case Unsent, SynSent, HalfOpen, PeerDone, Closed, Reset, Refused, Aborted, Dead:
-	}
-}
-
-// afterAck closes what both sides have finished, and starts our side of a close that the peer began.
-func (c *Conn) afterAck(now time.Duration, out []Send) []Send {
-	finished := c.sndUna == c.sndNxt
-	switch c.state {
-	case Established:
-		if c.peerFIN {
-			c.state = PeerDone
-			c.arm(now + c.script.Then.CloseDelay)
-			return c.expire(now, out)
-		}
-		if c.armed && c.timer <= now && (c.sentAny || len(c.script.Then.Data) == 0) && finished {
-			return c.proceed(now, out)
-		}
-	case FinWait:
-		if finished && c.peerFIN {
-			c.finish(Closed)
-		}
-	case LastAck:
-		if finished {
-			c.finish(Closed)
-		}
-	case Unsent, SynSent, HalfOpen, PeerDone, Closed, Reset, Refused, Aborted, Dead:
-	}
-	return out
-}
-
-// proceed takes the next step of the exchange on an established connection: data, its repeats, then the close.
-func (c *Conn) proceed(now time.Duration, out []Send) []Send {
-	then := &c.script.Then
-	if len(then.Data) > 0 && !c.sentAny {
-		out = append(out, c.segment(now, wire.ACK|wire.PSH, c.sndNxt, then.Data))
-		c.sndNxt = c.sndNxt.Add(len(then.Data))
-		c.sentAny = true
-		c.arm(now + dataRTO)
-		return out
-	}
-	if c.sndUna != c.sndNxt {
-		return c.repeat(now, out)
-	}
-	switch then.Close {
-	case plan.CloseFirst:
-		return c.sendFIN(now, FinWait, out)
-	case plan.WaitForPeer:
-		c.armed = false
-		return out
-	case plan.Abort, plan.ClosingUnknown:
-	}
-	return c.abort(now, out)
-}
-
-// repeat sends data or FIN once more, at doubled waits; after dataRepeats the connection is given up with a reset.
-func (c *Conn) repeat(now time.Duration, out []Send) []Send {
-	if c.repeats >= dataRepeats {
-		return c.abort(now, out)
-	}
-	c.repeats++
-	c.arm(now + dataRTO<<c.repeats)
-	fin := c.state == FinWait || c.state == LastAck
-	data := c.script.Then.Data
-	if c.sentAny && c.sndUna == c.iss+1 && len(data) > 0 {
-		out = append(out, c.segment(now, wire.ACK|wire.PSH, c.iss+1, data))
-	}
-	if fin {
-		out = append(out, c.segment(now, wire.ACK|wire.FIN, c.sndNxt-1, nil))
-	}
-	return out
-}
-
-func (c *Conn) sendFIN(now time.Duration, next State, out []Send) []Send {
-	out = append(out, c.segment(now, wire.ACK|wire.FIN, c.sndNxt, nil))
-	c.sndNxt++
-	c.state, c.repeats = next, 0
-	c.arm(now + dataRTO)
-	return out
-}
-
-// abort resets an open connection; RST|ACK carries the acknowledgment so that a stateful filter lets it pass.
-func (c *Conn) abort(now time.Duration, out []Send) []Send {
-	s := c.segment(now, wire.RST|wire.ACK, c.sndNxt, nil)
-	s.HasTS = false // Linux sends RSTs of dead sockets without options; with ACK and an exact sequence number they are accepted
-	if c.state == HalfOpen {
-		s = Send{Flags: wire.RST, Seq: c.sndNxt, SYN: -1}
-	}
-	c.finish(Reset)
-	return append(out, s)
-}
-
-func (c *Conn) segment(now time.Duration, flags wire.Flags, seq wire.Seq, payload []byte) Send {
-	return Send{Flags: flags, Seq: seq, Ack: c.rcvNxt, TSval: c.script.Clock.At(now), TSecr: c.echo, HasTS: c.ts,
-		Payload: payload, SYN: -1}
-}
-
-func (c *Conn) arm(at time.Duration)  { c.timer, c.armed = at, true }
-func (c *Conn) finish(terminal State) { c.state, c.armed = terminal, false }

@@ -1,0 +1,181 @@
+package handshake
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/vipprobe/vipprobe/prober/plan"
+	"github.com/vipprobe/vipprobe/prober/wire"
+)
+
+// The ISS lies so that sequence numbers pass 2³² on the way.
+const iss, irs = wire.Seq(0xfffffffd), wire.Seq(0x7ffffffe)
+
+const ms = time.Millisecond
+
+// step is one event of a conversation and what it draws. in is nil where only time passes.
+type step struct {
+	at   time.Duration
+	in   *wire.Segment
+	want []string
+	then State
+}
+
+// show writes a Send with its numbers counted from ISS and IRS.
+func show(s *Send) string {
+	line := fmt.Sprintf("%s %d", s.Flags, s.Seq.Sub(iss))
+	if s.Flags&wire.ACK != 0 {
+		line += fmt.Sprintf(" ack %d", s.Ack.Sub(irs))
+	}
+	if len(s.Payload) > 0 {
+		line += fmt.Sprintf(" %q", s.Payload)
+	}
+	if s.HasTS {
+		line += fmt.Sprintf(" ts %d/%d", s.TSval, s.TSecr)
+	}
+	return line
+}
+
+func converse(t *testing.T, script plan.Script, steps []step) {
+	t.Helper()
+	c := New(&script, iss)
+	for i, st := range steps {
+		var got []string
+		for _, s := range c.Step(st.at, st.in, nil) {
+			got = append(got, show(&s))
+		}
+		if diff := cmp.Diff(st.want, got); diff != "" {
+			t.Fatalf("step %d at %s (-want +got):\n%s", i, st.at, diff)
+		}
+		if c.State() != st.then {
+			t.Fatalf("step %d at %s: state %s, want %s", i, st.at, c.State(), st.then)
+		}
+	}
+}
+
+// The peer's segments; numbers count from IRS and ISS.
+func synAck() *wire.Segment { return synAckTo(iss + 1) }
+
+func synAckTo(ack wire.Seq) *wire.Segment {
+	return &wire.Segment{Flags: wire.SYN | wire.ACK, Seq: irs, Ack: ack}
+}
+
+func from(flags wire.Flags, seq, ack int, payload string) *wire.Segment {
+	return &wire.Segment{Flags: flags, Seq: irs.Add(seq), Ack: iss.Add(ack), Payload: []byte(payload), Length: len(payload)}
+}
+
+func timestamps(s *wire.Segment, val, ecr wire.TSval) *wire.Segment {
+	s.Options.AppendTimestamps(val, ecr)
+	return s
+}
+
+func TestTheLadderIsClimbed(t *testing.T) {
+	t.Parallel()
+	script := plan.Script{Options: wire.LinuxSYN(1460, 0, 7), Clock: plan.TSClock{Start: 0xffffffff, Hz: 1000}, Ladder: plan.Custom(0, time.Second, 3*time.Second)}
+	converse(t, script, []step{
+		{0, nil, []string{"S 0 ts 4294967295/0"}, SynSent},
+		{999 * ms, nil, nil, SynSent},
+		{1000 * ms, nil, []string{"S 0 ts 999/0"}, SynSent},
+		{3100 * ms, nil, []string{"S 0 ts 3099/0"}, SynSent},
+		{time.Hour, nil, nil, SynSent},
+	})
+}
+
+func TestNothingIsAnsweredBeforeTheFirstSYN(t *testing.T) {
+	t.Parallel()
+	converse(t, plan.Script{}, []step{{0, synAck(), nil, Unsent}, {0, from(wire.RST|wire.ACK, 0, 1, ""), nil, Unsent}})
+}
+
+func TestAnEmptyLadderSendsOneSYN(t *testing.T) {
+	t.Parallel()
+	converse(t, plan.Script{}, []step{{0, nil, []string{"S 0"}, SynSent}, {time.Hour, nil, nil, SynSent}})
+}
+
+func TestHalfOpenIsResetAtOnce(t *testing.T) {
+	t.Parallel()
+	syn := step{0, nil, []string{"S 0"}, SynSent}
+	script := plan.Script{Ladder: plan.Custom(0, time.Second), OnSYNACK: plan.Reset}
+	for _, tc := range []struct {
+		name  string
+		steps []step
+	}{
+		{"one RST for one SYN-ACK, and for each repeat one", []step{syn, {1, synAck(), []string{"R 1"}, Reset}, {2, synAck(), []string{"R 1"}, Reset},
+			{time.Second, nil, nil, Reset}}},
+		{"ack ISS+2 is not ours", []step{syn, {1, synAckTo(iss + 2), nil, SynSent}, {time.Second, nil, []string{"S 0"}, SynSent}}},
+		{"ack ISS is not ours", []step{syn, {1, synAckTo(iss), nil, SynSent}}},
+		{"a bare ACK is never answered", []step{syn, {1, from(wire.ACK, 0, 1, ""), nil, SynSent}, {2, from(wire.ACK, 9, 77, ""), nil, SynSent}}},
+		{"data before the handshake is never answered", []step{syn, {1, from(wire.ACK|wire.PSH, 1, 1, "x"), nil, SynSent}}},
+		{"a SYN of the peer's own is never answered", []step{syn, {1, from(wire.SYN, 0, 0, ""), nil, SynSent}}},
+		{"refused", []step{syn, {1, from(wire.RST|wire.ACK, 0, 1, ""), nil, Refused}, {time.Second, nil, nil, Refused}}},
+		{"RST for another ISN", []step{syn, {1, from(wire.RST|wire.ACK, 0, 2, ""), nil, SynSent}}},
+		{"RST without ACK", []step{syn, {1, from(wire.RST, 1, 0, ""), nil, SynSent}}},
+		{"a SYN-ACK after the refusal is still reset", []step{syn, {1, from(wire.RST|wire.ACK, 0, 1, ""), nil, Refused}, {2, synAck(), []string{"R 1"}, Refused}}},
+		{"after the end a bare ACK, data and FIN are not answered", []step{syn, {1, synAck(), []string{"R 1"}, Reset},
+			{2, from(wire.ACK, 1, 1, ""), nil, Reset}, {3, from(wire.ACK|wire.PSH, 1, 1, "x"), nil, Reset}, {4, from(wire.ACK|wire.FIN, 1, 1, ""), nil, Reset}}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			converse(t, script, tc.steps)
+		})
+	}
+}
+
+func TestIgnoredSYNACKsAreResetAtTheEnd(t *testing.T) {
+	t.Parallel()
+	script := plan.Script{OnSYNACK: plan.Ignore}
+	c := New(&script, iss)
+	c.Step(0, nil, nil)
+	for range 3 {
+		if got := c.Step(ms, synAck(), nil); len(got) != 0 || c.State() != HalfOpen || c.Settled() {
+			t.Fatalf("%v, %s, settled %v", got, c.State(), c.Settled())
+		}
+	}
+	got := c.Stop(time.Second, nil)
+	if len(got) != 1 || show(&got[0]) != "R 1" || !c.Settled() {
+		t.Errorf("at the end: %v, settled %v", got, c.Settled())
+	}
+}
+
+func TestABareACKSentFirstIsEndedByItsRST(t *testing.T) {
+	t.Parallel()
+	script := plan.Script{First: wire.ACK}
+	ack := step{0, nil, []string{". 0 ack " + fmt.Sprint(FirstAck(iss).Sub(irs))}, SynSent}
+	converse(t, script, []step{ack, {1, &wire.Segment{Flags: wire.RST, Seq: FirstAck(iss) + 1}, nil, SynSent},
+		{2, &wire.Segment{Flags: wire.RST, Seq: FirstAck(iss)}, nil, Refused}})
+}
+
+func TestAnICMPErrorEndsAnUnansweredSYNOnly(t *testing.T) {
+	t.Parallel()
+	script := plan.Script{OnSYNACK: plan.Ignore}
+	c := New(&script, iss)
+	c.Step(0, nil, nil)
+	c.Unreachable()
+	if c.State() != Dead || !c.Settled() {
+		t.Errorf("state %s", c.State())
+	}
+	c = New(&script, iss)
+	c.Step(0, nil, nil)
+	c.Step(1, synAck(), nil)
+	c.Unreachable()
+	if c.State() != HalfOpen {
+		t.Errorf("after a SYN-ACK: state %s", c.State())
+	}
+}
+
+func TestEveryStateHasAName(t *testing.T) {
+	t.Parallel()
+	seen := map[string]bool{}
+	for s := Unsent; s <= Dead; s++ {
+		if n := s.String(); n == "unknown" || seen[n] {
+			t.Errorf("state %d is called %q", s, n)
+		} else {
+			seen[n] = true
+		}
+	}
+	if State(99).String() != "unknown" {
+		t.Error("a state that is none has a name")
+	}
+}

@@ -1,0 +1,166 @@
+package handshake
+
+import (
+	"time"
+
+	"github.com/vipprobe/vipprobe/prober/plan"
+	"github.com/vipprobe/vipprobe/prober/wire"
+)
+
+// window is what we offer: unscaled, as in a SYN (RFC 7323 §2.2). What lies further ahead is not the peer's.
+const window = 1 << 16
+
+// onSYNACK judges a SYN-ACK. Only one that acknowledges ISS+1 is ours (RFC 9293 §3.10.7.3); any other is never answered.
+func (c *Conn) onSYNACK(now time.Duration, seg *wire.Segment, out []Send) []Send {
+	if seg.Ack != c.iss+1 {
+		return out
+	}
+	switch c.state {
+	case SynSent:
+		return c.connected(now, seg, out)
+	case Established, FinWait, PeerDone, LastAck:
+		// A repeat: our ACK was lost or ignored. Acknowledge again (RFC 9293 §3.10.7.4).
+		if seg.Seq == c.irs {
+			out = append(out, c.segment(now, wire.ACK, c.sndNxt, nil))
+		}
+		return out
+	case Closed, Reset, Refused, Aborted, Dead:
+		return append(out, Send{Flags: wire.RST, Seq: seg.Ack, SYN: -1})
+	case Unsent, HalfOpen:
+	}
+	return out
+}
+
+// connected reacts to the first SYN-ACK as the script says.
+func (c *Conn) connected(now time.Duration, seg *wire.Segment, out []Send) []Send {
+	if val, _, ok := seg.Options.Timestamps(); ok {
+		_, _, c.ts = c.script.Options.Timestamps()
+		c.echo = val
+	}
+	c.irs, c.rcvNxt = seg.Seq, seg.Seq+1
+	c.sndUna = c.sndNxt
+	then := &c.script.Then
+	switch c.script.OnSYNACK {
+	case plan.Acknowledge:
+		c.state = Established
+		wait := then.DataDelay
+		if len(then.Data) == 0 {
+			wait += then.CloseDelay
+		}
+		c.arm(now + wait)
+		out = append(out, c.segment(now, wire.ACK, c.sndNxt, nil))
+		return c.expire(now, out)
+	case plan.Ignore:
+		c.state, c.armed = HalfOpen, false
+	case plan.Reset, plan.ReactionUnknown:
+		out = append(out, Send{Flags: wire.RST, Seq: seg.Ack, SYN: -1})
+		c.finish(Reset)
+	}
+	return out
+}
+
+// onReset ends the connection when the RST is acceptable: it acknowledges our SYN (RFC 9293 §3.10.7.3), or stands where the ACK that we
+// sent first pointed (§3.5.2), or at, or within a window after, what we expect next (§3.10.7.4).
+func (c *Conn) onReset(seg *wire.Segment) {
+	switch c.state {
+	case SynSent:
+		toSYN := seg.Flags&wire.ACK != 0 && seg.Ack == c.iss+1
+		toACK := c.script.First&wire.ACK != 0 && seg.Flags&wire.ACK == 0 && seg.Seq == FirstAck(c.iss)
+		if toSYN || toACK {
+			c.finish(Refused)
+		}
+	case HalfOpen, Established, FinWait, PeerDone, LastAck:
+		if d := seg.Seq.Sub(c.rcvNxt); d >= 0 && d < window {
+			c.finish(Aborted)
+		}
+	case Unsent, Closed, Reset, Refused, Aborted, Dead:
+	}
+}
+
+// onSegment takes data, acknowledgments and the FIN of a connection that was established.
+func (c *Conn) onSegment(now time.Duration, seg *wire.Segment, out []Send) []Send {
+	if !c.ours(seg) {
+		return out
+	}
+	switch c.state {
+	case Established, FinWait, PeerDone, LastAck:
+	case Closed:
+		// TIME_WAIT: the peer repeats its FIN because our last ACK was lost (RFC 9293 §3.10.7.8).
+		if seg.Flags&wire.FIN != 0 && seg.End() == c.rcvNxt {
+			out = append(out, c.segment(now, wire.ACK, c.sndNxt, nil))
+		}
+		return out
+	case Unsent, SynSent, HalfOpen, Reset, Refused, Aborted, Dead:
+		return out
+	}
+	if val, _, ok := seg.Options.Timestamps(); ok && c.ts && !val.Before(c.echo) {
+		c.echo = val
+	}
+	c.acknowledged(now, seg.Ack)
+	if seg.Length > 0 || seg.Flags&wire.FIN != 0 {
+		if seg.Seq == c.rcvNxt {
+			c.rcvNxt = seg.End()
+			c.peerFIN = c.peerFIN || seg.Flags&wire.FIN != 0
+		}
+		out = append(out, c.segment(now, wire.ACK, c.sndNxt, nil))
+	}
+	return c.afterAck(now, out)
+}
+
+// ours reports whether a segment can be the peer's: it acknowledges what we have sent and no more, and stands between the peer's first
+// octet and a window past what we expect (RFC 9293 §3.10.7.4, RFC 5961 §5.2). Unlike TCP, a prober does not answer others.
+func (c *Conn) ours(seg *wire.Segment) bool {
+	if seg.Ack.Before(c.iss+1) || c.sndNxt.Before(seg.Ack) || seg.Seq.Before(c.irs+1) {
+		return false
+	}
+	return seg.Seq.Sub(c.rcvNxt) < window
+}
+
+// acknowledged moves sndUna (RFC 9293 §3.10.7.4, SND.UNA < SEG.ACK ≤ SND.NXT) and disarms the repeat timer when all is acknowledged.
+func (c *Conn) acknowledged(now time.Duration, ack wire.Seq) {
+	if !c.sndUna.Before(ack) || c.sndNxt.Before(ack) {
+		return
+	}
+	c.sndUna = ack
+	c.repeats = 0
+	if c.sndUna != c.sndNxt {
+		return
+	}
+	switch c.state {
+	case Established:
+		if c.script.Then.Close == plan.WaitForPeer {
+			c.armed = false
+			return
+		}
+		c.arm(now + c.script.Then.CloseDelay)
+	case FinWait, LastAck:
+		c.armed = false
+	case Unsent, SynSent, HalfOpen, PeerDone, Closed, Reset, Refused, Aborted, Dead:
+	}
+}
+
+// afterAck closes what both sides have finished, and starts our side of a close that the peer began.
+func (c *Conn) afterAck(now time.Duration, out []Send) []Send {
+	finished := c.sndUna == c.sndNxt
+	switch c.state {
+	case Established:
+		if c.peerFIN {
+			c.state = PeerDone
+			c.arm(now + c.script.Then.CloseDelay)
+			return c.expire(now, out)
+		}
+		if c.sentAny && finished {
+			return c.expire(now, out)
+		}
+	case FinWait:
+		if finished && c.peerFIN {
+			c.finish(Closed)
+		}
+	case LastAck:
+		if finished {
+			c.finish(Closed)
+		}
+	case Unsent, SynSent, HalfOpen, PeerDone, Closed, Reset, Refused, Aborted, Dead:
+	}
+	return out
+}
