@@ -115,21 +115,20 @@ func wait(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// evicts runs a health check on the balancer against its one member; while that is out, the VIP answers with refusal.
-func (st *Stage) evicts(v *vip, c check, refusal nft.Part) {
-	member := st.Members[0]
+// evicts runs a health check from the balancer against its one member; while that is out, the balancer has the rule refusal.
+func (st *Stage) evicts(lb *topo.Host, member string, c check, refusal nft.Rule) {
 	tcpCheck := func(ctx context.Context) bool {
 		ctx, cancel := context.WithTimeout(ctx, c.timeout)
 		defer cancel()
-		return visit(ctx, v.lb, member, hangUp) == nil
+		return visit(ctx, lb, member, hangUp) == nil
 	}
-	gate := filter("pool", nft.Prerouting, nft.Rule{nft.Dst(addr(vipIP)), nft.DstPort(port), nft.SYN(), refusal})
+	gate := filter("pool", nft.Prerouting, refusal)
 	st.Go(func(ctx context.Context) {
 		c.watch(ctx, tcpCheck, func(in bool) {
 			if in {
-				_ = v.lb.SetRules(nft.Table{Family: gate.Family, Name: gate.Name})
+				_ = lb.SetRules(nft.Table{Family: gate.Family, Name: gate.Name})
 			} else {
-				_ = v.lb.SetRules(gate)
+				_ = lb.SetRules(gate)
 			}
 		})
 	})
@@ -150,7 +149,7 @@ func poolEmpty() Scenario {
 			v := st.vip(1, wiring{})
 			v.balance()
 			v.serve(topo.Service{Then: topo.Echo})
-			st.evicts(v, st.check(), nft.Reset())
+			st.evicts(v.lb, st.Members[0], st.check(), nft.Rule(append(v.match(), nft.SYN(), nft.Reset())))
 			sick := filter("sick", nft.Input, nft.Rule{nft.DstPort(port), nft.SYN(), nft.Drop()})
 			if period := st.Duration("sick"); period > 0 {
 				st.alternate(v.real[0], sick, period)

@@ -23,7 +23,7 @@ func acceptFull() Scenario {
 			"silence, on this port only.",
 		Params:     []Param{backlogParam()},
 		Label:      Is(diagnose.AcceptQueueOverflow),
-		NearMisses: []NearMiss{{"room left", map[string]string{"backlog": "4000"}, Healthy()}},
+		NearMisses: []NearMiss{roomLeft()},
 		Build: func(st *Stage) {
 			d := st.direct()
 			d.server.Serve(topo.Service{Port: port, Then: topo.Stuck, Backlog: st.Int("backlog")})
@@ -35,21 +35,37 @@ func acceptFull() Scenario {
 	}
 }
 
+// almostFull is a queue with room for one more: backlog 8 holds 9, and others have taken 8.
+func almostFull() []Param {
+	return []Param{{"backlog", "8", "of listen(2): the accept queue holds one more"}, {"held", "8", "connections of others in that queue"},
+		{"rtt", "5ms", "between client and server"}}
+}
+
+// stuckFarAway builds a stuck server whose queue has little room, some way off.
+func (st *Stage) stuckFarAway() *direct {
+	d := st.direct(wires.Delay(st.Duration("rtt")/2, 0, nil, wires.Any))
+	d.server.Serve(topo.Service{Port: port, Then: topo.Stuck, Backlog: st.Int("backlog")})
+	o := st.Host("other")
+	o.Attach(d.lan, otherIP+"/24")
+	st.holds(o, st.Target, st.Int("held"))
+	return d
+}
+
 func acceptFullThirdACK() Scenario {
 	return Scenario{
 		Name: "accept-full-3rd-ack",
-		Story: "The same stuck server 5 ms away, met by a burst: the SYNs pass before the queue is full, and then the handshakes' last ACKs are " +
-			"thrown away. The client believes it is connected; nobody serves it.",
-		Params:     []Param{backlogParam(), {"rtt", "5ms", "between client and server"}},
+		Story: "A stuck server 5 ms away with room for one more, met by a burst: the SYNs pass before the queue is full, and then the handshakes' last " +
+			"ACKs are thrown away. The client believes it is connected; nobody serves it.",
+		Params:     almostFull(),
 		Label:      Is(diagnose.AcceptQueueOverflow),
-		NearMisses: []NearMiss{{"room left", map[string]string{"backlog": "4000"}, Healthy()}},
+		NearMisses: []NearMiss{roomLeft()},
 		Grants:     []Grant{GrantBacklog},
-		Build: func(st *Stage) {
-			half := st.Duration("rtt") / 2
-			d := st.direct(wires.Delay(half, 0, nil, wires.Any))
-			d.server.Serve(topo.Service{Port: port, Then: topo.Stuck, Backlog: st.Int("backlog")})
-		},
+		Build:      func(st *Stage) { st.stuckFarAway() },
 	}
+}
+
+func roomLeft() NearMiss {
+	return NearMiss{"room left", map[string]string{"backlog": "4000"}, Healthy()}
 }
 
 func synQueueFull() Scenario {
@@ -109,16 +125,12 @@ func deferAccept() Scenario {
 func abortOnOverflow() Scenario {
 	return Scenario{
 		Name: "abort-on-overflow",
-		Story: "The accept queue is full and tcp_abort_on_overflow is set: handshakes that were begun end with an RST in place of silence. " +
-			"The server is 5 ms away and met by a burst.",
-		Params:     []Param{backlogParam(), {"rtt", "5ms", "between client and server"}},
+		Story: "The same with tcp_abort_on_overflow set: handshakes that were begun end with an RST in place of silence, and the client reads it as " +
+			"a crash of the service.",
+		Params:     almostFull(),
 		Label:      Is(diagnose.AbortOnOverflow).OrAlso(diagnose.AbortOnOverflow, diagnose.AcceptQueueOverflow),
-		NearMisses: []NearMiss{{"room left", map[string]string{"backlog": "4000"}, Healthy()}},
+		NearMisses: []NearMiss{roomLeft()},
 		Grants:     []Grant{GrantBacklog},
-		Build: func(st *Stage) {
-			d := st.direct(wires.Delay(st.Duration("rtt")/2, 0, nil, wires.Any))
-			d.server.Sysctl("net.ipv4.tcp_abort_on_overflow", "1")
-			d.server.Serve(topo.Service{Port: port, Then: topo.Stuck, Backlog: st.Int("backlog")})
-		},
+		Build:      func(st *Stage) { st.stuckFarAway().server.Sysctl("net.ipv4.tcp_abort_on_overflow", "1") },
 	}
 }

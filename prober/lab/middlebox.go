@@ -54,7 +54,7 @@ func tsNormalized() Scenario {
 		Build: func(st *Stage) {
 			gap := int64(st.Uint32("gap"))
 			v := st.vip(2, wiring{
-				lb:   []wires.Stage{&wires.OneClock{Port: port}},
+				lb:   []wires.Stage{&wires.OneClock{Port: port, Clock: st.clock(0)}},
 				real: func(int) []wires.Stage { return st.recycle() },
 			})
 			v.lb.Rules(v.table(nft.RoundRobin(v.members(), v.match()...), nft.Masquerade()))

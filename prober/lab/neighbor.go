@@ -47,7 +47,7 @@ func arpClient() Scenario {
 func (st *Stage) coldTowards(asker, answerer *topo.Link, askerIP, answererIP string) {
 	asker.Neighbor("ipv4", "retrans_time_ms", "50")
 	asker.Neighbor("ipv4", "unres_qlen_bytes", queueBytes(st.Int("qlen")))
-	slow := topo.SlowARP(askerIP, answererIP)
+	slow := topo.SlowARP(answererIP, askerIP)
 	answerer.Host.Rules(slow)
 	st.Rearm = func() error {
 		if err := asker.Forget(addr(answererIP)); err != nil {

@@ -85,6 +85,7 @@ func All() []Scenario {
 		pathScenarios(),
 		middleboxScenarios(),
 		selfScenarios(),
+		incidents(),
 	} {
 		all = append(all, group...)
 	}
@@ -151,8 +152,11 @@ func (s Scenario) Start(ctx context.Context, set map[string]string) (*Running, e
 // Client is the host that probes.
 func (r *Running) Client() *topo.Host { return r.stage.Client }
 
-// Target is what the client probes, as address:port.
+// Target is what the client probes, as address:port; the first of Targets.
 func (r *Running) Target() string { return r.stage.Target }
+
+// Targets are all that the client probes; most scenarios have one.
+func (r *Running) Targets() []string { return append([]string{r.stage.Target}, r.stage.Others...) }
 
 // Members are the real servers behind a VIP as address:port, where the client can reach them directly.
 func (r *Running) Members() []string { return r.stage.Members }

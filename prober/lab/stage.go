@@ -3,10 +3,14 @@ package lab
 import (
 	"net/netip"
 	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/vipprobe/vipprobe/prober/lab/nft"
 	"github.com/vipprobe/vipprobe/prober/lab/topo"
 	"github.com/vipprobe/vipprobe/prober/lab/wires"
+	"github.com/vipprobe/vipprobe/prober/wire"
 )
 
 // Stage is what a scenario's Build fills: the network, and who probes what.
@@ -15,6 +19,7 @@ type Stage struct {
 	*Values
 	Client  *topo.Host
 	Target  string
+	Others  []string // further targets
 	Members []string
 	// Rearm brings back a fault that first contact uses up.
 	Rearm func() error
@@ -74,6 +79,19 @@ func (st *Stage) other(b *topo.Bridge, gap int64) *topo.Host {
 // milliseconds (tcp_timestamps=2: no random offset; Documentation/networking/ip-sysctl.rst, 6.18).
 func oneClock(h *topo.Host) { h.Sysctl("net.ipv4.tcp_timestamps", "2") }
 
+// clock is a timestamp clock that runs with this machine's own, gap ticks ahead of it.
+func (st *Stage) clock(gap int64) func(time.Time) wire.TSval {
+	made, start := time.Now(), st.uptime().Add(gap)
+	return func(now time.Time) wire.TSval { return start.Add(now.Sub(made).Milliseconds()) }
+}
+
+// uptime is what a host of oneClock would write as TSval just now (tcp_clock_ms in include/net/tcp.h, 6.18: CLOCK_MONOTONIC).
+func (st *Stage) uptime() wire.TSval {
+	var ts unix.Timespec
+	st.Step("read the monotonic clock", func() error { return unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts) })
+	return wire.TSval(uint32(ts.Nano() / int64(time.Millisecond)))
+}
+
 // vip is the usual network: a client, a balancer that owns the VIP, and real servers, all on one switch. The balancer rewrites
 // the destination to the real servers in turn and the source to its own address (DNAT and masquerade), as kube-proxy,
 // keepalived with fullnat, or an F5 with SNAT do.
@@ -88,15 +106,16 @@ type vip struct {
 
 // wiring is what lies in front of whom.
 type wiring struct {
-	lb   []wires.Stage
-	real func(i int) []wires.Stage
+	client []wires.Stage
+	lb     []wires.Stage
+	real   func(i int) []wires.Stage
 }
 
 // vip builds the usual network with n real servers, the client probing the VIP. Nothing balances or listens yet.
 func (st *Stage) vip(n int, w wiring) *vip {
 	v := &vip{lan: st.Bridge("lan")}
 	st.Client = st.Host("client")
-	v.clientLink = st.Client.Attach(v.lan, clientIP+"/24")
+	v.clientLink = st.place(st.Client, v.lan, w.client, clientIP+"/24")
 	v.lb = st.Host("lb")
 	v.lbLink = st.place(v.lb, v.lan, w.lb, vipIP+"/24")
 	v.lb.Forward()

@@ -78,11 +78,11 @@ func (st *Stage) holds(from *topo.Host, to string, n int) {
 	})
 }
 
-// flood sends SYNs to a listener from the 65,536 addresses after first in turn, a new port for each round, at a rate a second.
-// Nobody ever answers the SYN-ACKs.
+// flood sends SYNs to a listener from the 65,536 addresses after first in turn, a new port for each round: 200 at once, then
+// at a rate a second. Nobody ever answers the SYN-ACKs.
 func (st *Stage) flood(from, to *topo.Link, first netip.Addr, target netip.AddrPort, rate int) {
 	base := first.As4()
-	from.Send(rate, func(i int) []byte {
+	from.Send(200, rate, func(i int) []byte {
 		src := netip.AddrFrom4([4]byte{base[0], base[1], byte(i >> 8), byte(i)})
 		s := wire.Segment{Src: netip.AddrPortFrom(src, uint16(20000+i>>16)), Dst: target, Seq: wire.Seq(i * 7919), Flags: wire.SYN,
 			Window: 64240, HopLimit: 64, DF: true, Options: wire.LinuxSYN(1460, wire.TSval(i), 7)}

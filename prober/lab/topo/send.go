@@ -9,8 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Send puts frames onto the link's cable, perSecond of them a second, for as long as the network lives. next makes the i-th frame.
-func (l *Link) Send(perSecond int, next func(i int) []byte) {
+// Send puts frames onto the link's cable: the first ones at once, as part of the building step, then perSecond of them a second for as
+// long as the network lives; with 0, none at all. next makes the i-th frame.
+func (l *Link) Send(first, perSecond int, next func(i int) []byte) {
 	if perSecond <= 0 {
 		return
 	}
@@ -21,10 +22,15 @@ func (l *Link) Send(perSecond int, next func(i int) []byte) {
 		}
 		to := &unix.SockaddrLinklayer{Ifindex: l.Index}
 		l.Host.net.OnClose(func() { c.Close() })
+		for i := range first {
+			if err := c.Sendto(l.Host.net.ctx, next(i), 0, to); err != nil {
+				return fmt.Errorf("send frame %d: %w", i, err)
+			}
+		}
 		l.Host.net.Go(func(ctx context.Context) {
 			tick := time.NewTicker(time.Second / time.Duration(perSecond))
 			defer tick.Stop()
-			for i := 0; ; i++ {
+			for i := first; ; i++ {
 				select {
 				case <-ctx.Done():
 					return

@@ -156,7 +156,7 @@ func TestSlowARPAnswerHoldsBackTheFirstContactOnly(t *testing.T) {
 	a, b := n.Host("a"), n.Host("b")
 	la := a.Attach(lan, "10.0.0.1/24").Neighbor("ipv4", "retrans_time_ms", "50")
 	b.Attach(lan, "10.0.0.2/24")
-	b.Rules(topo.SlowARP("10.0.0.1", "10.0.0.2"))
+	b.Rules(topo.SlowARP("10.0.0.2", "10.0.0.1"))
 	b.Serve(topo.Service{Port: 80, Then: topo.Echo})
 	built(t, n)
 	peer := netip.MustParseAddr("10.0.0.2")
@@ -177,7 +177,7 @@ func TestSlowARPAnswerHoldsBackTheFirstContactOnly(t *testing.T) {
 		if known, err := la.HasNeighbor(peer); err != nil || !known {
 			t.Errorf("no entry after contact: %v, %v", known, err)
 		}
-		if err := b.SetRules(topo.SlowARP("10.0.0.1", "10.0.0.2")); err != nil {
+		if err := b.SetRules(topo.SlowARP("10.0.0.2", "10.0.0.1")); err != nil {
 			t.Fatal(err)
 		}
 	}

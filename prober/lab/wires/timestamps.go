@@ -47,10 +47,11 @@ func Clock(by int64) Stage {
 	})
 }
 
-// OneClock is a balancer with NAT that gives all connections it makes towards a service port its own timestamp clock, in milliseconds, and
-// turns the echoes back: "adjust timestamps on SNAT". Stand it on the balancer's own device: Out are its connections.
+// OneClock is a balancer with NAT that gives all connections it makes towards a service port one timestamp clock, and turns the
+// echoes back: "adjust timestamps on SNAT". Stand it on the balancer's own device: Out are its connections.
 type OneClock struct {
-	Port uint16
+	Port  uint16
+	Clock func(time.Time) wire.TSval
 
 	flows map[wire.Flow]offset
 }
@@ -73,7 +74,7 @@ func (o *OneClock) Pass(now time.Time, p Packet) []Departure {
 	case p.Dir == Out && p.Seg.Dst.Port() == o.Port:
 		flow := p.Seg.Flow()
 		if val, _, ok := p.Seg.Options.Timestamps(); ok && SYN(p) && o.flows[flow].isn != p.Seg.Seq {
-			o.flows[flow] = offset{p.Seg.Seq, int64(wire.TSval(uint32(now.UnixMilli())).Sub(val))}
+			o.flows[flow] = offset{p.Seg.Seq, int64(o.Clock(now).Sub(val))}
 		}
 		p = p.Edited(func(s *wire.Segment) { shift(s, o.flows[flow].by, 0) })
 	case p.Dir == In && p.Seg.Src.Port() == o.Port:

@@ -1,0 +1,139 @@
+package lab
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/vipprobe/vipprobe/prober/diagnose"
+	"github.com/vipprobe/vipprobe/prober/lab/topo"
+)
+
+// Question is all that a diagnosis gets to know: where it stands, what to probe, and what it may do. Nothing of the scenario.
+type Question struct {
+	Client  *topo.Host
+	Targets []string
+	// Members are the real servers behind a VIP, where the client can reach them.
+	Members []string
+	Grants  []Grant
+	Budget  time.Duration
+}
+
+// Named is one cause that a diagnosis names.
+type Named struct {
+	Verdict diagnose.Verdict
+	Level   diagnose.Level
+}
+
+// Diagnoser answers a question. It must look only at the network, from the client.
+type Diagnoser func(context.Context, Question) ([]Named, error)
+
+// Question asks about the running scenario.
+func (r *Running) Question() Question {
+	return Question{Client: r.Client(), Targets: r.Targets(), Members: r.Members(), Grants: r.Scenario.Grants, Budget: r.Scenario.budget()}
+}
+
+func (s Scenario) budget() time.Duration {
+	if s.Budget == 0 {
+		return 20 * time.Second
+	}
+	return s.Budget
+}
+
+// Exec is the diagnosis that every user has: this very program's `diagnose`, run on the client. flags translates what the question
+// allows into command-line flags; nil adds none.
+func Exec(flags func(Question) []string) Diagnoser {
+	return func(ctx context.Context, q Question) ([]Named, error) {
+		args := append([]string{"diagnose"}, q.Targets...)
+		args = append(args, "-o", "json", "--max-seconds", strconv.FormatFloat(q.Budget.Seconds(), 'f', -1, 64))
+		if flags != nil {
+			args = append(args, flags(q)...)
+		}
+		// What still runs after its time has hung.
+		ctx, cancel := context.WithTimeout(ctx, q.Budget+10*time.Second)
+		defer cancel()
+		cmd := q.Client.Command(ctx, "/proc/self/exe", args...)
+		var out, errs bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &out, &errs
+		err := q.Client.Run(cmd)
+		var exit *exec.ExitError
+		if err != nil && !errors.As(err, &exit) {
+			return nil, fmt.Errorf("run diagnose: %w", err)
+		}
+		named, parseErr := parseCauses(out.Bytes())
+		if parseErr != nil {
+			return nil, fmt.Errorf("diagnose gave no result (%v): %w: %s", err, parseErr, lastLine(errs.String()))
+		}
+		return named, nil
+	}
+}
+
+// lastLine is the end of what a program complained about.
+func lastLine(s string) string {
+	lines := strings.Split(strings.TrimSpace(s), "\n")
+	return lines[len(lines)-1]
+}
+
+// parseCauses reads the part of `diagnose -o json` that is scored: the causes of all rounds, each verdict once, at its firmest.
+func parseCauses(b []byte) ([]Named, error) {
+	var doc struct {
+		Rounds []struct {
+			Diagnosis *struct {
+				Causes []struct {
+					Verdict diagnose.Verdict `json:"verdict"`
+					Level   string           `json:"level"`
+				} `json:"causes"`
+			} `json:"diagnosis"`
+		} `json:"rounds"`
+	}
+	if err := json.Unmarshal(b, &doc); err != nil {
+		return nil, err
+	}
+	if len(doc.Rounds) == 0 {
+		return nil, errors.New("no rounds in it")
+	}
+	var named []Named
+	for _, r := range doc.Rounds {
+		if r.Diagnosis == nil {
+			continue
+		}
+		for _, c := range r.Diagnosis.Causes {
+			named = merge(named, Named{c.Verdict, level(c.Level)})
+		}
+	}
+	return healthyOnlyAlone(named), nil
+}
+
+// merge keeps each verdict once, at its firmest level.
+func merge(all []Named, n Named) []Named {
+	i := slices.IndexFunc(all, func(x Named) bool { return x.Verdict == n.Verdict })
+	if i < 0 {
+		return append(all, n)
+	}
+	all[i].Level = max(all[i].Level, n.Level)
+	return all
+}
+
+// healthyOnlyAlone drops "healthy" where another of several targets is not: together they are not.
+func healthyOnlyAlone(all []Named) []Named {
+	if len(all) < 2 {
+		return all
+	}
+	return slices.DeleteFunc(all, func(n Named) bool { return n.Verdict == diagnose.Healthy })
+}
+
+func level(s string) diagnose.Level {
+	for _, l := range diagnose.Levels() {
+		if l.String() == s {
+			return l
+		}
+	}
+	return diagnose.LevelUnknown
+}

@@ -1,0 +1,85 @@
+package lab
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/vipprobe/vipprobe/prober/diagnose"
+)
+
+// Result says how a diagnosis compares with the label.
+type Result string
+
+// Right: exactly what is there was named. Inconclusive: too little was named, or too weakly, but nothing false. Wrong: something was
+// named that is not there. Skipped: not tried, for the reason given.
+const (
+	Right        Result = "right"
+	Inconclusive Result = "inconclusive"
+	Wrong        Result = "wrong"
+	Skipped      Result = "skipped"
+)
+
+// Judge holds what was named against the label, and says in a sentence what is amiss.
+func (l Label) Judge(named []Named) (Result, string) {
+	got := firm(named)
+	sets := append([][]diagnose.Verdict{l.Verdicts}, l.Or...)
+	for i, want := range sets {
+		if !sameSet(got, want) {
+			continue
+		}
+		if i == 0 && l.Level > strongest(named) {
+			return Inconclusive, fmt.Sprintf("only %s, should be %s", strongest(named), l.Level)
+		}
+		return Right, ""
+	}
+	for _, v := range got {
+		if !slices.ContainsFunc(sets, func(s []diagnose.Verdict) bool { return slices.Contains(s, v) }) {
+			return Wrong, fmt.Sprintf("named %s, which is not there", v)
+		}
+	}
+	if len(got) == 0 {
+		return Inconclusive, "nothing was named"
+	}
+	return Inconclusive, fmt.Sprintf("named %s only", joinVerdicts(got))
+}
+
+// firm are the verdicts that were named as causes, suspected or firmer.
+func firm(named []Named) []diagnose.Verdict {
+	var out []diagnose.Verdict
+	for _, n := range named {
+		if n.Level >= diagnose.Suspected {
+			out = append(out, n.Verdict)
+		}
+	}
+	return out
+}
+
+// strongest is the firmest level of anything named.
+func strongest(named []Named) diagnose.Level {
+	var l diagnose.Level
+	for _, n := range named {
+		l = max(l, n.Level)
+	}
+	return l
+}
+
+func sameSet(a, b []diagnose.Verdict) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for _, v := range a {
+		if !slices.Contains(b, v) {
+			return false
+		}
+	}
+	return true
+}
+
+func joinVerdicts(v []diagnose.Verdict) string {
+	s := make([]string, len(v))
+	for i := range v {
+		s[i] = string(v[i])
+	}
+	return strings.Join(s, ", ")
+}

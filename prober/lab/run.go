@@ -1,0 +1,126 @@
+package lab
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Run builds a scenario, has it diagnosed, and returns the row that Score would have made of it. set are its parameters, as of --set; a
+// set that is that of one of its near misses is judged by its label, any other by the fault's own.
+func Run(ctx context.Context, name string, set map[string]string, d Diagnoser) (Row, error) {
+	sc, ok := Find(name)
+	if !ok {
+		return Row{}, fmt.Errorf("no scenario %q: see lab list", name)
+	}
+	run, err := sc.Start(ctx, set)
+	if err != nil {
+		return Row{}, err
+	}
+	defer run.Close()
+	label, miss := sc.labelFor(run.Params)
+	row := Row{Scenario: sc.Name, Seed: 1, NearMiss: miss, Parameters: run.Params, Expected: label.Verdicts}
+	began := time.Now()
+	row.Named, err = d(ctx, run.Question())
+	row.Took = time.Since(began)
+	if err != nil {
+		return row, fmt.Errorf("scenario %s: %w", name, err)
+	}
+	row.Result, row.Why = label.Judge(row.Named)
+	return row, nil
+}
+
+// labelFor finds the label of a set of parameters: that of the near miss which they are, else the fault's.
+func (s Scenario) labelFor(params map[string]string) (Label, string) {
+	for _, m := range s.NearMisses {
+		same := len(m.Set) > 0
+		for k, v := range m.Set {
+			same = same && params[k] == v
+		}
+		if same {
+			return m.Label, m.Name
+		}
+	}
+	return s.Label, ""
+}
+
+// Shell builds a scenario and gives the user a shell (or the command args) on its client, until that ends. It returns the exit status
+// of what was run.
+func Shell(ctx context.Context, name string, set map[string]string, args []string, in *os.File, out, errs io.Writer) (int, error) {
+	sc, ok := Find(name)
+	if !ok {
+		return 0, fmt.Errorf("no scenario %q: see lab list", name)
+	}
+	run, err := sc.Start(ctx, set)
+	if err != nil {
+		return 0, err
+	}
+	defer run.Close()
+	fmt.Fprintf(errs, "%s: %s\nYou are on the client. Target %s", sc.Name, sc.Story, strings.Join(run.Targets(), " "))
+	if m := run.Members(); len(m) > 0 {
+		fmt.Fprintf(errs, ", members %s", strings.Join(m, " "))
+	}
+	fmt.Fprintln(errs, ". Leave with exit; nothing remains.")
+	if len(args) == 0 {
+		args = []string{cmp.Or(os.Getenv("SHELL"), "/bin/sh")}
+	}
+	cmd := run.Client().Command(ctx, args[0], args[1:]...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = in, out, errs
+	cmd.Env = append(os.Environ(), "TARGET="+run.Target(), "PS1="+sc.Name+"$ ")
+	err = run.Client().Run(cmd)
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return exit.ExitCode(), nil
+	}
+	return 0, err
+}
+
+// WriteList prints the catalogue: a line a scenario, or with details the story, the parameters and the near misses as well.
+func WriteList(w io.Writer, list []Scenario, details bool) {
+	width := 0
+	for _, s := range list {
+		width = max(width, len(s.Name))
+	}
+	for _, s := range list {
+		fmt.Fprintf(w, "%-*s  %s%s\n", width, s.Name, joinVerdicts(s.Label.Verdicts), s.marks())
+		if !details {
+			continue
+		}
+		fmt.Fprintf(w, "    %s\n", s.Story)
+		for _, p := range s.Params {
+			fmt.Fprintf(w, "    --set %s=%s  %s\n", p.Name, p.Default, p.Help)
+		}
+		for _, m := range s.NearMisses {
+			var set []string
+			for k, v := range m.Set {
+				set = append(set, k+"="+v)
+			}
+			slices.Sort(set)
+			fmt.Fprintf(w, "    near miss: %s (%s): %s\n", m.Name, strings.Join(set, " "), joinVerdicts(m.Label.Verdicts))
+		}
+	}
+}
+
+func (s Scenario) marks() string {
+	var m []string
+	if s.Root != "" {
+		m = append(m, "needs root")
+	}
+	if s.Heavy {
+		m = append(m, "heavy")
+	}
+	if s.Slow {
+		m = append(m, "slow")
+	}
+	if len(m) == 0 {
+		return ""
+	}
+	return "  (" + strings.Join(m, ", ") + ")"
+}

@@ -1,0 +1,154 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"runtime"
+	"strconv"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/vipprobe/vipprobe/prober/diagnose"
+	"github.com/vipprobe/vipprobe/prober/lab/topo"
+)
+
+// ScoreOptions say what is scored and how.
+type ScoreOptions struct {
+	// Only is a shell pattern for scenario names; empty means all.
+	Only string
+	// Seeds is how many times everything is done, with seeds 1, 2, …; 0 means once.
+	Seeds int
+	// Slow includes the scenarios of a minute and more.
+	Slow bool
+	// Parallel is how many scenarios run at once, those marked heavy apart; 0 means eight a processor, most of which wait.
+	Parallel int
+	// Diagnose is the diagnosis under test; nil means Exec(nil).
+	Diagnose Diagnoser
+	// Progress, if set, is called with each row as it is done, from several goroutines.
+	Progress func(Row)
+}
+
+// Row is one diagnosis of one scenario.
+type Row struct {
+	Scenario   string
+	Seed       int
+	NearMiss   string // its name; empty for the fault itself
+	Parameters map[string]string
+	Expected   []diagnose.Verdict
+	Named      []Named
+	Result     Result
+	Why        string
+	Took       time.Duration
+}
+
+// job is a row to be made.
+type job struct {
+	sc    Scenario
+	label Label
+	set   map[string]string
+	row   Row
+}
+
+// Score runs the scenarios and their near misses, each in a network of its own, and holds the diagnoses against the labels. It works only
+// inside private namespaces. The error says that nothing could be run; what went wrong with one scenario stands in its row.
+func Score(ctx context.Context, o ScoreOptions) (*Report, error) {
+	if !topo.Inside() {
+		return nil, topo.ErrOutside
+	}
+	list, err := List(o.Only)
+	if err != nil {
+		return nil, err
+	}
+	if len(list) == 0 {
+		return nil, fmt.Errorf("no scenario matches %q", o.Only)
+	}
+	if o.Diagnose == nil {
+		o.Diagnose = Exec(nil)
+	}
+	if o.Parallel <= 0 {
+		o.Parallel = 8 * runtime.GOMAXPROCS(0)
+	}
+	jobs := plan(list, max(o.Seeds, 1))
+	began := time.Now()
+	for _, heavy := range []bool{false, true} {
+		var g errgroup.Group
+		g.SetLimit(o.Parallel)
+		if heavy {
+			g.SetLimit(1)
+		}
+		for i := range jobs {
+			if j := &jobs[i]; j.sc.Heavy == heavy {
+				g.Go(func() error {
+					j.run(ctx, o)
+					return nil
+				})
+			}
+		}
+		_ = g.Wait() // rows carry their own errors
+	}
+	r := &Report{Took: time.Since(began)}
+	for i := range jobs {
+		r.Rows = append(r.Rows, jobs[i].row)
+	}
+	return r, ctx.Err()
+}
+
+// plan lists every row in the order of the catalogue.
+func plan(list []Scenario, seeds int) []job {
+	var jobs []job
+	for _, sc := range list {
+		for seed := 1; seed <= seeds; seed++ {
+			jobs = append(jobs, newJob(sc, "", nil, sc.Label, seed))
+			for _, m := range sc.NearMisses {
+				jobs = append(jobs, newJob(sc, m.Name, m.Set, m.Label, seed))
+			}
+		}
+	}
+	return jobs
+}
+
+func newJob(sc Scenario, nearMiss string, set map[string]string, l Label, seed int) job {
+	all := map[string]string{}
+	for _, p := range sc.Params {
+		if p.Name == "seed" {
+			all["seed"] = strconv.Itoa(seed)
+		}
+	}
+	maps.Copy(all, set)
+	return job{sc, l, all, Row{Scenario: sc.Name, Seed: seed, NearMiss: nearMiss, Parameters: all, Expected: l.Verdicts}}
+}
+
+func (j *job) run(ctx context.Context, o ScoreOptions) {
+	r := &j.row
+	defer func() {
+		if o.Progress != nil {
+			o.Progress(*r)
+		}
+	}()
+	if j.sc.Slow && !o.Slow {
+		r.Result, r.Why = Skipped, "takes a minute and more: asked for separately"
+		return
+	}
+	run, err := j.sc.Start(ctx, j.set)
+	switch {
+	case errors.Is(err, ErrNeedsRoot):
+		r.Result, r.Why = Skipped, err.Error()
+		return
+	case err != nil:
+		r.Result, r.Why = Inconclusive, err.Error()
+		return
+	}
+	defer run.Close()
+	r.Parameters = run.Params
+	began := time.Now()
+	r.Named, err = o.Diagnose(ctx, run.Question())
+	r.Took = time.Since(began)
+	if err != nil {
+		r.Result, r.Why = Inconclusive, err.Error()
+		return
+	}
+	r.Result, r.Why = j.label.Judge(r.Named)
+}
