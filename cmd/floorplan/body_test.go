@@ -2,6 +2,7 @@ package floorplan
 
 import (
 	"go/ast"
+	"go/token"
 	"go/types"
 	"regexp"
 	"slices"
@@ -66,17 +67,44 @@ func noInit(s *source) (faults []fault) {
 	return faults
 }
 
-// noSleep: code waits for an event or a timer beside its context, and tests for a channel or synctest.
+// noSleep: code waits for an event, or for a timer beside its context; a test waits for a channel. A bare <-time.After is a sleep
+// by another name. In a synctest bubble time costs nothing and is nobody's guess.
 func noSleep(s *source) (faults []fault) {
+	beside := map[ast.Stmt]bool{} // cases of a select: another event may come first
 	for _, f := range append(append([]*ast.File(nil), s.files...), s.tests...) {
 		ast.Inspect(f, func(n ast.Node) bool {
+			if c, ok := n.(*ast.CommClause); ok {
+				beside[c.Comm] = true
+			}
+			if call, ok := n.(*ast.CallExpr); ok {
+				if pkg, member, ok := s.selects(call.Fun); ok && pkg == "testing/synctest" && member == "Test" {
+					return false
+				}
+			}
 			if pkg, member, ok := s.selects(n); ok && pkg == "time" && member == "Sleep" {
 				faults = append(faults, s.fault(n, "%s sleeps", s.path))
+			}
+			if stmt, ok := n.(*ast.ExprStmt); ok && !beside[stmt] && s.awaits(stmt.X) {
+				faults = append(faults, s.fault(n, "%s sleeps in <-time.After", s.path))
 			}
 			return true
 		})
 	}
 	return faults
+}
+
+// awaits reports whether an expression is <-time.After(…).
+func (s *source) awaits(e ast.Expr) bool {
+	receive, ok := e.(*ast.UnaryExpr)
+	if !ok || receive.Op != token.ARROW {
+		return false
+	}
+	call, ok := receive.X.(*ast.CallExpr)
+	if !ok {
+		return false
+	}
+	pkg, member, ok := s.selects(call.Fun)
+	return ok && pkg == "time" && member == "After"
 }
 
 var vague = regexp.MustCompile(`^(utils?|commons?|helpers?|misc|shared|stuff)$`)

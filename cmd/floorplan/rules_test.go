@@ -29,6 +29,9 @@ func TestDownward(t *testing.T) {
 		{"one packet package from another", "prober/internal/kdial", "", importing("prober/internal/rawsock"),
 			[]string{"prober/internal/kdial may not import prober/internal/rawsock"}},
 		{"its own child", "prober/internal/rawsock", "", importing("prober/internal/rawsock/bpf"), nil},
+		{"the network for tests from the engine", "prober", "", importing("prober/internal/fakenet"),
+			[]string{"prober may not import prober/internal/fakenet"}},
+		{"the same from a test", "prober", "a_test.go", importing("prober/internal/fakenet"), nil},
 		{"the engine from packet I/O", "prober/internal/kdial", "", importing("prober"),
 			[]string{"prober/internal/kdial may not import prober"}},
 		{"sockets from the API", "api", "", importing("prober/internal/kdial"),
@@ -120,7 +123,13 @@ func TestNoSleep(t *testing.T) {
 	try(t, noSleep, []example{
 		{"in a test", "prober", "a_test.go", `package a; import "time"; func f() { time.Sleep(1) }`, []string{"prober sleeps"}},
 		{"in the program", "api", "", `package a; import "time"; func f() { time.Sleep(1) }`, []string{"api sleeps"}},
-		{"a timer", "api", "", `package a; import "time"; func f() { <-time.NewTimer(1).C }`, nil},
+		{"by another name", "api", "", `package a; import "time"; func f() { <-time.After(1) }`, []string{"api sleeps in <-time.After"}},
+		{"a limit beside an event", "api", "",
+			`package a; import "time"; func f(c chan int) { select { case <-c: case <-time.After(1): } }`, nil},
+		{"in a bubble", "api", "a_test.go", `package a; import ("testing"; "testing/synctest"; "time")
+			func f(t *testing.T) { synctest.Test(t, func(*testing.T) { time.Sleep(1); <-time.After(1) }) }`, nil},
+		{"beside a bubble", "api", "a_test.go", `package a; import ("testing"; "testing/synctest"; "time")
+			func f(t *testing.T) { synctest.Test(t, func(*testing.T) {}); time.Sleep(1) }`, []string{"api sleeps"}},
 	})
 }
 
