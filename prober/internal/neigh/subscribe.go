@@ -53,11 +53,8 @@ const eventBuffer = 1 << 20
 func Subscribe(ctx context.Context, f func(Event)) error {
 	for first := true; ; first = false {
 		lost, err := follow(ctx, first, f)
-		if err != nil || ctx.Err() != nil {
+		if !lost || ctx.Err() != nil {
 			return err
-		}
-		if !lost {
-			return errors.New("follow neighbours: the kernel ended the subscription")
 		}
 		f(Event{Change: Lost})
 	}
@@ -65,19 +62,10 @@ func Subscribe(ctx context.Context, f func(Event)) error {
 
 // follow is one netlink subscription, until ctx ends or the kernel has dropped events (lost).
 func follow(ctx context.Context, first bool, f func(Event)) (lost bool, err error) {
-	var (
-		updates = make(chan netlink.NeighUpdate)
-		done    = make(chan struct{})
-		mu      sync.Mutex
-		fault   error
-	)
+	updates, done := make(chan netlink.NeighUpdate), make(chan struct{})
+	var why fault
 	err = netlink.NeighSubscribeWithOptions(updates, done, netlink.NeighSubscribeOptions{
-		ReceiveBufferSize: eventBuffer,
-		ErrorCallback: func(err error) {
-			mu.Lock()
-			defer mu.Unlock()
-			fault = err
-		},
+		ReceiveBufferSize: eventBuffer, ErrorCallback: why.set,
 	})
 	if err != nil {
 		return false, fmt.Errorf("follow neighbours: %w", err)
@@ -96,18 +84,38 @@ func follow(ctx context.Context, first bool, f func(Event)) (lost bool, err erro
 			return false, nil
 		case u, ok := <-updates:
 			if !ok {
-				mu.Lock()
-				defer mu.Unlock()
-				if errors.Is(fault, unix.ENOBUFS) {
-					return true, nil
-				}
-				return false, fmt.Errorf("follow neighbours: %w", fault)
+				return why.verdict()
 			}
 			if e, ok := entry(&u.Neigh); ok {
 				f(Event{Change: change(u.Type), Entry: e})
 			}
 		}
 	}
+}
+
+// fault is why a subscription ended; netlink tells it on a goroutine of its own.
+type fault struct {
+	mu  sync.Mutex
+	err error
+}
+
+func (f *fault) set(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.err = err
+}
+
+// verdict is lost where the socket's buffer was full (ENOBUFS, netlink(7)), and an error otherwise.
+func (f *fault) verdict() (lost bool, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch {
+	case errors.Is(f.err, unix.ENOBUFS):
+		return true, nil
+	case f.err == nil:
+		return false, errors.New("follow neighbours: the subscription ended")
+	}
+	return false, fmt.Errorf("follow neighbours: %w", f.err)
 }
 
 func change(messageType uint16) Change {
