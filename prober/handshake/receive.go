@@ -97,6 +97,9 @@ func (c *Conn) onSegment(now time.Duration, seg *wire.Segment, out []Send) []Sen
 		c.echo = val
 	}
 	c.acknowledged(now, seg.Ack)
+	if seg.Flags&wire.FIN != 0 && seg.Seq == c.rcvNxt && c.state == Established && c.aborts() {
+		return c.abort(now, out)
+	}
 	if seg.Length > 0 || seg.Flags&wire.FIN != 0 {
 		if seg.Seq == c.rcvNxt {
 			c.rcvNxt = seg.End()
@@ -105,6 +108,13 @@ func (c *Conn) onSegment(now time.Duration, seg *wire.Segment, out []Send) []Sen
 		out = append(out, c.segment(now, wire.ACK, c.sndNxt, nil))
 	}
 	return c.afterAck(now, out)
+}
+
+// aborts reports whether the script ends its connections by RST. Then the peer's FIN is answered with it and never acknowledged: a server
+// whose FIN is acknowledged may remember our TSval against our address for a minute (net/ipv4/tcp_minisocks.c tcp_time_wait →
+// tcp_remember_stamp, 3.10, with tcp_tw_recycle); one whose FIN meets an RST does not.
+func (c *Conn) aborts() bool {
+	return c.script.Then.Close == plan.Abort || c.script.Then.Close == plan.ClosingUnknown
 }
 
 // ours reports whether a segment can be the peer's: it acknowledges what we have sent and no more, and stands between the peer's first
