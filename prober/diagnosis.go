@@ -9,12 +9,17 @@ import (
 
 	"github.com/vipprobe/vipprobe/prober/diagnose"
 	"github.com/vipprobe/vipprobe/prober/experiment"
+	"github.com/vipprobe/vipprobe/prober/observe"
+	"github.com/vipprobe/vipprobe/prober/plan"
 )
 
 // DiagnoseOptions shape a diagnosis.
 type DiagnoseOptions struct {
 	// Module gives source, interface, burst size and timeout of the single bursts.
 	Module Module
+	// MayPrime permits connections with a TSval of ours that the server closes first. It needs the word of whoever owns the path:
+	// through an address that others share it would make a server with per-host PAWS refuse them for a minute.
+	MayPrime bool
 	// Seconds is the time for the whole diagnosis; 0: 60.
 	Seconds float64
 }
@@ -38,27 +43,27 @@ func (p *Prober) Diagnose(ctx context.Context, target string, o DiagnoseOptions)
 	rounds := make([]Round, len(addrs))
 	var wg sync.WaitGroup
 	for i, a := range addrs {
-		wg.Go(func() { rounds[i] = p.investigate(ctx, ep, netip.AddrPortFrom(a, ep.Port), m) })
+		wg.Go(func() { rounds[i] = p.investigate(ctx, ep, netip.AddrPortFrom(a, ep.Port), m, o) })
 	}
 	wg.Wait()
 	return rounds, nil
 }
 
 // investigate is the adaptive loop: what was seen decides what is tried next.
-func (p *Prober) investigate(ctx context.Context, ep Endpoint, addr netip.AddrPort, m Module) Round {
+func (p *Prober) investigate(ctx context.Context, ep Endpoint, addr netip.AddrPort, m Module, o DiagnoseOptions) Round {
 	r := Round{Target: ep.String(), Addr: addr, Module: m.Name, Kind: m.Kind, Started: time.Now()}
 	host := p.Host()
 	r.Ladder, r.Kernel = host.Ladder, host.Kernel
 	in := diagnose.Input{Ladder: r.Ladder}
 	inv := &experiment.Investigation{Host: in, Rand: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())), Setup: experiment.Setup{
 		Source: netip.AddrPortFrom(m.Source, 0), Dst: addr, Burst: m.Burst, Ladder: host.Ladder, Listen: m.Timeout, MSS: mss(addr),
-		HalfOpen: p.engine.opts.Limits.HalfOpen, NoRaw: host.CaptureError != nil}}
+		HalfOpen: p.engine.opts.Limits.HalfOpen, NoRaw: host.CaptureError != nil, MayPrime: o.MayPrime}}
 	for ctx.Err() == nil {
 		b, more := inv.Next(r.Observations)
 		if !more {
 			break
 		}
-		obs, err := p.run(ctx, r.Target, &b, m)
+		obs, err := p.step(ctx, r.Target, addr, &b, m)
 		if err != nil {
 			if len(r.Observations) == 0 {
 				r.Err, r.Why = err, err.Error()
@@ -74,4 +79,12 @@ func (p *Prober) investigate(ctx context.Context, ep Endpoint, addr netip.AddrPo
 	r.Diagnosis = diagnose.Diagnose(in)
 	r.Success = r.Diagnosis.Healthy()
 	return r
+}
+
+// step executes one burst of an investigation; a survey only listens.
+func (p *Prober) step(ctx context.Context, target string, addr netip.AddrPort, b *plan.Burst, m Module) (observe.Observation, error) {
+	if b.Kind == plan.KindSurvey {
+		return p.engine.survey(ctx, p.request(target, b, m), addr, b.Listen)
+	}
+	return p.run(ctx, target, b, m)
 }

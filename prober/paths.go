@@ -79,7 +79,7 @@ func (ps *paths) route(dst, src netip.Addr, iface string, foreign bool) (*path, 
 			delete(ps.known, k)
 		}
 	}
-	r, err := rawsock.Query{Dst: dst, Src: src, IfName: iface, AllowForeignSource: foreign}.Route()
+	r, err := rawsock.LookupRoute(dst, src, iface, foreign)
 	if err != nil {
 		return nil, err
 	}

@@ -208,12 +208,16 @@ func (p *Prober) bursts(ctx context.Context, addr netip.AddrPort, m Module, r *R
 
 // run executes one burst for a module.
 func (p *Prober) run(ctx context.Context, target string, b *plan.Burst, m Module) (observe.Observation, error) {
-	return p.engine.run(ctx, request{target: target, burst: b, source: m.Source, iface: m.Interface, counters: p.opts.Counters,
+	return p.engine.run(ctx, p.request(target, b, m))
+}
+
+func (p *Prober) request(target string, b *plan.Burst, m Module) request {
+	return request{target: target, burst: b, source: m.Source, iface: m.Interface, counters: p.opts.Counters,
 		check: func(a netip.Addr) error {
 			p.mu.RLock()
 			defer p.mu.RUnlock()
 			return p.allow.Check(target, a)
-		}})
+		}}
 }
 
 func pause(ctx context.Context, d time.Duration) bool {

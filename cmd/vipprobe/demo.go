@@ -93,7 +93,8 @@ func runDiagnose(ctx context.Context, run *lab.Running, out io.Writer) (view.Doc
 		return doc, fmt.Errorf("open a pipe for the result: %w", err)
 	}
 	defer r.Close()
-	child := run.Client().Command(ctx, "/proc/self/exe", "diagnose", run.Target(), "--json-fd", "3")
+	args := append([]string{"diagnose", run.Target(), "--json-fd", "3"}, grants(run.Scenario.Grants)...)
+	child := run.Client().Command(ctx, "/proc/self/exe", args...)
 	child.Stdout, child.Stderr, child.ExtraFiles = out, out, []*os.File{w}
 	if err := run.Client().Start(child); err != nil {
 		return doc, errors.Join(fmt.Errorf("start diagnose on the client: %w", err), w.Close())
@@ -111,6 +112,17 @@ func runDiagnose(ctx context.Context, run *lab.Running, out io.Writer) (view.Doc
 		return doc, fmt.Errorf("diagnose on the client gave no result: %w", errors.Join(decodeErr, err))
 	}
 	return doc, nil
+}
+
+// grants are the flags by which the owner of a target allows what can hurt; the lab owns its targets.
+func grants(list []lab.Grant) []string {
+	var flags []string
+	for _, g := range list {
+		if g == lab.GrantPrime {
+			flags = append(flags, "--i-own-this-path")
+		}
+	}
+	return flags
 }
 
 func verdicts(doc view.Document) []diagnose.Verdict {

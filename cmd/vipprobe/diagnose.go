@@ -12,7 +12,7 @@ import (
 
 func diagnoseCommand() *cobra.Command {
 	var f probeFlags
-	var seconds float64
+	var o prober.DiagnoseOptions
 	cmd := &cobra.Command{
 		Use:   "diagnose TARGET...",
 		Short: "Run experiments until the cause of stalls is named or ruled out",
@@ -23,15 +23,17 @@ func diagnoseCommand() *cobra.Command {
 			if err := f.checkOutput(); err != nil {
 				return err
 			}
-			return f.diagnose(cmd, args, seconds)
+			return f.diagnose(cmd, args, o)
 		},
 	}
 	f.register(cmd)
-	cmd.Flags().Float64Var(&seconds, "max-seconds", 60, "time for a whole diagnosis")
+	cmd.Flags().Float64Var(&o.Seconds, "max-seconds", 60, "time for a whole diagnosis")
+	cmd.Flags().BoolVar(&o.MayPrime, "i-own-this-path", false, "nobody else reaches the target from this source address: permits connections that the server "+
+		"closes first, after which a server with per-host PAWS refuses older clocks from this address for a minute")
 	return cmd
 }
 
-func (f *probeFlags) diagnose(cmd *cobra.Command, args []string, seconds float64) error {
+func (f *probeFlags) diagnose(cmd *cobra.Command, args []string, o prober.DiagnoseOptions) error {
 	f.module, f.count, f.ladder = "connect", 1, "kernel"
 	m, err := f.selectModule(cmd)
 	if err != nil {
@@ -42,7 +44,8 @@ func (f *probeFlags) diagnose(cmd *cobra.Command, args []string, seconds float64
 	if err != nil {
 		return err
 	}
-	results := diagnoseAll(ctx, p, args, prober.DiagnoseOptions{Module: m, Seconds: seconds})
+	o.Module = m
+	results := diagnoseAll(ctx, p, args, o)
 	if err := p.Close(); err != nil {
 		return err
 	}

@@ -1,6 +1,10 @@
 package diagnose
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/vipprobe/vipprobe/prober/stats"
+)
 
 // Share is how many of N attempts stalled or failed.
 type Share struct{ Bad, N int }
@@ -11,8 +15,8 @@ func (s Share) String() string { return fmt.Sprintf("%d of %d", s.Bad, s.N) }
 // shares are held to differ at α = 0.01 by Fisher's exact test.
 func CompareVIP(vip, reals Share) string {
 	const alpha = 0.01
-	worse := fisherTMP(vip.Bad, vip.N-vip.Bad, reals.Bad, reals.N-reals.Bad)
-	better := fisherTMP(reals.Bad, reals.N-reals.Bad, vip.Bad, vip.N-vip.Bad)
+	worse := stats.FisherGreater(stats.Arm{Hits: vip.Bad, N: vip.N}, stats.Arm{Hits: reals.Bad, N: reals.N})
+	better := stats.FisherGreater(stats.Arm{Hits: reals.Bad, N: reals.N}, stats.Arm{Hits: vip.Bad, N: vip.N})
 	switch {
 	case vip.N == 0 || reals.N == 0:
 		return "nothing to compare: one side could not be probed"

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/vipprobe/vipprobe/prober/plan"
+	"github.com/vipprobe/vipprobe/prober/stats"
 )
 
 // sweep kinds send enough SYNs per flow, or flows enough, to speak about loss as such.
@@ -42,8 +43,8 @@ func checkSticky(in *Input) []Finding {
 	default:
 		return []Finding{f}
 	}
-	lo, hi := wilson(t.dead, t.flows)
-	f.Summary += fmt.Sprintf(" (share %.0f–%.0f %%, about 1 in %d)", 100*lo, 100*hi, int(math.Round(float64(t.flows)/float64(t.dead))))
+	ci := stats.Wilson(stats.Arm{Hits: t.dead, N: t.flows}, 0.99)
+	f.Summary += fmt.Sprintf(" (share %.0f–%.0f %%, about 1 in %d)", 100*ci.Low, 100*ci.High, int(math.Round(float64(t.flows)/float64(t.dead))))
 	f.Evidence = []string{
 		fmt.Sprintf("%d dead flows sent %d SYNs without one answer; %d flows lost none; loss spread at random would sort itself so with p = %.2g",
 			t.dead, deadSYNs(fs), t.whole, p),
@@ -176,7 +177,7 @@ func forwardLoss(f Finding, t, paced, other tally) Finding {
 		f.Wants = nil
 		return f
 	}
-	if other.lost() == 0 && fisherExact(t.lost(), t.syns-t.lost(), other.lost(), other.syns-other.lost()) < 1e-2 {
+	if other.lost() == 0 && fisher(silences{t.lost(), t.syns}, silences{other.lost(), other.syns}) < 1e-2 {
 		f.Verdict = SYNStallUnclassified
 		f.Summary += "; another port loses none, so it is this port's listener or a filter before it"
 		f.Settle = "the server's counters: ListenOverflows, TCPReqQFullDrop"
@@ -216,7 +217,7 @@ func checkRate(in *Input) []Finding {
 	}
 	passed, span := throughput(rate)
 	t := sum(rate)
-	p := fisherExact(t.lost(), t.syns-t.lost(), paced.lost(), paced.syns-paced.lost())
+	p := fisher(silences{t.lost(), t.syns}, silences{paced.lost(), paced.syns})
 	if paced.lost() > 0 || t.lost() < 2 || p > 5e-2 {
 		f.Wants = nil
 		return []Finding{f}

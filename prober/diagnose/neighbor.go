@@ -2,13 +2,13 @@ package diagnose
 
 import (
 	"fmt"
-	"math"
 	"net/netip"
 	"slices"
 	"time"
 
 	"github.com/vipprobe/vipprobe/prober/observe"
 	"github.com/vipprobe/vipprobe/prober/plan"
+	"github.com/vipprobe/vipprobe/prober/stats"
 )
 
 // pending is a time during which an address was being asked for and had not answered.
@@ -81,12 +81,6 @@ func tail(lost []bool) (survivors int, contiguous bool) {
 	return survivors, true
 }
 
-// tailChance is the probability that losses spread at random leave exactly a contiguous tail: 1/C(n, k).
-func tailChance(n, k int) float64 {
-	lg := func(x int) float64 { v, _ := math.Lgamma(float64(x) + 1); return v }
-	return math.Exp(lg(k) + lg(n-k) - lg(n))
-}
-
 // checkLocalUnresolved: this host asked for the next hop and nothing answered; the SYNs never left.
 func checkLocalUnresolved(in *Input) []Finding {
 	for i := range in.Observations {
@@ -140,7 +134,7 @@ func localQueue(in *Input, i int, p pending) (Finding, bool) {
 	if drops == 0 || survivors == 0 || p.to.IsZero() || !contiguous || lostElsewhere(o, order) {
 		return Finding{}, false
 	}
-	chance := tailChance(len(lost), survivors)
+	chance := stats.ContiguousTail(len(lost), survivors)
 	healed := warmRepeat(in, i, len(order))
 	counted := o.Counters["arp_cache.unresolved_discards"] >= int64(drops)
 	f := Finding{
@@ -236,7 +230,7 @@ func remoteQueue(in *Input, i int, p pending) (Finding, bool) {
 	if drops == 0 || survivors == 0 || !contiguous || len(ours(o)) > 0 {
 		return Finding{}, false
 	}
-	chance := tailChance(len(lost), survivors)
+	chance := stats.ContiguousTail(len(lost), survivors)
 	healed := warmRepeat(in, i, len(order))
 	return Finding{
 		explains: []int{i},

@@ -6,17 +6,18 @@ import (
 
 	"github.com/vipprobe/vipprobe/prober/observe"
 	"github.com/vipprobe/vipprobe/prober/plan"
+	"github.com/vipprobe/vipprobe/prober/stats"
 	"github.com/vipprobe/vipprobe/prober/wire"
 )
 
-// quadrantArm counts one arm over all bursts of a half.
-type quadrantArm struct{ silent, n int }
+// silences counts how many of n questions had no answer.
+type silences struct{ silent, n int }
 
 // quadrants is what single SYNs with TSvals a quarter of the circle apart showed, the bursts split into a half that may suggest and a
 // half that tests.
 type quadrants struct {
 	start        [4]wire.TSval
-	learn, test  [4]quadrantArm
+	learn, test  [4]silences
 	bursts       int
 	observations []int
 }
@@ -44,6 +45,9 @@ func readQuadrants(in *Input) quadrants {
 			if a.Outcome != observe.Accepted && a.Outcome != observe.TimedOut && a.Outcome != observe.Refused {
 				continue
 			}
+			if a.Outcome == observe.TimedOut && len(a.Answers) > 0 {
+				continue // a bare ACK is no silence: checkBareACK
+			}
 			arm := &half[arms[a.Arm]]
 			arm.n++
 			if a.Outcome == observe.TimedOut {
@@ -67,7 +71,7 @@ func (q *quadrants) refused() int {
 }
 
 // split sums the two quadrants from k on, and the other two.
-func split(arms [4]quadrantArm, k int) (in, out quadrantArm) {
+func split(arms [4]silences, k int) (in, out silences) {
 	for j := range 4 {
 		a := arms[(k+j)%4]
 		if j < 2 {
@@ -79,7 +83,7 @@ func split(arms [4]quadrantArm, k int) (in, out quadrantArm) {
 	return in, out
 }
 
-func share(a quadrantArm) float64 {
+func share(a silences) float64 {
 	if a.n == 0 {
 		return 0
 	}
@@ -103,8 +107,9 @@ func checkQuadrants(in *Input) []Finding {
 	more := Want{Kind: plan.KindQuadrants, Why: "more flows in each quadrant, until chance can be ruled out", Most: 8}
 	all := sumArms(q.learn, q.test)
 	allIn, allOut := split(all, k)
+	verdict, story := whose(in, &q, k)
 	f := Finding{
-		Verdict: TWRecyclePAWSDropSNAT, Level: Inconclusive, P: p,
+		Verdict: verdict, Level: Inconclusive, P: p,
 		Summary: fmt.Sprintf("SYNs are dropped by their TSval: %d of %d silent from %d to %d, %d of %d on the other half of the circle",
 			allIn.silent, allIn.n, q.start[k], q.start[(k+2)%4], allOut.silent, allOut.n),
 		Settle: "more flows in each quadrant", Wants: []Want{more},
@@ -117,23 +122,123 @@ func checkQuadrants(in *Input) []Finding {
 	default:
 		return []Finding{f}
 	}
-	f.Evidence = []string{
+	f.Evidence = append([]string{
 		fmt.Sprintf("held-out half: %d of %d silent against %d of %d; Fisher p = %.2g after %d look(s)", inside.silent, inside.n, outside.silent, outside.n, p, looks),
 		"no loss, filter or overload turns on the TSval of a SYN; a server that remembers a newer TSval from this source address does (per-host PAWS, tcp_tw_recycle)",
-		fmt.Sprintf("the remembered TSval lies between %d and %d", q.start[(k+2)%4]-1, q.start[(k+3)%4]),
-	}
+	}, story...)
 	f.Disproof = "an answer that does not depend on the TSval over as many flows; the same silence for a source address that nobody shares"
-	f.Remedy = "set net.ipv4.tcp_tw_recycle=0 on the real servers (removed in 4.12), or give each client its own source address, or let the balancer " +
-		"rewrite timestamps; switching the clients' timestamps off is no remedy on CentOS 7's 3.10, which then drops them too"
-	f.explains = q.observations
-	f.Wants = nil
+	f.Remedy = remedyPAWS
+	f.explains = allOf(in)
+	f.Wants, f.Settle = nil, ""
 	if f.Level < Confirmed {
 		f.Wants = []Want{more}
+		return []Finding{f}
+	}
+	f.Wants = []Want{{Kind: plan.KindSurvey, Why: "does this host itself send other traffic from the same address?", Most: 1}}
+	if share(allIn) >= 0.9 && share(allOut) <= 0.2 {
+		f.oracle(in)
 	}
 	return []Finding{f}
 }
 
-func sumArms(a, b [4]quadrantArm) [4]quadrantArm {
+// oracle adds the remembered TSval to a finding, or asks for it.
+func (f *Finding) oracle(in *Input) {
+	r, ok := readOracle(in)
+	if !ok || !r.verified {
+		f.Wants = append(f.Wants, Want{Kind: plan.KindOracle, Why: "what TSval does the server remember?", Most: 14})
+	}
+	if !ok {
+		return
+	}
+	if !r.verified {
+		f.Evidence = append(f.Evidence, fmt.Sprintf("the remembered TSval is about %d, within %d ticks", r.x, r.within))
+		return
+	}
+	f.Level = Proven
+	f.Evidence = append(f.Evidence, fmt.Sprintf("the server remembers %d from this address: %d SYNs at %d silent, %d at %d answered, one tick apart",
+		r.x, r.silent, r.x.Add(-2), r.answered, r.x.Add(-1)))
+}
+
+// remedyPAWS is what to do about per-host PAWS, wherever it is met.
+const remedyPAWS = "set net.ipv4.tcp_tw_recycle=0 on the real servers (removed in 4.12), or give each client its own source address, or let the balancer " +
+	"rewrite timestamps; switching the clients' timestamps off is no remedy on CentOS 7's 3.10, which then drops them too"
+
+// whose decides what it means that a server drops by TSval: whose clock does it remember? k is the first refused quadrant.
+func whose(in *Input, q *quadrants, k int) (Verdict, []string) {
+	own := readOwnClock(in)
+	if foreign, story := foreignClock(in, &own); foreign {
+		return TSClockDomainConflict, story
+	}
+	if own.n > 1 && !own.single {
+		return ClientRandomTSVsRecycle, []string{
+			fmt.Sprintf("this host's own kernel gives each connection a timestamp offset of its own (%d SYNs lie on no common clock), so about half of its new connections "+
+				"look older than what the server remembers; no NAT is needed for that", own.n)}
+	}
+	lo, hi := q.start[(k+1)%4], q.start[(k+2)%4]
+	story := []string{fmt.Sprintf("the remembered TSval lies between %d and %d", lo, hi)}
+	if r, ok := readOracle(in); ok && r.within < 1<<16 {
+		lo, hi = r.x.Add(-int64(r.within)), r.x
+		story = nil
+	}
+	if own.n == 0 {
+		return TWRecyclePAWSDropSNAT, append(story, "this host's kernel sends no timestamps: what is remembered came from others behind the same address")
+	}
+	now := own.now(own.at)
+	if r, ok := readOracle(in); ok {
+		now = own.now(r.at)
+	}
+	// A server forgets after 60 s (TCP_PAWS_MSL, include/net/tcp.h, 3.10), so what it has of our clock is at most that old.
+	if !now.Before(lo) && !hi.Before(now.Add(-75_000)) {
+		return TWRecyclePAWSDrop, append(story, fmt.Sprintf("that is this host's own clock (%d now): no other clock is mixed in, but whoever shares this address with another is refused", now))
+	}
+	return TWRecyclePAWSDropSNAT, append(story, fmt.Sprintf("this host's own clock stands at %d: what is remembered came from another host behind the same address, so a NAT mixes their clocks", now))
+}
+
+// foreignClock: this very host sends SYNs of others to the target from the same address, on another clock than its own kernel's.
+func foreignClock(in *Input, own *ownClock) (bool, []string) {
+	n, off := 0, 0
+	var example observe.Foreign
+	for i := range in.Observations {
+		for _, s := range in.Observations[i].Foreign {
+			if !s.HasTS {
+				continue
+			}
+			n++
+			if own.n == 0 || abs(s.TSval.Sub(own.now(s.At))) > clockSlack {
+				off++
+				example = s
+			}
+		}
+	}
+	if off < 2 {
+		return false, nil
+	}
+	story := []string{fmt.Sprintf("this host itself sends business of others from the probing address: %d SYNs seen, %d of them on another clock (%s carried TSval %d)", n, off, example.Flow, example.TSval)}
+	if own.n > 0 {
+		story = append(story, fmt.Sprintf("its own kernel, and so its health monitor, stood at TSval %d then: two clocks, one address", own.now(example.At)))
+	} else {
+		story = append(story, "its own kernel, and so its health monitor, sends no timestamps at all")
+	}
+	return true, story
+}
+
+func abs(d int32) int32 {
+	if d < 0 {
+		return -d
+	}
+	return d
+}
+
+// allOf lists every observation: a finding that explains loss wherever it showed.
+func allOf(in *Input) []int {
+	out := make([]int, len(in.Observations))
+	for i := range out {
+		out[i] = i
+	}
+	return out
+}
+
+func sumArms(a, b [4]silences) [4]silences {
 	for k := range a {
 		a[k].silent += b[k].silent
 		a[k].n += b[k].n
@@ -142,6 +247,6 @@ func sumArms(a, b [4]quadrantArm) [4]quadrantArm {
 }
 
 // fisher is the one-sided chance that as many of the silent fall on a as do.
-func fisher(a, b quadrantArm) float64 {
-	return fisherExact(a.silent, a.n-a.silent, b.silent, b.n-b.silent)
+func fisher(a, b silences) float64 {
+	return stats.FisherGreater(stats.Arm{Hits: a.silent, N: a.n}, stats.Arm{Hits: b.silent, N: b.n})
 }

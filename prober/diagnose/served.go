@@ -167,7 +167,7 @@ func masks(hollow, n int) Finding {
 
 // checkSizes: small segments are acknowledged, full-sized ones never.
 func checkSizes(in *Input) []Finding {
-	var small, big quadrantArm
+	var small, big silences
 	smallest := 0
 	for i := range in.Observations {
 		if in.Observations[i].Kind == plan.KindSizes && len(in.Observations[i].Arms) == 2 {

@@ -19,9 +19,9 @@ func (v *Investigation) build(s Step, seen []observe.Observation) plan.Burst {
 	case plan.KindSticky:
 		b = v.sticky(seen)
 	case plan.KindServed:
-		b = v.served()
+		b = v.served(seen)
 	case plan.KindDirection:
-		b = v.direction()
+		b = v.direction(seen)
 	case plan.KindPaced:
 		b = v.paced(seen)
 	case plan.KindRate:
@@ -30,8 +30,16 @@ func (v *Investigation) build(s Step, seen []observe.Observation) plan.Burst {
 		b = v.other(seen)
 	case plan.KindStray:
 		b = v.stray(seen)
+	case plan.KindOracle:
+		b = v.oracle(seen)
+	case plan.KindPrime:
+		b = v.prime(seen)
+	case plan.KindFlip:
+		b = v.flip(seen)
+	case plan.KindSurvey:
+		b = survey()
 	case plan.KindSizes:
-		b = v.sizes()
+		b = v.sizes(seen)
 	default:
 		b = v.kernel(seen)
 	}
@@ -136,7 +144,7 @@ func (v *Investigation) sticky(seen []observe.Observation) plan.Burst {
 		at[i] = time.Duration(i) * gap
 	}
 	b := plan.Burst{Listen: at[stickyRungs-1] + patience(seen)}
-	b.Arms = []plan.Arm{{Name: "flow", Via: plan.Raw, Script: v.script(wire.TSval(v.Rand.Uint32()), plan.Custom(at...), plan.Reset)}}
+	b.Arms = []plan.Arm{{Name: "flow", Via: plan.Raw, Script: v.script(v.clock(seen), plan.Custom(at...), plan.Reset)}}
 	v.shots(&b, 0, v.flows(16), 0, 3*time.Millisecond)
 	return b
 }
@@ -147,9 +155,9 @@ const servedWait = 1500 * time.Millisecond
 // served completes handshakes itself and waits: a listener whose accept queue is full goes on repeating its SYN-ACK as if our ACK had
 // not come; one that aborts resets. Half of the flows then send a request and half a line end, so that a stack which is
 // really there acknowledges it.
-func (v *Investigation) served() plan.Burst {
+func (v *Investigation) served(seen []observe.Observation) plan.Burst {
 	b := plan.Burst{Listen: servedWait + 2500*time.Millisecond}
-	s := v.script(wire.TSval(v.Rand.Uint32()), plan.Custom(0, 300*time.Millisecond, 900*time.Millisecond), plan.Acknowledge)
+	s := v.script(v.clock(seen), plan.Custom(0, 300*time.Millisecond, 900*time.Millisecond), plan.Acknowledge)
 	s.Then = plan.Exchange{Data: []byte("\r\n"), DataDelay: servedWait, Close: plan.Abort, CloseDelay: 50 * time.Millisecond}
 	b.Arms = []plan.Arm{{Name: "served", Via: plan.Raw, Script: s}}
 	v.shots(&b, 0, v.flows(8), 0, 2*time.Millisecond)
@@ -160,9 +168,9 @@ func (v *Investigation) served() plan.Burst {
 const directionListen = 8 * time.Second
 
 // direction sends single SYNs that are never repeated and listens: a listener that was reached repeats its SYN-ACK by itself.
-func (v *Investigation) direction() plan.Burst {
+func (v *Investigation) direction(seen []observe.Observation) plan.Burst {
 	b := plan.Burst{Listen: directionListen}
-	b.Arms = []plan.Arm{{Name: "single", Via: plan.Raw, Script: v.script(wire.TSval(v.Rand.Uint32()), plan.Single(), plan.Reset)}}
+	b.Arms = []plan.Arm{{Name: "single", Via: plan.Raw, Script: v.script(v.clock(seen), plan.Single(), plan.Reset)}}
 	v.shots(&b, 0, v.flows(16), 0, 5*time.Millisecond)
 	return b
 }
@@ -171,7 +179,7 @@ func (v *Investigation) direction() plan.Burst {
 func (v *Investigation) paced(seen []observe.Observation) plan.Burst {
 	const gap = 400 * time.Millisecond
 	b := plan.Burst{Listen: patience(seen)}
-	b.Arms = []plan.Arm{{Name: "paced", Via: plan.Raw, Script: v.script(wire.TSval(v.Rand.Uint32()), plan.Single(), plan.Reset)}}
+	b.Arms = []plan.Arm{{Name: "paced", Via: plan.Raw, Script: v.script(v.clock(seen), plan.Single(), plan.Reset)}}
 	v.shots(&b, 0, v.flows(8), gap, gap)
 	return b
 }
@@ -182,7 +190,7 @@ const rateStep = 2 * time.Second
 // rate sends single SYNs evenly, twice as fast each time it is called: a limiter lets through its own rate and no more.
 func (v *Investigation) rate(seen []observe.Observation) plan.Burst {
 	b := plan.Burst{Listen: patience(seen)}
-	b.Arms = []plan.Arm{{Name: "rate", Via: plan.Raw, Script: v.script(wire.TSval(v.Rand.Uint32()), plan.Single(), plan.Reset)}}
+	b.Arms = []plan.Arm{{Name: "rate", Via: plan.Raw, Script: v.script(v.clock(seen), plan.Single(), plan.Reset)}}
 	n := v.flows(16)
 	v.shots(&b, 0, n, 0, rateStep/time.Duration(n))
 	return b
@@ -192,7 +200,7 @@ func (v *Investigation) rate(seen []observe.Observation) plan.Burst {
 // the target's port suffers is its own.
 func (v *Investigation) other(seen []observe.Observation) plan.Burst {
 	b := plan.Burst{Listen: patience(seen)}
-	b.Arms = []plan.Arm{{Name: "other port", Via: plan.Raw, Script: v.script(wire.TSval(v.Rand.Uint32()), plan.Single(), plan.Reset)}}
+	b.Arms = []plan.Arm{{Name: "other port", Via: plan.Raw, Script: v.script(v.clock(seen), plan.Single(), plan.Reset)}}
 	for i := range v.flows(16) {
 		port := otherPort(v.Dst.Port(), i%2)
 		b.Shots = append(b.Shots, plan.Shot{Offset: time.Duration(i) * 5 * time.Millisecond,
@@ -204,7 +212,7 @@ func (v *Investigation) other(seen []observe.Observation) plan.Burst {
 // stray sends bare ACKs of no connection to the target's port.
 func (v *Investigation) stray(seen []observe.Observation) plan.Burst {
 	b := plan.Burst{Listen: patience(seen)}
-	s := v.script(wire.TSval(v.Rand.Uint32()), plan.Single(), plan.Reset)
+	s := v.script(v.clock(seen), plan.Single(), plan.Reset)
 	s.First, s.Options = wire.ACK, wire.Options{}
 	b.Arms = []plan.Arm{{Name: "bare ACK", Via: plan.Raw, Script: s}}
 	v.shots(&b, 0, v.flows(8), 0, 10*time.Millisecond)
@@ -221,9 +229,9 @@ func otherPort(port uint16, i int) uint16 {
 }
 
 // sizes sends small and full-sized segments after the handshake, each on flows of its own.
-func (v *Investigation) sizes() plan.Burst {
+func (v *Investigation) sizes(seen []observe.Observation) plan.Burst {
 	b := plan.Burst{Listen: 4 * time.Second}
-	start := wire.TSval(v.Rand.Uint32())
+	start := v.clock(seen)
 	for _, n := range []int{500, int(v.MSS) - 12} {
 		s := v.script(start, plan.Custom(0, 300*time.Millisecond, 900*time.Millisecond), plan.Acknowledge)
 		data := make([]byte, n)

@@ -40,6 +40,9 @@ type Setup struct {
 	HalfOpen int
 	// NoRaw leaves out what needs a capture.
 	NoRaw bool
+	// MayPrime permits connections that the server closes first: servers with per-host PAWS then refuse older TSvals from our address
+	// for a minute.
+	MayPrime bool
 }
 
 // Step is one line of the reasoning: what was asked, and why.
@@ -58,8 +61,8 @@ func (v *Investigation) Trace() []Step { return v.trace }
 
 // opening is what every investigation begins with: first contact, an immediate repeat, and cheap raw bursts that show what a kernel
 // connect cannot. What is answered at once costs milliseconds.
-func opening() []Step {
-	return []Step{
+func (v *Investigation) opening() []Step {
+	steps := []Step{
 		{plan.KindConnect, "first contact, as applications make it"},
 		{plan.KindConnect, "the same again at once: does first contact differ?"},
 		{plan.KindQuadrants, "does an answer depend on the TSval?"},
@@ -68,6 +71,11 @@ func opening() []Step {
 		{plan.KindServed, "is an accepted connection really there?"},
 		{plan.KindSizes, "do full-sized segments pass as small ones do?"},
 	}
+	if v.MayPrime {
+		steps = append(steps, Step{plan.KindPrime, "does the server remember our TSval once it has closed first?"},
+			Step{plan.KindFlip, "one tick below and above what it may remember"}, Step{plan.KindFlip, "the same on fresh flows"})
+	}
+	return steps
 }
 
 // limit is how many bursts of a kind one investigation may make.
@@ -86,7 +94,7 @@ func limit(k plan.Kind) int {
 // cost orders the experiments: what takes seconds comes after what takes milliseconds.
 func cost(k plan.Kind) int {
 	switch k {
-	case plan.KindOther, plan.KindQuadrants, plan.KindOracle:
+	case plan.KindOther, plan.KindQuadrants, plan.KindOracle, plan.KindSurvey:
 		return 1
 	case plan.KindSticky, plan.KindServed, plan.KindData, plan.KindReuse:
 		return 2
@@ -115,14 +123,18 @@ func (v *Investigation) choose(seen []observe.Observation) (Step, bool) {
 		done[seen[i].Kind]++
 	}
 	asked := map[plan.Kind]int{}
-	for _, s := range opening() {
+	for _, s := range v.opening() {
 		asked[s.Kind]++
-		if asked[s.Kind] > done[s.Kind] && !(v.NoRaw && raw(s.Kind)) {
-			if v.dead(seen) {
-				break
-			}
-			return s, true
+		if asked[s.Kind] <= done[s.Kind] || v.NoRaw && raw(s.Kind) {
+			continue
 		}
+		if v.dead(seen) {
+			break
+		}
+		if _, primed := diagnose.Primed(seen); s.Kind == plan.KindFlip && !primed {
+			continue
+		}
+		return s, true
 	}
 	in := v.Host
 	in.Observations = seen

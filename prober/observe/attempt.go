@@ -322,6 +322,8 @@ type Observation struct {
 	// Counters are the differences of kernel counters over the burst that are not zero ("TcpExt.ListenDrops"): the whole
 	// namespace's, so other traffic moves them as well.
 	Counters map[string]int64
+	// Foreign are SYNs from our own address to the target that are none of ours: only a survey listens to them.
+	Foreign []Foreign
 	// CaptureDrops is how many frames the ring lost: with any, nothing may be concluded from a segment not seen.
 	CaptureDrops uint32
 	// Captured is false where no tap could be had; the reason is in Unmeasured.
@@ -337,6 +339,14 @@ type Observation struct {
 	SendLag time.Duration
 	// Unmeasured lists, in sentences, what could not be measured and why.
 	Unmeasured []string
+}
+
+// Foreign is a SYN of somebody else's connection that left this host from our own address.
+type Foreign struct {
+	At    time.Time
+	Flow  wire.Flow
+	TSval wire.TSval
+	HasTS bool
 }
 
 // Parity compares the kernel's way out with the raw template's.

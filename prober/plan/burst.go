@@ -155,6 +155,9 @@ const (
 	KindReuse     Kind = "reuse"     // a 4-tuple used again on purpose
 	KindSizes     Kind = "sizes"     // segments of several sizes after the handshake
 	KindWalk      Kind = "walk"      // SYNs of limited hop count
+	KindPrime     Kind = "prime"     // connections that the server closes first, with a TSval of ours
+	KindFlip      Kind = "flip"      // TSvals one tick apart around a primed one
+	KindSurvey    Kind = "survey"    // other traffic from our own address to the target, only listened to
 	KindStray     Kind = "stray"     // bare ACKs of no connection: is there a stack behind the port?
 )
 

@@ -57,17 +57,21 @@ func PortsNeeded(burst int, interval time.Duration) int {
 	return burst * (rounds + 1)
 }
 
-// pair is what a source port must be fresh towards.
+// pair is what a source port must be fresh towards. Zones are left out: one port serves one of two links at a time.
 type pair struct {
 	src netip.Addr
 	dst netip.AddrPort
+}
+
+func pairOf(src netip.Addr, dst netip.AddrPort) pair {
+	return pair{src.WithZone(""), netip.AddrPortFrom(dst.Addr().WithZone(""), dst.Port())}
 }
 
 // PortBook hands out source ports such that no (source, destination) pair sees a port again within PortQuarantine. Time comes in
 // with each call; one goroutine owns the book.
 type PortBook struct {
 	ports PortRange
-	start uint16 // offset where a new pair begins
+	start uint16 // offset where pairs begin
 	pairs map[pair]*pairUse
 }
 
@@ -75,7 +79,9 @@ type PortBook struct {
 type pairUse struct {
 	cursor int
 	uses   []portRun
-	held   int // ports in uses
+	held   int // offsets in uses
+	// asked are ports used out of turn, by name, and when.
+	asked map[uint16]time.Time
 }
 
 type portRun struct {
@@ -83,8 +89,8 @@ type portRun struct {
 	at time.Time
 }
 
-// NewPortBook makes a book of the range. start shifts where each pair begins, so that a restarted process does not at once reuse
-// what its predecessor used.
+// NewPortBook makes a book of the range. start shifts where pairs begin, so that a restarted process does not at once reuse
+// what its predecessor used; each destination has a place of its own on top of that.
 func NewPortBook(ports PortRange, start uint16) *PortBook {
 	return &PortBook{ports: ports, start: start, pairs: map[pair]*pairUse{}}
 }
@@ -99,47 +105,95 @@ type ErrPorts struct {
 }
 
 func (e *ErrPorts) Error() string {
-	return fmt.Sprintf("source ports %s towards %s: %d wanted, %d not used in the last %s",
-		e.Ports, e.Dst, e.Wanted, e.Free, PortQuarantine)
+	s := fmt.Sprintf("source ports %s towards %s: %d wanted, %d not used in the last %s", e.Ports, e.Dst, e.Wanted, e.Free, PortQuarantine)
+	if e.Retry == 0 {
+		return s + fmt.Sprintf("; the range holds %d", e.Ports.Size())
+	}
+	return s + fmt.Sprintf("; enough in %s", e.Retry.Round(time.Second))
 }
 
 // Take hands out n ports for the pair, or none and an *ErrPorts.
 func (b *PortBook) Take(src netip.Addr, dst netip.AddrPort, n int, now time.Time) ([]uint16, error) {
-	key := pair{src, dst}
-	u := b.pairs[key]
+	u := b.use(src, dst)
+	u.expire(now)
 	size := b.ports.Size()
+	out := make([]uint16, 0, n)
+	cursor, spent := u.cursor, 0
+	for len(out) < n && u.held+spent < size {
+		p := b.ports.Lo + uint16(cursor)
+		cursor, spent = (cursor+1)%size, spent+1
+		if _, busy := u.asked[p]; !busy {
+			out = append(out, p)
+		}
+	}
+	if len(out) < n {
+		return nil, &ErrPorts{Dst: dst, Ports: b.ports, Wanted: n, Free: len(out), Retry: u.retry(n, size, now)}
+	}
+	u.cursor, u.held = cursor, u.held+spent
+	u.uses = append(u.uses, portRun{spent, now})
+	return out, nil
+}
+
+// Use notes that the pair uses a port that was not taken from the book but asked for by number.
+func (b *PortBook) Use(src netip.Addr, dst netip.AddrPort, port uint16, now time.Time) {
+	u := b.use(src, dst)
+	if u.asked == nil {
+		u.asked = map[uint16]time.Time{}
+	}
+	u.asked[port] = now
+}
+
+func (b *PortBook) use(src netip.Addr, dst netip.AddrPort) *pairUse {
+	key := pairOf(src, dst)
+	u := b.pairs[key]
 	if u == nil {
 		u = &pairUse{}
-		if size > 0 {
-			u.cursor = int(b.start) % size
+		if size := b.ports.Size(); size > 0 {
+			u.cursor = (int(b.start) + key.place()) % size
 		}
 		b.pairs[key] = u
 	}
+	return u
+}
+
+// place spreads destinations over the range (FNV-1a, 32 bits), so that bursts to many of them seldom want the same port at once.
+func (p pair) place() int {
+	h := uint32(2166136261)
+	a := p.dst.Addr().As16()
+	for _, o := range append(a[:], byte(p.dst.Port()>>8), byte(p.dst.Port())) {
+		h = (h ^ uint32(o)) * 16777619
+	}
+	return int(h >> 1)
+}
+
+// expire lets go of what has been in quarantine long enough.
+func (u *pairUse) expire(now time.Time) {
 	for len(u.uses) > 0 && now.Sub(u.uses[0].at) >= PortQuarantine {
 		u.held -= u.uses[0].n
 		u.uses = u.uses[1:]
 	}
-	if u.held+n > size {
-		e := &ErrPorts{Dst: dst, Ports: b.ports, Wanted: n, Free: size - u.held}
-		if n <= size && len(u.uses) > 0 {
-			e.Retry = PortQuarantine - now.Sub(u.uses[0].at)
+	for p, at := range u.asked {
+		if now.Sub(at) >= PortQuarantine {
+			delete(u.asked, p)
 		}
-		return nil, e
 	}
-	out := make([]uint16, n)
-	for i := range out {
-		out[i] = b.ports.Lo + uint16(u.cursor)
-		u.cursor = (u.cursor + 1) % size
+}
+
+// retry is how long until n ports of size are fresh, ports asked for by number left out of account; 0: never.
+func (u *pairUse) retry(n, size int, now time.Time) time.Duration {
+	free := size - u.held
+	for _, r := range u.uses {
+		if free += r.n; free >= n {
+			return PortQuarantine - now.Sub(r.at)
+		}
 	}
-	u.held += n
-	u.uses = append(u.uses, portRun{n, now})
-	return out, nil
+	return 0
 }
 
 // Sweep forgets pairs that have nothing in quarantine. It returns how many pairs are left.
 func (b *PortBook) Sweep(now time.Time) int {
 	for key, u := range b.pairs {
-		if len(u.uses) == 0 || now.Sub(u.uses[len(u.uses)-1].at) >= PortQuarantine {
+		if u.expire(now); len(u.uses) == 0 && len(u.asked) == 0 {
 			delete(b.pairs, key)
 		}
 	}
