@@ -115,7 +115,7 @@ func (b *burst) fire() {
 		}
 		s.started = at
 		b.live++
-		if err := b.sock.connect(int(s.fd), c); err != nil && err != unix.EINPROGRESS && err != unix.EINTR {
+		if err := b.sock.connect(int(s.fd), c); err != nil {
 			b.finish(i, end{sync: true, err: err})
 		}
 	}

@@ -21,6 +21,7 @@ import (
 
 // The ladders are real: 1 + 1 + 1 s linear, 1 + 2 + 4 s exponential, both in namespaces of their own at the same time.
 func TestLostSYNs(t *testing.T) {
+	t.Parallel()
 	for _, linear := range []int{4, 0} {
 		t.Run(fmt.Sprintf("linear=%d", linear), func(t *testing.T) {
 			t.Parallel()

@@ -30,8 +30,7 @@ func (e errNotBegun) Error() string { return "not begun: " + e.why }
 
 // errno is the symbolic name of the kernel's answer, "" where there was none.
 func (e *end) errno() string {
-	var n unix.Errno
-	if errors.As(e.err, &n) {
+	if n, ok := errors.AsType[unix.Errno](e.err); ok {
 		return unix.ErrnoName(n)
 	}
 	return ""
@@ -94,42 +93,48 @@ func (e *end) with(s string) string {
 	return s
 }
 
-// whyNotSent says what to look at, for the errors that have a usual cause.
+// whyNotSent says what was tried, and what to look at for the errors that have a usual cause.
 func (e *end) whyNotSent(c *Conn) string {
 	name := e.errno()
 	if name == "" {
 		return e.err.Error()
 	}
-	var s errSetup
+	setup, before := errors.AsType[errSetup](e.err)
 	tried := "connect to " + c.Dst.String()
-	if errors.As(e.err, &s) {
-		tried = s.tried
+	if before {
+		tried = setup.tried
 	}
-	hint := ""
-	switch {
-	case errors.Is(e.err, unix.EMFILE):
-		hint = "this process's limit of open files (RLIMIT_NOFILE, ulimit -n) is reached"
-	case errors.Is(e.err, unix.ENFILE):
-		hint = "the system's limit of open files (fs.file-max) is reached"
-	case errors.Is(e.err, unix.EADDRNOTAVAIL) && c.Src.Addr().IsValid() && !c.Src.Addr().IsUnspecified() && s.tried != "":
-		hint = "not an address of this host"
-	case errors.Is(e.err, unix.EADDRNOTAVAIL):
-		hint = "no free source port for this destination, or no source address (net.ipv4.ip_local_port_range)"
-	case errors.Is(e.err, unix.EADDRINUSE) && c.Src.Port() != 0:
-		hint = "the source port is taken"
-	case errors.Is(e.err, unix.EADDRINUSE):
-		hint = "no free source port (net.ipv4.ip_local_port_range)"
-	case errors.Is(e.err, unix.ENETUNREACH), errors.Is(e.err, unix.EHOSTUNREACH):
-		hint = "no route"
-	case errors.Is(e.err, unix.EACCES), errors.Is(e.err, unix.EPERM):
-		hint = "refused on this host (prohibit route, cgroup or security policy)"
-	case errors.Is(e.err, unix.EINVAL) && s.tried == "":
-		hint = "blackhole route, or an address that cannot be connected to"
-	case errors.Is(e.err, unix.ENODEV):
-		hint = "no such interface"
+	if hint := e.hint(c, before); hint != "" {
+		return fmt.Sprintf("%s: %s: %s", tried, name, hint)
 	}
-	if hint == "" {
-		return fmt.Sprintf("%s: %s", tried, name)
+	return fmt.Sprintf("%s: %s", tried, name)
+}
+
+// hint is the usual cause of an errno; before says that it came from a system call before connect(2).
+func (e *end) hint(c *Conn, before bool) string {
+	src := c.Src.Addr()
+	given := src.IsValid() && !src.IsUnspecified()
+	for _, h := range []struct {
+		errno unix.Errno
+		when  bool
+		hint  string
+	}{
+		{unix.EMFILE, true, "this process's limit of open files (RLIMIT_NOFILE, ulimit -n) is reached"},
+		{unix.ENFILE, true, "the system's limit of open files (fs.file-max) is reached"},
+		{unix.EADDRNOTAVAIL, given && before, "not an address of this host"},
+		{unix.EADDRNOTAVAIL, true, "no free source port for this destination, or no source address (net.ipv4.ip_local_port_range)"},
+		{unix.EADDRINUSE, c.Src.Port() != 0, "the source port is taken"},
+		{unix.EADDRINUSE, true, "no free source port (net.ipv4.ip_local_port_range)"},
+		{unix.ENETUNREACH, true, "no route"},
+		{unix.EHOSTUNREACH, true, "no route"},
+		{unix.EACCES, true, "refused on this host (prohibit route, cgroup or security policy)"},
+		{unix.EPERM, true, "refused on this host (cgroup or security policy, or a capability is missing)"},
+		{unix.EINVAL, !before, "blackhole route, or an address that cannot be connected to"},
+		{unix.ENODEV, true, "no such interface"},
+	} {
+		if h.when && errors.Is(e.err, h.errno) {
+			return h.hint
+		}
 	}
-	return fmt.Sprintf("%s: %s: %s", tried, name, hint)
+	return ""
 }

@@ -40,8 +40,7 @@ func setup(tried string, err error) error {
 	if err == nil {
 		return nil
 	}
-	var errno unix.Errno
-	if errors.As(err, &errno) {
+	if errno, ok := errors.AsType[unix.Errno](err); ok {
 		return errSetup{tried, errno}
 	}
 	return fmt.Errorf("%s: %w", tried, err)
@@ -183,12 +182,17 @@ func (k *sockets) bind(fd int, c *Conn, s *slot) error {
 	return nil
 }
 
+// connect begins the handshake. An interrupted one goes on like one in progress (connect(2)).
 func (k *sockets) connect(fd int, c *Conn) error {
 	sa, err := k.sockaddr(c.Dst, "")
 	if err != nil {
 		return err
 	}
-	return unix.Connect(fd, sa)
+	err = unix.Connect(fd, sa)
+	if errors.Is(err, unix.EINPROGRESS) || errors.Is(err, unix.EINTR) {
+		return nil
+	}
+	return err
 }
 
 // sockaddr fills one of the burst's two address structures; it is valid until the next call.

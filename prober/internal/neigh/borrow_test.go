@@ -65,6 +65,15 @@ func TestProbeFree(t *testing.T) {
 			t.Errorf("%s is free: %+v, %d tokens, %v", addr.none, free, limit.taken, err)
 		}
 	}
+}
+
+// What cannot be found out is an error, and no address is called free for it.
+func TestProbeFreeErrors(t *testing.T) {
+	t.Parallel()
+	if !inNamespace(t) {
+		return
+	}
+	p := newPair(t)
 	limit := &tokens{}
 	if c, err := ProbeFree(t.Context(), &tokens{max: 1}, p.near, none4, Quick()); err == nil || c.Free {
 		t.Errorf("without tokens: %+v, %v", c, err)

@@ -33,11 +33,13 @@ func (d Disposition) String() string {
 	names := [dispositionSize]string{
 		"ok", "not_neighbor", "short", "hardware_type", "protocol_type", "address_length", "operation", "sender_mac", "sender_address",
 	}
-	switch {
-	case int(d) < len(names):
-		return names[d]
-	case d > discovery:
+	if d > discovery {
 		return "nd_" + wire.Reason(d-discovery).String()
+	}
+	for i, name := range names {
+		if int(d) == i {
+			return name
+		}
 	}
 	return fmt.Sprintf("disposition(%d)", uint8(d))
 }
