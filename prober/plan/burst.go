@@ -99,7 +99,8 @@ type TSClock struct {
 
 // At is the TSval d after the first SYN.
 func (c TSClock) At(d time.Duration) wire.TSval {
-	return c.Start.Add(int64(d) * int64(c.Hz) / int64(time.Second))
+	whole, rest := int64(d/time.Second), int64(d%time.Second)
+	return c.Start.Add(whole*int64(c.Hz) + rest*int64(c.Hz)/int64(time.Second))
 }
 
 // Script is everything a shot does but when and on which flow. Kernel shots use only Ladder (as the expectation, read

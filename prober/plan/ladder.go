@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"strconv"
 	"strings"
 	"time"
 )
@@ -28,14 +29,14 @@ func (l Ladder) Until(d time.Duration) Ladder {
 	return Ladder{l.Name, l.At[:n]}
 }
 
-// String lists the rungs in seconds: "linear: 0 1 2 3 4 5 7".
+// String lists the rungs in seconds: "linear: 0 1 2 3 4 5 7 11".
 func (l Ladder) String() string {
 	var b strings.Builder
 	b.WriteString(l.Name)
 	b.WriteByte(':')
 	for _, t := range l.At {
 		b.WriteByte(' ')
-		b.WriteString(strings.TrimSuffix(t.String(), "s"))
+		b.WriteString(strconv.FormatFloat(t.Seconds(), 'f', -1, 64))
 	}
 	return b.String()
 }
