@@ -26,6 +26,7 @@ func calSNAT() Scenario {
 		Params: []Param{recycleParam(), closerParam(),
 			{"remembered", "517740536", "TSval that the servers have from the other client at the start; it goes on with time"},
 			{"refused", "481284815", "TSval clock of the prober's host where its own would not be refused"},
+			{"every", "200ms", "between two connections of the other client"},
 			{"expiry", "15s", "after which the balancer resets an unanswered flow"}},
 		Label:      Is(diagnose.TWRecyclePAWSDropSNAT),
 		NearMisses: []NearMiss{noRecycle(), clientCloses()},
@@ -39,7 +40,6 @@ func calSNAT() Scenario {
 			})
 			v.balance()
 			oneClock(st.Client)
-			st.Values.set["every"] = "200ms"
 			st.poison(v, int64(known.Sub(st.uptime())))
 		},
 	}

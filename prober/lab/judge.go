@@ -22,8 +22,11 @@ const (
 
 // Judge holds what was named against the label, and says in a sentence what is amiss.
 func (l Label) Judge(named []Named) (Result, string) {
-	got := firm(named)
 	sets := append([][]diagnose.Verdict{l.Verdicts}, l.Or...)
+	got := firm(named)
+	if !anyHas(sets, diagnose.Healthy) {
+		got = slices.DeleteFunc(got, undecided)
+	}
 	for i, want := range sets {
 		if !sameSet(got, want) {
 			continue
@@ -34,14 +37,23 @@ func (l Label) Judge(named []Named) (Result, string) {
 		return Right, ""
 	}
 	for _, v := range got {
-		if !slices.ContainsFunc(sets, func(s []diagnose.Verdict) bool { return slices.Contains(s, v) }) {
+		if !anyHas(sets, v) {
 			return Wrong, fmt.Sprintf("named %s, which is not there", v)
 		}
 	}
 	if len(got) == 0 {
-		return Inconclusive, "nothing was named"
+		return Inconclusive, "no cause was named"
 	}
 	return Inconclusive, fmt.Sprintf("named %s only", joinVerdicts(got))
+}
+
+// undecided are the verdicts that say honestly that something is wrong but not what: no cause, unless nothing is wrong.
+func undecided(v diagnose.Verdict) bool {
+	return v == diagnose.SYNStallUnclassified || v == diagnose.InsufficientSamples
+}
+
+func anyHas(sets [][]diagnose.Verdict, v diagnose.Verdict) bool {
+	return slices.ContainsFunc(sets, func(s []diagnose.Verdict) bool { return slices.Contains(s, v) })
 }
 
 // firm are the verdicts that were named as causes, suspected or firmer.
