@@ -152,15 +152,11 @@ func (c *Conn) expire(now time.Duration, out []Send) []Send {
 	return out
 }
 
-// FirstAck is the acknowledgment number of a first segment that has the ACK bit (plan.Script.First): an RST that it draws has this as
-// its sequence number (RFC 9293 §3.5.2).
-func FirstAck(iss wire.Seq) wire.Seq { return iss }
-
 func (c *Conn) sendSYN(now time.Duration, out []Send) []Send {
 	_, _, hasTS := c.script.Options.Timestamps()
 	s := Send{Flags: wire.SYN, Seq: c.iss, TSval: c.script.Clock.At(now), HasTS: hasTS, SYN: c.syns}
 	if c.script.First != 0 {
-		s.Flags, s.Ack = c.script.First, FirstAck(c.iss)
+		s.Flags, s.Ack = c.script.First, plan.FirstAck(c.iss)
 	}
 	out = append(out, s)
 	c.state = SynSent

@@ -142,9 +142,9 @@ func TestIgnoredSYNACKsAreResetAtTheEnd(t *testing.T) {
 func TestABareACKSentFirstIsEndedByItsRST(t *testing.T) {
 	t.Parallel()
 	script := plan.Script{First: wire.ACK}
-	ack := step{0, nil, []string{". 0 ack " + fmt.Sprint(FirstAck(iss).Sub(irs))}, SynSent}
-	converse(t, script, []step{ack, {1, &wire.Segment{Flags: wire.RST, Seq: FirstAck(iss) + 1}, nil, SynSent},
-		{2, &wire.Segment{Flags: wire.RST, Seq: FirstAck(iss)}, nil, Refused}})
+	ack := step{0, nil, []string{". 0 ack " + fmt.Sprint(plan.FirstAck(iss).Sub(irs))}, SynSent}
+	converse(t, script, []step{ack, {1, &wire.Segment{Flags: wire.RST, Seq: plan.FirstAck(iss) + 1}, nil, SynSent},
+		{2, &wire.Segment{Flags: wire.RST, Seq: plan.FirstAck(iss)}, nil, Refused}})
 }
 
 func TestAnICMPErrorEndsAnUnansweredSYNOnly(t *testing.T) {

@@ -29,8 +29,7 @@ type flowState struct {
 	kernel   Outcome // as the kernel's errno says
 	notSent  string
 	dropped  bool // a refused SYN was dropped inside this host, by a filter or for want of room
-	reaction plan.Reaction
-	ladder   *plan.Ladder
+	script   *plan.Script
 	first    int // in Answers: what settled the attempt; −1: nothing
 	before   int // SYNs that had left before it, or by the end
 }
@@ -50,7 +49,7 @@ func NewCorrelator(b *plan.Burst) *Correlator {
 	for i := range b.Shots {
 		arm := &b.Arms[b.Shots[i].Arm]
 		c.obs.Attempts[i] = Attempt{Index: i, Arm: arm.Name, Via: arm.Via, Flow: b.Shots[i].Flow, Answered: -1}
-		c.state[i] = flowState{reaction: arm.Script.OnSYNACK, ladder: &arm.Script.Ladder, first: -1}
+		c.state[i] = flowState{script: &arm.Script, first: -1}
 	}
 	return c
 }
@@ -99,12 +98,15 @@ func (c *Correlator) Cut(timedOut bool, why string) {
 	}
 }
 
-// Outgoing takes a segment of attempt i that the tap saw leaving.
+// Outgoing takes a segment of attempt i that the tap saw leaving. Only its SYN (or what the script sends first in its place) counts.
 func (c *Correlator) Outgoing(i int, at time.Time, ifindex int, nextHop wire.MAC, seg *wire.Segment) {
-	if seg.Flags&(wire.SYN|wire.ACK) != wire.SYN {
+	a, first := &c.obs.Attempts[i], c.state[i].script.First
+	if first == 0 {
+		first = wire.SYN
+	}
+	if seg.Flags&^(wire.ECE|wire.CWR|wire.AE) != first || first != wire.SYN && seg.Seq != a.ISS {
 		return
 	}
-	a := &c.obs.Attempts[i]
 	if !c.state[i].issKnown {
 		c.ISS(i, seg.Seq)
 	}

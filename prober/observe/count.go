@@ -109,10 +109,10 @@ func (c *Correlator) echoed(a *Attempt, st *flowState) {
 // unseenBefore is how many of the SYNs that a kernel attempt lost inside this host came before SYN k on the tap. The rung of the
 // ladder on which k left, counted from connect(2), tells; without a ladder all of them count.
 func (c *Correlator) unseenBefore(a *Attempt, st *flowState, k int) int {
-	if a.Unseen == 0 || len(st.ladder.At) == 0 || a.Kernel.Started.IsZero() || a.SYNs[k].At.IsZero() {
+	if a.Unseen == 0 || len(st.script.Ladder.At) == 0 || a.Kernel.Started.IsZero() || a.SYNs[k].At.IsZero() {
 		return a.Unseen
 	}
-	return min(max(rung(st.ladder.At, a.SYNs[k].At.Sub(a.Kernel.Started))-k, 0), a.Unseen)
+	return min(max(rung(st.script.Ladder.At, a.SYNs[k].At.Sub(a.Kernel.Started))-k, 0), a.Unseen)
 }
 
 // rung is the index of the rung nearest to d.

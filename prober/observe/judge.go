@@ -10,7 +10,7 @@ import (
 
 // judge derives an attempt's outcome and counts from what was recorded.
 func (c *Correlator) judge(a *Attempt, st *flowState) {
-	st.first = firstAnswer(a)
+	st.first = firstAnswer(a, st.script.First)
 	switch {
 	case st.notSent != "":
 		a.Outcome, a.Reason = NotSent, st.notSent
@@ -29,20 +29,29 @@ func (c *Correlator) judge(a *Attempt, st *flowState) {
 	times(a, st)
 }
 
-// firstAnswer is the index of the answer that settled the attempt, or −1: a SYN-ACK to ISS+1, an RST that acknowledges the
-// SYN, or an ICMP error that ends a connect, whichever came first; a SYN-ACK wins over what came before it.
-func firstAnswer(a *Attempt) int {
+// firstAnswer is the index of the answer that settled the attempt, or −1: a SYN-ACK to ISS+1, an RST to what was sent first (SYN where
+// that is 0), or an ICMP error that ends a connect, whichever came first; a SYN-ACK wins over what came before it.
+func firstAnswer(a *Attempt, sent wire.Flags) int {
 	first := -1
 	for k := range a.Answers {
 		switch ans := &a.Answers[k]; {
 		case ans.Kind == SYNACK:
 			return k
 		case first >= 0:
-		case ans.Kind == RST && ans.Flags&wire.ACK != 0 && ans.Ack == a.ISS+1, ans.Kind == ICMP && ans.ends():
+		case ans.Kind == RST && ans.refuses(a.ISS, sent), ans.Kind == ICMP && ans.ends():
 			first = k
 		}
 	}
 	return first
+}
+
+// refuses reports whether an RST is the answer to a SYN, which it acknowledges (RFC 9293 §3.10.7.3), or to an ACK sent first, whose
+// acknowledgment number is its sequence number (§3.5.2).
+func (ans *Answer) refuses(iss wire.Seq, sent wire.Flags) bool {
+	if sent&wire.ACK != 0 {
+		return ans.Flags&wire.ACK == 0 && ans.Seq == plan.FirstAck(iss)
+	}
+	return ans.Flags&wire.ACK != 0 && ans.Ack == iss+1
 }
 
 // ends reports whether an ICMP error ends a connect whose SYN is unanswered, as Linux has it (net/ipv4/tcp_ipv4.c tcp_v4_err,
@@ -73,7 +82,7 @@ func (c *Correlator) rawOutcome(a *Attempt, st *flowState) (Outcome, string) {
 		return Unreachable, icmpReason(ans)
 	case SYNACK, SYNACKStray, BareACK, Data, FIN, AnswerUnknown:
 	}
-	if st.reaction == plan.Acknowledge {
+	if st.script.OnSYNACK == plan.Acknowledge {
 		if rst := laterReset(a, st.first); rst != nil {
 			return Reset, fmt.Sprintf("RST %s after the SYN-ACK", rst.At.Sub(ans.At).Round(time.Microsecond))
 		}

@@ -130,8 +130,8 @@ func TestAnyOrderOfEventsKeepsTheCountsSane(t *testing.T) {
 			t.Fatalf("answered %d of %d SYNs", a.Answered, len(a.SYNs))
 		case a.Lost < 0 || a.Lost > a.Retransmissions+1 || a.Unseen < 0 || a.Unseen > a.Retransmissions+1:
 			t.Fatalf("lost %d, unseen %d of %d repeats", a.Lost, a.Unseen, a.Retransmissions)
-		case a.RTT < 0:
-			t.Fatalf("round trip of %s", a.RTT)
+		case a.RTT < 0 || a.Handshake < 0:
+			t.Fatalf("round trip of %s, handshake of %s", a.RTT, a.Handshake)
 		case a.Stalled() && a.Outcome != Accepted:
 			t.Fatalf("stalled and %s", a.Outcome)
 		case a.Outcome.String() == "unknown" && a.Reason == "" && via == plan.Raw:

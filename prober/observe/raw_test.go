@@ -102,3 +102,32 @@ func TestRawHandshakesThatThePeerResets(t *testing.T) {
 		{name: "RST after we reset a half-open connection means nothing", via: plan.Raw, react: plan.Reset, events: append(shaken[:2:2], rst(50.21, irs+1)), want: accepted},
 	})
 }
+
+func TestABareACKSentFirstIsSettledByItsRST(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name string
+		rst  wire.Segment
+		want Outcome
+	}{
+		{"its RST", wire.Segment{Seq: plan.FirstAck(iss), Flags: wire.RST}, Refused},
+		{"an RST of another number", wire.Segment{Seq: plan.FirstAck(iss) + 1, Flags: wire.RST}, TimedOut},
+		{"an RST as to a SYN", wire.Segment{Ack: iss + 1, Flags: wire.RST | wire.ACK}, TimedOut},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			b := &plan.Burst{Arms: []plan.Arm{{Via: plan.Raw, Script: plan.Script{First: wire.ACK}}}, Shots: []plan.Shot{{Flow: flow}}}
+			c := NewCorrelator(b)
+			c.Observation().Captured = true
+			c.ISS(0, iss)
+			handedOver(0, -1)(c)
+			c.Outgoing(0, at(0.005), 2, hop, &wire.Segment{Seq: iss + 1, Flags: wire.ACK})
+			c.Outgoing(0, at(0.01), 2, hop, &wire.Segment{Seq: iss, Ack: plan.FirstAck(iss), Flags: wire.ACK})
+			incoming(0.2, tc.rst)(c)
+			o := c.Finish()
+			if a := &o.Attempts[0]; a.Outcome != tc.want || a.Unseen != 0 || len(a.SYNs) != 1 || !a.SYNs[0].At.Equal(at(0.01)) {
+				t.Errorf("%s, unseen %d, %+v", a.Outcome, a.Unseen, a.SYNs)
+			}
+		})
+	}
+}

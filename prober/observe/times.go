@@ -13,7 +13,7 @@ func times(a *Attempt, st *flowState) {
 	}
 	ans := &a.Answers[st.first]
 	if k := a.Answered; k >= 0 && k == st.before-1 && !a.SYNs[k].At.IsZero() {
-		a.RTT = ans.At.Sub(a.SYNs[k].At)
+		a.RTT = max(ans.At.Sub(a.SYNs[k].At), 0) // a wall clock set back must not make a round trip
 	}
 	switch {
 	case a.Kernel != nil && (a.Unseen > 0 || len(a.SYNs) == 0):
@@ -21,9 +21,9 @@ func times(a *Attempt, st *flowState) {
 		a.userTimes()
 	case len(a.SYNs) == 0:
 	case a.SYNs[0].At.IsZero():
-		a.Clock, a.Handshake = UserClock, ans.At.Sub(a.SYNs[0].Handed)
+		a.Clock, a.Handshake = UserClock, max(ans.At.Sub(a.SYNs[0].Handed), 0)
 	default:
-		a.Clock, a.Handshake = TapClock, ans.At.Sub(a.SYNs[0].At)
+		a.Clock, a.Handshake = TapClock, max(ans.At.Sub(a.SYNs[0].At), 0)
 	}
 }
 
@@ -33,7 +33,7 @@ func (a *Attempt) userTimes() {
 		return
 	}
 	a.Clock = UserClock
-	a.Handshake = a.Kernel.Completed.Sub(a.Kernel.Started)
+	a.Handshake = max(a.Kernel.Completed.Sub(a.Kernel.Started), 0)
 	if a.RTT == 0 && a.Outcome == Accepted && a.Kernel.HasInfo {
 		a.RTT = a.Kernel.Info.RTT
 	}

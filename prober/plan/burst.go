@@ -121,6 +121,10 @@ type Script struct {
 	Then     Exchange
 }
 
+// FirstAck is the acknowledgment number of a first segment that has the ACK bit (Script.First): an RST that it draws has this as its
+// sequence number (RFC 9293 §3.5.2).
+func FirstAck(iss wire.Seq) wire.Seq { return iss }
+
 // Arm is a named Script: the shots of one arm are alike but for flow and time.
 type Arm struct {
 	Name   string
