@@ -35,18 +35,27 @@ func (c AppClose) String() string {
 	return "unknown"
 }
 
+// app is the application of a connection.
+func (c *conn) app() *App {
+	if n := uint64(len(c.l.Each)); n > 0 {
+		return &c.l.Each[hashFlow(c.h.Clock.Seed+5, c.flow)%n]
+	}
+	return &c.l.App
+}
+
 // accept takes a connection off the queue when the application comes to it.
 func (l *Listener) accept(c *conn) {
-	if l.App.Never {
+	app := c.app()
+	if app.Never {
 		return
 	}
 	w := c.hop.path.w
-	if l.App.Every == 0 {
+	if app.Every == 0 {
 		l.Queued--
 		c.accept()
 		return
 	}
-	l.busyUntil = max(l.busyUntil, w.now) + l.App.Every
+	l.busyUntil = max(l.busyUntil, w.now) + app.Every
 	w.After(l.busyUntil-w.now, func() {
 		l.Queued--
 		c.accept()
@@ -55,7 +64,7 @@ func (l *Listener) accept(c *conn) {
 
 func (c *conn) accept() {
 	c.accepted = true
-	a := &c.l.App
+	a := c.app()
 	if len(a.Greeting) == 0 && a.Close != CloseAtOnce && a.Close != ResetAtOnce {
 		c.serve()
 		return
@@ -81,7 +90,7 @@ func (c *conn) serve() {
 		return
 	}
 	c.served = true
-	a := &c.l.App
+	a := c.app()
 	c.hop.path.w.After(a.Delay, func() {
 		if c.state == gone {
 			return

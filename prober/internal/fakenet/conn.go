@@ -117,7 +117,7 @@ func (c *conn) onData(seg *wire.Segment) {
 	switch c.state {
 	case established:
 		c.state = closeWait
-		if c.accepted && c.l.App.Close != CloseNever {
+		if c.accepted && c.app().Close != CloseNever {
 			c.close = true
 			c.push()
 		}

@@ -95,13 +95,13 @@ func (w *World) Forget() {
 
 // Chill deletes the vantage's own entry of its next hop towards the target.
 func (w *World) Chill() {
-	w.bindClient()
+	w.begin()
 	w.Client.Neighbors.forget(w.Client.NextHop(w.Target.Addr()))
 }
 
 // Age makes the vantage's entry of its next hop stale: the next packet goes to the MAC it remembers, and the entry is verified 5 s
 // later.
 func (w *World) Age() {
-	w.bindClient()
+	w.begin()
 	w.Client.Neighbors.entry(w.Client.NextHop(w.Target.Addr())).state = stale
 }

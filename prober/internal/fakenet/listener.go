@@ -25,7 +25,9 @@ type Listener struct {
 	Mute bool
 	// Slow delays every SYN-ACK.
 	Slow time.Duration
+	// App is the process behind; where Each is set, a connection meets one of those, by a hash of its flow.
 	App  App
+	Each []App
 
 	// HalfOpen and Queued are the lengths of SYN and accept queue now; MostHalfOpen the longest that the former has been.
 	HalfOpen, Queued, MostHalfOpen int

@@ -59,7 +59,7 @@ const (
 
 // Run executes a burst in virtual time and returns what it showed.
 func (w *World) Run(b plan.Burst) observe.Observation {
-	w.bindClient()
+	w.begin()
 	r := &run{burst: &b, corr: observe.NewCorrelator(&b), shots: make([]shot, len(b.Shots)), drops: w.Tap.drops}
 	w.run, w.lastR = r, r
 	obs := r.corr.Observation()

@@ -9,11 +9,19 @@ import (
 	"github.com/vipprobe/vipprobe/prober/wire"
 )
 
-// bindClient connects the vantage's neighbour layer to its link.
-func (w *World) bindClient() {
+// beginner is an element that acts of its own accord, from the first Run or Wait on.
+type beginner interface{ begin(h Hop) }
+
+// begin connects the vantage's neighbour layer to its link and starts what acts by itself.
+func (w *World) begin() {
 	n := &w.Client.Neighbors
 	if n.w != nil {
 		return
+	}
+	for i, e := range w.path.elements {
+		if b, ok := e.(beginner); ok {
+			b.begin(Hop{w.path, i})
+		}
 	}
 	n.w, n.HZ = w, w.Client.HZ
 	w.Client.synOptions = wire.LinuxSYN(w.Client.MSS, 0, 7)
@@ -65,7 +73,7 @@ func (w *World) reply(a netip.Addr, mac wire.MAC, delay time.Duration) {
 
 // Announce puts a gratuitous ARP of an address on the link.
 func (w *World) Announce(a netip.Addr, mac wire.MAC) {
-	w.bindClient()
+	w.begin()
 	w.neighborFrame(observe.NeighborEvent{Kind: observe.NeighborGratuitous, Sender: a, Target: a, SenderMAC: mac.String(), FrameMAC: mac.String()})
 	if w.Client.Neighbors.known(a) {
 		w.Client.Neighbors.learn(a, mac)

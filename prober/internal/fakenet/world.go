@@ -21,8 +21,9 @@ type World struct {
 	Near LastHop
 	// OneWay is the delay of the path each way, at least 10 µs, and Jitter what may come on top, order being kept.
 	OneWay, Jitter time.Duration
-	// Hosts are the servers, for their counters and their state.
-	Hosts []*Host
+	// Hosts are the servers, for their counters and their state, and Balancer what stands before them, if anything does.
+	Hosts    []*Host
+	Balancer *Balancer
 
 	rng   *rand.Rand
 	seed  uint64
@@ -51,11 +52,23 @@ func New(seed uint64, target netip.AddrPort, elements ...Element) *World {
 	all := append([]Element{&w.Near, &wireDelay{}}, elements...)
 	w.path = &Path{w: w, near: w.receive, elements: all}
 	for _, e := range elements {
-		if h, ok := e.(*Host); ok {
-			w.Hosts = append(w.Hosts, h)
+		switch e := e.(type) {
+		case *Host:
+			w.Hosts = append(w.Hosts, e)
+		case *Balancer:
+			w.pool(e)
 		}
 	}
 	return w
+}
+
+// pool notes a balancer's members.
+func (w *World) pool(b *Balancer) {
+	w.Balancer = b
+	for _, m := range b.Members {
+		w.Hosts = append(w.Hosts, m.Host)
+		w.Members = append(w.Members, m.Addr)
+	}
 }
 
 // epoch is when every world begins. It is a whole second, as old kernels stamp what they remember in seconds.
@@ -70,7 +83,10 @@ func (w *World) at(d time.Duration) time.Time { return time.Unix(epoch, 0).UTC()
 func (w *World) Elapsed() time.Duration { return w.now }
 
 // Wait lets time pass between bursts: what is under way arrives, timers fire.
-func (w *World) Wait(d time.Duration) { w.advance(w.now+d, nil) }
+func (w *World) Wait(d time.Duration) {
+	w.begin()
+	w.advance(w.now+d, nil)
+}
 
 // After calls f once d has passed.
 func (w *World) After(d time.Duration, f func()) { w.push(event{at: w.now + max(d, 0), call: f}) }
