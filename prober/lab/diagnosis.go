@@ -63,13 +63,12 @@ func Exec(flags func(Question) []string) Diagnoser {
 		var out, errs bytes.Buffer
 		cmd.Stdout, cmd.Stderr = &out, &errs
 		err := q.Client.Run(cmd)
-		var exit *exec.ExitError
-		if err != nil && !errors.As(err, &exit) {
+		if _, ended := errors.AsType[*exec.ExitError](err); err != nil && !ended {
 			return nil, fmt.Errorf("run diagnose: %w", err)
 		}
 		named, parseErr := parseCauses(out.Bytes())
 		if parseErr != nil {
-			return nil, fmt.Errorf("diagnose gave no result (%v): %w: %s", err, parseErr, lastLine(errs.String()))
+			return nil, fmt.Errorf("diagnose gave no result: %w: %s", errors.Join(parseErr, err), lastLine(errs.String()))
 		}
 		return named, nil
 	}

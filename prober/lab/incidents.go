@@ -211,23 +211,23 @@ func greenplum() Scenario {
 			m1 := st.Host("m1")
 			oneClock(m1)
 			st.place(m1, lan, []wires.Stage{wires.Clock(int64(st.Uint32("gap")))}, "192.168.128.158/24")
-			v := &vip{lan: lan, lb: st.Host("keepalived")}
-			oneClock(v.lb)
-			v.lb.Attach(lan, "192.168.128.149/24", "192.168.128.5/24")
-			v.lb.Attach(cni, "10.244.3.1/24")
-			v.lb.Forward()
+			lb := st.Host("keepalived")
+			oneClock(lb)
+			lb.Attach(lan, "192.168.128.149/24", "192.168.128.5/24")
+			lb.Attach(cni, "10.244.3.1/24")
+			lb.Forward()
 			master := st.Host("master")
 			st.place(master, cni, st.recycle(), "10.244.3.27/24")
 			master.Route("default", "10.244.3.1")
 			master.Serve(topo.Service{Port: 5432, Then: topo.CloseFirst})
 			service := []nft.Part{nft.Dst(addr("192.168.128.5")), nft.DstPort(5432)}
-			v.lb.Rules(nft.Table{Family: nft.IPv4, Name: "lvs", Chains: []nft.Chain{
+			lb.Rules(nft.Table{Family: nft.IPv4, Name: "lvs", Chains: []nft.Chain{
 				{Hook: nft.DNAT, Rules: nft.RoundRobin([]netip.AddrPort{at("10.244.3.27", 5432)}, service...)},
 				{Hook: nft.SNAT, Rules: []nft.Rule{{nft.DstPort(5432), nft.FromSource(addr("10.244.3.1"), 0, 0)}}},
 			}})
 			st.Target, st.Members = "192.168.128.5:5432", []string{"10.244.3.27:5432"}
 			st.visits(m1, st.Target, 300*time.Millisecond, request)
-			st.evicts(v.lb, st.Members[0], st.check(), nft.Rule(append(service, nft.SYN(), nft.Unreachable())))
+			st.evicts(lb, st.Members[0], st.check(), nft.Rule(append(service, nft.SYN(), nft.Unreachable())))
 		},
 	}
 }

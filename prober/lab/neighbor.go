@@ -12,7 +12,7 @@ import (
 const synTruesize = 832
 
 func neighborScenarios() []Scenario {
-	return []Scenario{arpClient(), arpServer(), arpBoth(), arpDead(), remoteARPDead(), arpQueueSize(),
+	return []Scenario{arpClient(), arpServer(), arpBoth(), ndClient(), ndServer(), arpDead(), remoteARPDead(), arpQueueSize(),
 		duplicateIP(), vipMoved(), neighborFlapping()}
 }
 
@@ -45,8 +45,12 @@ func arpClient() Scenario {
 
 // coldTowards makes asker forget and ask slowly, with a short queue, and arms it again on demand.
 func (st *Stage) coldTowards(asker, answerer *topo.Link, askerIP, answererIP string) {
-	asker.Neighbor("ipv4", "retrans_time_ms", "50")
-	asker.Neighbor("ipv4", "unres_qlen_bytes", queueBytes(st.Int("qlen")))
+	family := "ipv4"
+	if addr(askerIP).Is6() {
+		family = "ipv6"
+	}
+	asker.Neighbor(family, "retrans_time_ms", "50")
+	asker.Neighbor(family, "unres_qlen_bytes", queueBytes(st.Int("qlen")))
 	slow := topo.SlowARP(answererIP, askerIP)
 	answerer.Host.Rules(slow)
 	st.Rearm = func() error {
@@ -71,6 +75,53 @@ func arpServer() Scenario {
 			v.serve(topo.Service{Then: topo.Echo})
 			v.clientLink.Knows(vipIP, v.lbLink)
 			st.coldTowards(v.lbLink, v.clientLink, vipIP, clientIP)
+		},
+	}
+}
+
+// The addresses of the IPv6 twins.
+const (
+	clientIP6 = "fd77::2"
+	serverIP6 = "fd77::21"
+)
+
+// direct6 is a client and an echoing server with IPv6 addresses only.
+func (st *Stage) direct6() (client, server *topo.Link) {
+	lan := st.Bridge("lan")
+	st.Client = st.Host("client")
+	client = st.Client.Attach(lan, clientIP6+"/64")
+	h := st.Host("server")
+	server = h.Attach(lan, serverIP6+"/64")
+	h.Serve(topo.Service{Port: port, Then: topo.Echo})
+	st.Target = at(serverIP6, port).String()
+	return client, server
+}
+
+func ndClient() Scenario {
+	return Scenario{
+		Name:       "nd-client",
+		Story:      "arp-client in IPv6: neighbour discovery has the same queue, and drops from the same end.",
+		Params:     []Param{queueParam()},
+		Label:      Is(diagnose.LocalARPQueueOverflow),
+		NearMisses: []NearMiss{deepQueue()},
+		Build: func(st *Stage) {
+			client, server := st.direct6()
+			st.coldTowards(client, server, clientIP6, serverIP6)
+		},
+	}
+}
+
+func ndServer() Scenario {
+	return Scenario{
+		Name:       "nd-server",
+		Story:      "arp-server in IPv6: the server must discover the client before its SYN-ACKs can leave.",
+		Params:     []Param{queueParam()},
+		Label:      Is(diagnose.RemoteARPQueueOverflow),
+		NearMisses: []NearMiss{deepQueue()},
+		Build: func(st *Stage) {
+			client, server := st.direct6()
+			client.Knows(serverIP6, server)
+			st.coldTowards(server, client, serverIP6, clientIP6)
 		},
 	}
 }

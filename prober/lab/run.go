@@ -75,8 +75,7 @@ func Shell(ctx context.Context, name string, set map[string]string, args []strin
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = in, out, errs
 	cmd.Env = append(os.Environ(), "TARGET="+run.Target(), "PS1="+sc.Name+"$ ")
 	err = run.Client().Run(cmd)
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
+	if exit, ended := errors.AsType[*exec.ExitError](err); ended {
 		return exit.ExitCode(), nil
 	}
 	return 0, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path"
+	"slices"
 	"time"
 
 	"github.com/vipprobe/vipprobe/prober/diagnose"
@@ -62,7 +63,7 @@ func Is(v ...diagnose.Verdict) Label { return Label{Verdicts: v, Level: diagnose
 
 // OrAlso adds a set of verdicts that is as right.
 func (l Label) OrAlso(v ...diagnose.Verdict) Label {
-	l.Or = append(l.Or[:len(l.Or):len(l.Or)], v)
+	l.Or = append(slices.Clip(l.Or), v)
 	return l
 }
 

@@ -22,11 +22,8 @@ func request(_ context.Context, c *net.TCPConn) {
 	}
 }
 
-// hang up at once: what a TCP health check does.
+// hangUp closes at once: what a TCP health check does.
 func hangUp(context.Context, *net.TCPConn) {}
-
-// hold keeps the connection for as long as the network lives.
-func hold(ctx context.Context, _ *net.TCPConn) { <-ctx.Done() }
 
 // dialTimeout bounds a background connection.
 const dialTimeout = 3 * time.Second

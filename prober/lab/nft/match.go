@@ -92,6 +92,13 @@ func ARPTarget(a netip.Addr) Part {
 	return Part{load(expr.PayloadBaseNetworkHeader, 24, 4, reg), equal(a.AsSlice())}
 }
 
+// Solicitation matches IPv6 neighbour solicitations for an address (RFC 4861 §4.3: type 135, target at octet 8).
+func Solicitation(target netip.Addr) Part {
+	return Part{&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: reg}, equal([]byte{unix.IPPROTO_ICMPV6}),
+		load(expr.PayloadBaseTransportHeader, 0, 1, reg), equal([]byte{135}),
+		load(expr.PayloadBaseTransportHeader, 8, 16, reg), equal(target.AsSlice())}
+}
+
 // Within matches while a token is left in a bucket that holds burst and gains perSecond tokens a second.
 func Within(perSecond uint64, burst uint32) Part {
 	return Part{&expr.Limit{Type: expr.LimitTypePkts, Rate: perSecond, Unit: expr.LimitTimeSecond, Burst: burst}}

@@ -13,7 +13,7 @@ import (
 // Net is one private network under construction or running. Its building methods, and those of its hosts, keep the first
 // error and do nothing after it: build all, then ask Err once. One goroutine builds; Close ends everything.
 type Net struct {
-	ctx    context.Context
+	ctx    context.Context //nolint:containedctx // it is the network's lifetime, which outlives every call
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 	home   *os.File // the namespace that threads return to

@@ -1,6 +1,7 @@
 package topo
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -25,7 +26,7 @@ func (u *Unsupported) Unwrap() error { return u.Cause }
 // Supported tries, in a process of its own, to make a veth in fresh namespaces, and returns nil or an *Unsupported. It
 // takes a few milliseconds. Asking clone alone is not enough: user namespaces can exist with their capabilities denied.
 func Supported() error {
-	cmd := exec.Command("/proc/self/exe")
+	cmd := exec.CommandContext(context.Background(), "/proc/self/exe")
 	cmd.Env = append(os.Environ(), envNS+"=") // the last one wins: Reexec appends its own, replaced below
 	Reexec(cmd)
 	cmd.Env = append(cmd.Env, envNS+"="+nsProbe)
@@ -33,8 +34,7 @@ func Supported() error {
 	if err == nil {
 		return nil
 	}
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
+	if _, ended := errors.AsType[*exec.ExitError](err); ended {
 		if text := strings.TrimSpace(string(out)); text != "" {
 			err = errors.New(text)
 		}

@@ -112,9 +112,9 @@ func (c *Clash) Pass(now time.Time, p Packet) []Departure {
 		c.seen = map[wire.Flow]bool{}
 	}
 	c.seen[p.Seg.Flow()] = true
-	close := now.Sub(c.last) < c.Within
+	clash := now.Sub(c.last) < c.Within
 	c.last = now
-	if close && c.Lost() {
+	if clash && c.Lost() {
 		return nil
 	}
 	return pass(now, p)
