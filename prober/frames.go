@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"github.com/vipprobe/vipprobe/prober/internal/rawsock"
-	neigh "github.com/vipprobe/vipprobe/prober/internal/zz"
+	"github.com/vipprobe/vipprobe/prober/internal/neigh"
 	"github.com/vipprobe/vipprobe/prober/observe"
 	"github.com/vipprobe/vipprobe/prober/wire"
 )

@@ -8,11 +8,19 @@ import (
 	"github.com/vipprobe/vipprobe/prober/plan"
 )
 
-// attempts yields every attempt of the round.
+// aside reports whether a burst was not aimed at the target's own service: what it met there says nothing of the target.
+func aside(k plan.Kind) bool {
+	return k == plan.KindOther || k == plan.KindStray || k == plan.KindWalk || k == plan.KindParity
+}
+
+// attempts yields every attempt at the target itself.
 func attempts(in *Input) iter.Seq[*observe.Attempt] {
 	return func(yield func(*observe.Attempt) bool) {
 		for i := range in.Observations {
 			o := &in.Observations[i]
+			if aside(o.Kind) {
+				continue
+			}
 			for j := range o.Attempts {
 				if !yield(&o.Attempts[j]) {
 					return
@@ -44,7 +52,7 @@ func unexplained(in *Input) iter.Seq[*observe.Attempt] {
 	return func(yield func(*observe.Attempt) bool) {
 		for i := range in.Observations {
 			o := &in.Observations[i]
-			if in.explained[i] || o.Kind == plan.KindOther || o.Kind == plan.KindStray || o.Kind == plan.KindWalk {
+			if in.explained[i] || aside(o.Kind) {
 				continue
 			}
 			for j := range o.Attempts {
