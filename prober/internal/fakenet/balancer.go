@@ -161,7 +161,7 @@ func (b *Balancer) forward(h Hop, p *Packet) {
 	case p.Seg.Dst.Port() != b.VIP.Port():
 		b.reset(&p.Seg)
 		return
-	case !p.SYN():
+	case !t.opens(p):
 		return
 	default:
 		if x = b.open(h, p); x == nil {

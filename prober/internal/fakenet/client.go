@@ -35,6 +35,9 @@ type Client struct {
 	MayForget bool
 	// LocalNAT is where this host's own OUTPUT chain sends every connect; invalid: nowhere else.
 	LocalNAT netip.AddrPort
+	// Lose is the chance that a packet of the kernel's is lost inside this host, before the tap (an OUTPUT filter, a full queue), and
+	// Refuse the chance that a raw SYN is not taken for want of room (ENOBUFS).
+	Lose, Refuse float64
 	// SocketCost is the time that one connect(2) takes, Wake what passes between an event and the process hearing of it.
 	SocketCost, Wake time.Duration
 

@@ -16,7 +16,9 @@ type Table struct {
 	Others int
 	// TimeWait is how long an entry lives after a FIN; 0 means 120 s (nf_conntrack_tcp_timeout_time_wait).
 	TimeWait time.Duration
-	Drops    int
+	// Strict drops what belongs to no flow; otherwise an ACK without one makes an entry (nf_conntrack_tcp_loose=1, the default).
+	Strict bool
+	Drops  int
 
 	flows map[wire.Flow]*track
 	nats  map[wire.Flow]*track // by the direction in which answers come
@@ -50,6 +52,11 @@ const (
 	lifeClosing     = 120 * time.Second
 	lifeClosed      = 10 * time.Second
 )
+
+// opens reports whether a packet of no known flow may make an entry.
+func (t *Table) opens(p *Packet) bool {
+	return p.SYN() || !t.Strict && p.Seg.Flags&(wire.ACK|wire.RST|wire.SYN) == wire.ACK
+}
 
 func (t *Table) find(now time.Duration, f wire.Flow) *track {
 	x := t.flows[f]
@@ -146,7 +153,7 @@ func (c *Conntrack) Take(h Hop, p *Packet) {
 		x = nil
 	}
 	if x == nil {
-		if !p.SYN() || p.Dir == Back || !c.Table.room(now) {
+		if p.Dir == Back || !c.Table.opens(p) || !c.Table.room(now) {
 			return
 		}
 		x = c.Table.add(now, &track{flow: f, nat: f, iss: p.Seg.Seq})
@@ -183,7 +190,7 @@ func (s *SNAT) Take(h Hop, p *Packet) {
 		x = nil
 	}
 	if x == nil {
-		if !p.SYN() || !s.Table.room(now) {
+		if p.ICMP != nil || !s.Table.opens(p) || !s.Table.room(now) {
 			return
 		}
 		src, ok := s.allocate(h, f)

@@ -98,10 +98,3 @@ func (w *World) Chill() {
 	w.begin()
 	w.Client.Neighbors.forget(w.Client.NextHop(w.Target.Addr()))
 }
-
-// Age makes the vantage's entry of its next hop stale: the next packet goes to the MAC it remembers, and the entry is verified 5 s
-// later.
-func (w *World) Age() {
-	w.begin()
-	w.Client.Neighbors.entry(w.Client.NextHop(w.Target.Addr())).state = stale
-}

@@ -127,3 +127,25 @@ func Reject(m Match, from func(*Packet) wire.ICMPError) Element {
 		h.Pass(p)
 	})
 }
+
+// Shape is a queue of limited rate: what Match chooses waits its turn, and is dropped where it would wait longer than Depth.
+type Shape struct {
+	Each, Depth time.Duration // that one packet takes; that one may wait
+	Match       Match         // nil: everything
+
+	free [3]time.Duration // by direction
+}
+
+// Take implements Element.
+func (s *Shape) Take(h Hop, p *Packet) {
+	if s.Match != nil && !s.Match(h, p) {
+		h.Pass(p)
+		return
+	}
+	start := max(s.free[p.Dir], h.Now())
+	if start-h.Now() > s.Depth {
+		return
+	}
+	s.free[p.Dir] = start + s.Each
+	h.PassAfter(start+s.Each-h.Now(), p)
+}

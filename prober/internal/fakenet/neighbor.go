@@ -30,6 +30,8 @@ type Resolver struct {
 	Queue int
 	// Warm takes entries that were never asked for as resolved.
 	Warm bool
+	// Stale makes them stale as well: the next packet goes to the MAC that is remembered, and 5 s later the entry is verified.
+	Stale bool
 	// Retrans is the time between requests; 0 means 1 s (neigh.default.retrans_time_ms).
 	Retrans time.Duration
 	// HZ of the kernel's timers; 0 means 1000.
@@ -80,6 +82,9 @@ func (r *Resolver) entry(a netip.Addr) *neighbor {
 		n = &neighbor{addr: a}
 		if r.Warm {
 			n.state, n.mac = reachable, r.mac(a)
+			if r.Stale {
+				n.state = stale
+			}
 		}
 		r.entries[a] = n
 	}

@@ -60,6 +60,9 @@ const (
 // Run executes a burst in virtual time and returns what it showed.
 func (w *World) Run(b plan.Burst) observe.Observation {
 	w.begin()
+	if b.Kind == plan.KindSurvey {
+		return w.survey(&b)
+	}
 	r := &run{burst: &b, corr: observe.NewCorrelator(&b), shots: make([]shot, len(b.Shots)), drops: w.Tap.drops}
 	w.run, w.lastR = r, r
 	obs := r.corr.Observation()
@@ -215,12 +218,13 @@ func (w *World) bind(r *run, i int, f wire.Flow) {
 	if !src.IsValid() || src.IsUnspecified() {
 		src = w.Client.Source
 	}
-	port := f.Src.Port()
-	if port == 0 {
-		book := w.books[0]
-		if r.shots[i].raw {
-			book = w.books[1]
-		}
+	port, book := f.Src.Port(), w.books[0]
+	if r.shots[i].raw {
+		book = w.books[1]
+	}
+	if port != 0 {
+		book.Use(src, f.Dst, port, w.Now())
+	} else {
 		ports, err := book.Take(src, f.Dst, 1, w.Now())
 		if err != nil {
 			r.corr.NotSent(i, err.Error())

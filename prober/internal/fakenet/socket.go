@@ -341,6 +341,9 @@ func (w *World) kernelSend(p *Packet) {
 	if p.Seg.HopLimit == 0 {
 		p.Seg.HopLimit = w.Client.HopLimit
 	}
+	if w.Client.Lose > 0 && w.rng.Float64() < w.Client.Lose {
+		return
+	}
 	w.Client.Neighbors.send(w.nextHop(p), p)
 }
 

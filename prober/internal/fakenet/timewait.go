@@ -75,3 +75,14 @@ func (h *Host) remember(c *conn) {
 		h.Recycle.record(c.flow.Src.Addr(), c.recent, stamp(c.recentAt))
 	}
 }
+
+// Occupy leaves a TIME_WAIT bucket of somebody else's connection on a flow towards the host, as the peer sends it: next is the sequence
+// number expected of the peer, recent the last TSval seen.
+func (h *Host) Occupy(w *World, f wire.Flow, next wire.Seq, recent wire.TSval) {
+	if h.conns == nil {
+		h.conns = map[wire.Flow]*conn{}
+	}
+	sent := wire.Seq(uint32(mix(uint64(next))))
+	h.conns[f] = &conn{h: h, l: h.Ports[f.Dst.Port()], hop: Hop{w.path, len(w.path.elements) - 1}, flow: f, state: timeWait, ts: true,
+		recent: recent, rcvNxt: next, sndNxt: sent, sndUna: sent, until: w.now + h.timeWait()}
+}

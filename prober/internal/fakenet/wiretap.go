@@ -208,6 +208,11 @@ func (w *World) act(r *run, i int, sends []handshake.Send) {
 	for k := range sends {
 		if sends[k].SYN >= 0 && r.shots[i].f.run != nil {
 			r.corr.Handed(i, w.Now(), sends[k].TSval, sends[k].HasTS)
+			if w.Client.Refuse > 0 && w.rng.Float64() < w.Client.Refuse {
+				r.corr.Stray("send_error")
+				r.corr.Refused(i, sends[k].SYN, "ENOBUFS", true)
+				continue
+			}
 		}
 		w.sendRaw(r, i, &sends[k])
 	}

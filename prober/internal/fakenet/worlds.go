@@ -76,6 +76,12 @@ func Jittery(seed uint64, oneWay, jitter time.Duration) *World {
 	return w
 }
 
+// Far moves a world's far side away: oneWay each way.
+func Far(w *World, oneWay time.Duration) *World {
+	w.OneWay = oneWay
+	return w
+}
+
 // Closed is a host without a listener.
 func Closed(seed uint64) *World {
 	w, h := Server(seed)
@@ -147,7 +153,7 @@ func DuplicateAddress(seed uint64) *World {
 func VIPMoved(seed uint64) *World {
 	w, _ := Server(seed)
 	w.Near.Moved = wire.MAC{2, 0, 0, 0, 0, 0x77}
-	w.Age()
+	w.Client.Neighbors.Stale = true
 	return w
 }
 
@@ -155,6 +161,14 @@ func VIPMoved(seed uint64) *World {
 func CaptureDrops(seed uint64, share float64) *World {
 	w := Clean(seed)
 	w.Tap.Lose = share
+	return w
+}
+
+// LocalLoss is a healthy server and a vantage whose own output queue loses a share of what its kernel sends, and refuses as much of what
+// its raw socket does.
+func LocalLoss(seed uint64, share float64) *World {
+	w := Clean(seed)
+	w.Client.Lose, w.Client.Refuse = share, share
 	return w
 }
 

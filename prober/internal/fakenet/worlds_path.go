@@ -82,7 +82,13 @@ func MTUBlackhole(seed uint64, mtu int) *World {
 	return w
 }
 
-// TSStripped loses the timestamps option both ways; TSRewritten changes TSval outward and not its echo.
+// TailDelayed delays the server's data by d, past the client's tail loss probe, and loses nothing.
+func TailDelayed(seed uint64, d time.Duration) *World {
+	w, _ := Server(seed, Hold(d, func(_ Hop, p *Packet) bool { return p.Dir == Back && p.ICMP == nil && len(p.Seg.Payload) > 0 }))
+	return w
+}
+
+// TSStripped loses the timestamps option both ways.
 func TSStripped(seed uint64) *World {
 	w, _ := Server(seed, StripTimestamps(Any))
 	return w
