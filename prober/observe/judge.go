@@ -38,7 +38,7 @@ func firstAnswer(a *Attempt, sent wire.Flags) int {
 		case ans.Kind == SYNACK:
 			return k
 		case first >= 0:
-		case ans.Kind == RST && ans.refuses(a.ISS, sent), ans.Kind == ICMP && ans.ends():
+		case ans.Kind == RST && ans.refuses(a.ISS, sent), ans.Kind == ICMP && ans.Ends():
 			first = k
 		}
 	}
@@ -54,10 +54,10 @@ func (ans *Answer) refuses(iss wire.Seq, sent wire.Flags) bool {
 	return ans.Flags&wire.ACK != 0 && ans.Ack == iss+1
 }
 
-// ends reports whether an ICMP error ends a connect whose SYN is unanswered, as Linux has it (net/ipv4/tcp_ipv4.c tcp_v4_err,
+// Ends reports whether an ICMP error ends a connect whose SYN is unanswered, as Linux has it (net/ipv4/tcp_ipv4.c tcp_v4_err,
 // net/ipv6/tcp_ipv6.c tcp_v6_err, 6.18): every destination-unreachable, time-exceeded and parameter problem does, but for
 // "fragmentation needed" and "packet too big".
-func (ans *Answer) ends() bool {
+func (ans *Answer) Ends() bool {
 	if ans.From.Is6() {
 		return ans.ICMPType != 2
 	}

@@ -68,8 +68,27 @@ func (c *Correlator) judgeLateness() {
 		if before := a.SYNs[last-1].At; !before.IsZero() {
 			gap = a.SYNs[last].At.Sub(before)
 		}
-		a.Late = lateness(since, gap, base[a.Flow.Dst])
+		b := base[a.Flow.Dst]
+		if len(c.obs.Neighbor) > 0 && since <= gap/50 {
+			// Somebody was being asked for: the plain round trips may hold that wait, and say nothing of the path.
+			b = plain{}
+		}
+		a.Late = lateness(since, gap, b)
+		if a.Late == LateSlow && listenerRung(a.Answers[st.first].At.Sub(a.SYNs[a.Answered].At)-b.fastest) {
+			a.Late = LateAnswerLost
+		}
 	}
+}
+
+// listenerRung reports whether a SYN-ACK that came so long after the SYN it echoes is likely the listener's own repeat: Linux repeats at 1,
+// 3 and 7 s (3 and 9 s before 3.1), each timer up to an eighth late.
+func listenerRung(total time.Duration) bool {
+	for _, t := range [...]time.Duration{time.Second, 3 * time.Second, 7 * time.Second, 9 * time.Second} {
+		if total >= t-10*time.Millisecond && total <= t+t/8+50*time.Millisecond {
+			return true
+		}
+	}
+	return false
 }
 
 // lateness judges an answer that came since after a repeat, and gap after that the one before it. No answer can come faster than
