@@ -1,0 +1,232 @@
+package experiment_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/vipprobe/vipprobe/prober/diagnose"
+	"github.com/vipprobe/vipprobe/prober/experiment"
+	"github.com/vipprobe/vipprobe/prober/internal/fakenet"
+	"github.com/vipprobe/vipprobe/prober/observe"
+	"github.com/vipprobe/vipprobe/prober/plan"
+	"github.com/vipprobe/vipprobe/prober/wire"
+)
+
+// story is one kind of network and what an investigation of it must, may and must not name.
+type story struct {
+	name string
+	// world builds it; r is the story's own dice, so that one seed is one network.
+	world func(seed uint64, r *rand.Rand) *fakenet.World
+	// right lists the sets of which one must be named in full.
+	right [][]diagnose.Verdict
+	// also may be named beside, or in place.
+	also []diagnose.Verdict
+	// share is the least part of the seeds for which it is; 0: nothing is promised but that nothing wrong is named.
+	share float64
+	// quiet: the fault may well not show in what an investigation sends, so that health is no wrong answer.
+	quiet bool
+	// prime permits connections that the server closes first.
+	prime bool
+	// plain leaves path, ladder and burst as the world made them.
+	plain bool
+	// pending says which rule is wrong and how; the row then asserts that it is still not right, and fails once it is.
+	pending string
+	// seeds, if more than the usual number are wanted.
+	seeds int
+}
+
+// seedsPerStory is how many networks of each kind are tried.
+const seedsPerStory = 200
+
+// result is one investigation from end to end.
+type result struct {
+	world     *fakenet.World
+	seen      []observe.Observation
+	trace     []experiment.Step
+	diagnosis diagnose.Diagnosis
+}
+
+// patient is how long an investigation may take, as prober.DiagnoseOptions has it by default.
+const patient = 60 * time.Second
+
+// investigate is the adaptive loop of prober.Diagnose, in virtual time.
+func investigate(w *fakenet.World, seed uint64, burst int, prime bool) result {
+	inv := &experiment.Investigation{
+		Host: diagnose.Input{Ladder: w.Client.Ladder}, Rand: rand.New(rand.NewPCG(seed, 1)),
+		Setup: experiment.Setup{Source: netip.AddrPortFrom(netip.Addr{}, 0), Dst: w.Target, Burst: burst, Ladder: w.Client.Ladder,
+			Listen: 9500 * time.Millisecond, MSS: 1460, HalfOpen: 16, NoRaw: w.Tap.Off, MayPrime: prime},
+	}
+	in := diagnose.Input{Ladder: w.Client.Ladder}
+	began := w.Elapsed()
+	for w.Elapsed()-began < patient {
+		b, more := inv.Next(in.Observations)
+		if !more {
+			break
+		}
+		in.Observations = append(in.Observations, w.Run(b))
+	}
+	return result{w, in.Observations, inv.Trace(), diagnose.Diagnose(in)}
+}
+
+// named lists what a diagnosis names, sorted.
+func named(d *diagnose.Diagnosis) []diagnose.Verdict {
+	var out []diagnose.Verdict
+	for i := range d.Causes {
+		if !slices.Contains(out, d.Causes[i].Verdict) {
+			out = append(out, d.Causes[i].Verdict)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// wrong lists the named verdicts that the story does not permit. That a stall is not classified is no false cause where there is one.
+func (s *story) wrong(d *diagnose.Diagnosis) []diagnose.Verdict {
+	allowed := append(slices.Concat(s.right...), s.also...)
+	healthy := slices.Contains(allowed, diagnose.Healthy)
+	if !healthy {
+		allowed = append(allowed, diagnose.SYNStallUnclassified)
+	}
+	if s.quiet {
+		allowed = append(allowed, diagnose.Healthy)
+	}
+	return slices.DeleteFunc(named(d), func(v diagnose.Verdict) bool { return slices.Contains(allowed, v) })
+}
+
+func (s *story) isRight(d *diagnose.Diagnosis) bool {
+	got := named(d)
+	return slices.ContainsFunc(s.right, func(set []diagnose.Verdict) bool {
+		return !slices.ContainsFunc(set, func(v diagnose.Verdict) bool { return !slices.Contains(got, v) })
+	})
+}
+
+// build makes the network of a seed, with a path, a kernel and a burst size of its own.
+func (s *story) build(seed uint64) (*fakenet.World, int) {
+	r := rand.New(rand.NewPCG(seed, 0x5eed))
+	w := s.world(seed, r)
+	if s.plain {
+		return w, 10
+	}
+	w.OneWay = time.Duration(50e3 * (1 + 600*r.Float64()*r.Float64()*r.Float64())) // 50 µs … 30 ms, mostly short
+	w.Jitter = time.Duration(float64(w.OneWay) * 0.4 * r.Float64())
+	if w.Client.Ladder.Name == "linear" && r.IntN(3) == 0 {
+		w.Client.Ladder = plan.Exponential(time.Second, 6)
+	}
+	w.Client.HZ = []int{1000, 250, 100}[r.IntN(3)]
+	return w, 8 + r.IntN(9)
+}
+
+// run investigates the network of a seed.
+func (s *story) run(seed uint64) result {
+	w, burst := s.build(seed)
+	return investigate(w, seed, burst, s.prime)
+}
+
+// play runs a story over its seeds.
+func (s *story) play(t *testing.T) {
+	n := max(s.seeds, seedsPerStory)
+	right, bad := 0, 0
+	tally := map[string]int{}
+	for k := range n {
+		seed := uint64(k)*7919 + 17
+		res := s.run(seed)
+		tally[strings.Join(strs(named(&res.diagnosis)), "+")]++
+		if s.isRight(&res.diagnosis) {
+			right++
+		}
+		wrong := s.wrong(&res.diagnosis)
+		if len(wrong) == 0 {
+			continue
+		}
+		if bad++; bad <= 2 && s.pending == "" {
+			t.Errorf("seed %d names %v:\n%s", seed, wrong, s.explain(seed))
+		}
+	}
+	ok := bad == 0 && float64(right) >= s.share*float64(n)
+	summary := fmt.Sprintf("right %d of %d, wrong %d; %s", right, n, bad, count(tally))
+	switch {
+	case s.pending != "" && ok:
+		t.Errorf("now right: take the pending mark away (%s); %s", s.pending, summary)
+	case s.pending != "":
+		t.Logf("pending: %s; %s", s.pending, summary)
+	case !ok:
+		t.Errorf("want %v for %.0f %% of the seeds and nothing wrong: %s", s.right, 100*s.share, summary)
+	default:
+		t.Log(summary)
+	}
+}
+
+func strs(vs []diagnose.Verdict) []string {
+	out := make([]string, len(vs))
+	for i, v := range vs {
+		out[i] = string(v)
+	}
+	return out
+}
+
+func count(tally map[string]int) string {
+	keys := make([]string, 0, len(tally))
+	for k := range tally {
+		keys = append(keys, k)
+	}
+	slices.SortFunc(keys, func(a, b string) int { return tally[b] - tally[a] })
+	var b strings.Builder
+	for _, k := range keys {
+		fmt.Fprintf(&b, "%d × [%s] ", tally[k], k)
+	}
+	return b.String()
+}
+
+// explain plays a seed once more and writes down what was named, why each burst was made and what passed the tap.
+func (s *story) explain(seed uint64) string {
+	const most = 60
+	w, burst := s.build(seed)
+	var lines []string
+	w.Tap.Watch = func(at time.Time, out bool, seg *wire.Segment) {
+		if len(lines) < most {
+			arrow := "<"
+			if out {
+				arrow = ">"
+			}
+			lines = append(lines, fmt.Sprintf("  %s %s %v", at.Format("05.000000"), arrow, seg))
+		}
+	}
+	res := investigate(w, seed, burst, s.prime)
+	var b strings.Builder
+	fmt.Fprintf(&b, "one way %s, jitter %s, burst %d, %s\n", w.OneWay, w.Jitter, burst, w.Client.Ladder)
+	for _, c := range res.diagnosis.Causes {
+		fmt.Fprintf(&b, "  cause %s (%s): %s\n", c.Verdict, c.Level, c.Summary)
+		for _, e := range c.Evidence {
+			fmt.Fprintf(&b, "    %s\n", e)
+		}
+	}
+	for _, c := range res.diagnosis.Notes {
+		fmt.Fprintf(&b, "  note %s (%s): %s\n", c.Verdict, c.Level, c.Summary)
+	}
+	for i, st := range res.trace {
+		fmt.Fprintf(&b, "  %2d %-9s %-60s %s\n", i, st.Kind, st.Why, outcomes(&res.seen[i]))
+	}
+	fmt.Fprintf(&b, "%s\n", strings.Join(lines, "\n"))
+	return b.String()
+}
+
+// outcomes is one letter an attempt: . accepted, ! accepted after a repeat, - timed out, R refused, X reset, U unreachable, L lost in
+// this host, N not sent.
+func outcomes(o *observe.Observation) string {
+	var b strings.Builder
+	for i := range o.Attempts {
+		a := &o.Attempts[i]
+		letter := map[observe.Outcome]byte{observe.Accepted: '.', observe.TimedOut: '-', observe.Refused: 'R', observe.Reset: 'X',
+			observe.Unreachable: 'U', observe.LocalDrop: 'L', observe.NotSent: 'N', observe.OutcomeUnknown: '?'}[a.Outcome]
+		if a.Outcome == observe.Accepted && a.Retransmissions > 0 {
+			letter = '!'
+		}
+		b.WriteByte(letter)
+	}
+	return b.String()
+}
