@@ -142,12 +142,15 @@ func (h Hop) reject(p *Packet, e wire.ICMPError) {
 // serial is the least distance between two packets of one direction.
 const serial = 500 * time.Nanosecond
 
-// wireDelay is the delay of the world's own path, FIFO each way.
+// wireDelay is the world's own path: its delay, FIFO each way, and its loss.
 type wireDelay struct{ last [3]time.Duration }
 
 // Take implements Element.
 func (d *wireDelay) Take(h Hop, p *Packet) {
 	w := h.path.w
+	if h.Chance(w.Lose) {
+		return
+	}
 	at := w.now + max(w.OneWay, 10*time.Microsecond)
 	if w.Jitter > 0 {
 		at += time.Duration(w.rng.Int64N(int64(w.Jitter)))

@@ -21,6 +21,8 @@ type World struct {
 	Near LastHop
 	// OneWay is the delay of the path each way, at least 10 µs, and Jitter what may come on top, order being kept.
 	OneWay, Jitter time.Duration
+	// Lose is the chance that the path drops a packet, either way: background loss beside whatever else a world has.
+	Lose float64
 	// Business is what others on this very host send to the target from its own address: a survey sees it.
 	Business []*Primer
 	// Hosts are the servers, for their counters and their state, and Balancer what stands before them, if anything does.
