@@ -2,6 +2,7 @@ package api
 
 import (
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -114,7 +115,8 @@ func (m *Metrics) Observe(job, module string, labels map[string]string, rounds [
 		}
 		m.drops.Add(float64(f.drops))
 		m.rounds.WithLabelValues(job, module, resultOf(r)).Inc()
-		m.note(job, labels, r, f)
+		again := slices.ContainsFunc(rounds[:i], func(x prober.Round) bool { return x.Target == r.Target })
+		m.note(job, labels, r, f, again)
 	}
 }
 
@@ -128,8 +130,11 @@ func resultOf(r *prober.Round) string {
 	return "failure"
 }
 
-// Fail takes a scheduled probe that gave no round at all.
-func (m *Metrics) Fail(job, module string) { m.rounds.WithLabelValues(job, module, "error").Inc() }
+// Fail takes a scheduled probe that gave no round at all: what its target showed before says nothing of now.
+func (m *Metrics) Fail(job, module, target string, labels map[string]string) {
+	m.rounds.WithLabelValues(job, module, "error").Inc()
+	m.fail(job, target, labels)
+}
 
 // Lag takes how much later than planned a scheduled round began.
 func (m *Metrics) Lag(d time.Duration) { m.lag.Observe(max(0, d).Seconds()) }

@@ -42,7 +42,8 @@ func newTargetDescs() targetDescs {
 		stalls:      d("vipprobe_stalls_total", "Connections of scheduled rounds that were accepted only after a retransmission timeout, by target."),
 		success:     d("vipprobe_target_success", "Whether the target's last scheduled round succeeded."),
 		diagnosis:   d("vipprobe_diagnosis", "Always 1: a verdict that the target's last scheduled round names now, and how firmly."),
-		rtt:         d("vipprobe_target_handshake_rtt_seconds", "Handshake round trips of the target's last scheduled round."),
+		rtt: d("vipprobe_target_handshake_rtt_seconds",
+			"Handshake round trips of the target's last scheduled round; of several addresses behind a name, the slowest one's."),
 	}
 }
 
@@ -90,8 +91,8 @@ func (m *Metrics) Retain(jobs []targets.Job) {
 	}
 }
 
-// note keeps what a round says of its target.
-func (m *Metrics) note(job string, labels map[string]string, r *prober.Round, f *figures) {
+// note keeps what a round says of its target; again: it is not the first of this probe, since a name can have several addresses.
+func (m *Metrics) note(job string, labels map[string]string, r *prober.Round, f *figures, again bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.jobs[job] = true
@@ -100,19 +101,49 @@ func (m *Metrics) note(job string, labels map[string]string, r *prober.Round, f 
 	case targets.DetailNone:
 		return
 	case targets.DetailBackend:
+		again = false
 		if a := r.Addr.Addr(); a.IsValid() {
 			k.address = a.String()
 		}
 	case targets.DetailTarget:
 	}
+	s := m.of(k, labels)
+	if !again {
+		s.success, s.causes, s.known = true, nil, false
+	}
+	s.note(r, f)
+}
+
+// of returns the series of k, which begin where there are none. The caller holds the lock.
+func (m *Metrics) of(k seriesKey, labels map[string]string) *targetSeries {
 	s := m.series[k]
 	if s == nil {
 		s = &targetSeries{labels: k.pairs(labels)}
 		m.series[k] = s
 	}
-	s.note(r, f)
+	return s
 }
 
+// fail ends what the last round said of a target, at every address it was known by: it has failed, and nothing is known of it now.
+func (m *Metrics) fail(job, target string, labels map[string]string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.jobs[job] = true
+	if m.detail == targets.DetailNone {
+		return
+	}
+	known := false
+	for k, s := range m.series {
+		if k.job == job && k.target == target {
+			s.success, s.causes, s.known, known = false, nil, false, true
+		}
+	}
+	if !known {
+		m.of(seriesKey{job: job, target: target}, labels)
+	}
+}
+
+// note adds a round to what its probe has shown so far: all of a name's addresses have to succeed, and the slowest counts.
 func (s *targetSeries) note(r *prober.Round, f *figures) {
 	for o, n := range f.outcomes {
 		s.outcomes[o] += uint64(n)
@@ -120,15 +151,20 @@ func (s *targetSeries) note(r *prober.Round, f *figures) {
 	for _, n := range f.stalled {
 		s.stalls += uint64(n)
 	}
-	s.success, s.causes, s.known = f.success, nil, len(f.rtts) > 0
+	s.success = s.success && f.success
 	for _, c := range r.Diagnosis.Causes {
 		if c.Verdict != diagnose.Healthy && len(s.causes) < maxSeries {
 			s.causes = append(s.causes, diagnose.Cause{Verdict: c.Verdict, Level: c.Level})
 		}
 	}
-	if s.known {
-		s.median, s.worst = view.Rank(f.rtts, 0.5).Seconds(), view.Rank(f.rtts, 1).Seconds()
+	if len(f.rtts) == 0 {
+		return
 	}
+	median, worst := view.Rank(f.rtts, 0.5).Seconds(), view.Rank(f.rtts, 1).Seconds()
+	if s.known {
+		median, worst = max(median, s.median), max(worst, s.worst)
+	}
+	s.median, s.worst, s.known = median, worst, true
 }
 
 func (k seriesKey) pairs(labels map[string]string) []*dto.LabelPair {

@@ -21,8 +21,8 @@ type Job struct {
 type Sink interface {
 	// Observe takes the rounds of one target.
 	Observe(job, module string, labels map[string]string, rounds []Round)
-	// Fail notes a target that gave no round.
-	Fail(job, module string)
+	// Fail notes a target that gave no round: its name did not resolve, or nothing could be probed at all.
+	Fail(job, module, target string, labels map[string]string)
 	// Lag is how late a round began.
 	Lag(d time.Duration)
 	// Skipped notes a round that was not begun because the one before it, or too many others, still ran.
@@ -36,7 +36,11 @@ const inFlight = 4096
 // clock and a hash of its name alone: starts are spread evenly over the interval, and a schedule that is stopped and started
 // again, on another machine even, goes on in step.
 func (p *Prober) Schedule(ctx context.Context, jobs []Job, sink Sink) {
-	s := scheduler{prober: p, sink: sink, slots: make(chan struct{}, inFlight)}
+	newScheduler(p.Probe, sink, inFlight).schedule(ctx, jobs)
+}
+
+// schedule puts every target of the jobs into the heap and runs until ctx ends and the last round is over.
+func (s *scheduler) schedule(ctx context.Context, jobs []Job) {
 	now := time.Now()
 	for i := range jobs {
 		for _, t := range jobs[i].Targets {
@@ -85,12 +89,17 @@ func (h *dueHeap) Pop() any {
 	return d
 }
 
+// scheduler is one run of Schedule.
 type scheduler struct {
-	prober *Prober
+	probe  func(context.Context, string, Module) ([]Round, error)
 	sink   Sink
 	due    dueHeap
 	slots  chan struct{}
 	rounds sync.WaitGroup
+}
+
+func newScheduler(probe func(context.Context, string, Module) ([]Round, error), sink Sink, slots int) *scheduler {
+	return &scheduler{probe: probe, sink: sink, slots: make(chan struct{}, slots)}
 }
 
 func (s *scheduler) run(ctx context.Context) {
@@ -136,12 +145,12 @@ func (s *scheduler) start(ctx context.Context, d *dueTarget) {
 			<-s.slots
 			d.mu.Unlock()
 		}()
-		rounds, err := s.prober.Probe(ctx, d.target, d.job.Module)
+		rounds, err := s.probe(ctx, d.target, d.job.Module)
 		if ctx.Err() != nil {
 			return
 		}
 		if err != nil {
-			s.sink.Fail(d.job.Name, d.job.Module.Name)
+			s.sink.Fail(d.job.Name, d.job.Module.Name, d.target, d.job.Labels)
 			return
 		}
 		s.sink.Observe(d.job.Name, d.job.Module.Name, d.job.Labels, rounds)
