@@ -25,7 +25,7 @@ func firstSYNACK(a *observe.Attempt) *observe.Answer {
 func checkEcho(in *Input) []Finding {
 	wrong, n := 0, 0
 	example := ""
-	for a := range attempts(in) {
+	for a := range trustedAttempts(in) {
 		ans := firstSYNACK(a)
 		if ans == nil || !ans.HasTS || len(a.SYNs) == 0 || !a.SYNs[0].HasTS {
 			continue
@@ -114,8 +114,20 @@ func fingerprint(a *observe.Answer) string {
 	}
 	mss, _ := a.Options.MSS()
 	scale, _ := a.Options.WindowScale()
-	fmt.Fprintf(&b, " mss %d wscale %d ttl %d", mss, scale, a.HopLimit)
+	fmt.Fprintf(&b, " mss %d wscale %d initial ttl %d", mss, scale, initialTTL(a.HopLimit))
 	return b.String()
+}
+
+// initialTTL is the value that a stack likely began with: 64 (Linux, BSD), 128 (Windows) or 255 (network devices). Paths of different
+// length fall together.
+func initialTTL(ttl uint8) int {
+	switch {
+	case ttl <= 64:
+		return 64
+	case ttl <= 128:
+		return 128
+	}
+	return 255
 }
 
 // checkFingerprints: one address answers as several stacks.
@@ -129,7 +141,7 @@ func checkFingerprints(in *Input) []Finding {
 		for j := range o.Attempts {
 			a := &o.Attempts[j]
 			ans := firstSYNACK(a)
-			if ans != nil && len(a.SYNs) > 0 && a.SYNs[0].HasTS {
+			if ans != nil && a.Via == plan.Raw && len(a.SYNs) > 0 && a.SYNs[0].HasTS {
 				seen[fingerprint(ans)]++
 			}
 		}

@@ -63,3 +63,20 @@ func unexplained(in *Input) iter.Seq[*observe.Attempt] {
 		}
 	}
 }
+
+// trustedAttempts yields the attempts at the target of bursts in which absence can be read.
+func trustedAttempts(in *Input) iter.Seq[*observe.Attempt] {
+	return func(yield func(*observe.Attempt) bool) {
+		for i := range in.Observations {
+			o := &in.Observations[i]
+			if aside(o.Kind) || !trusted(o) {
+				continue
+			}
+			for j := range o.Attempts {
+				if !yield(&o.Attempts[j]) {
+					return
+				}
+			}
+		}
+	}
+}

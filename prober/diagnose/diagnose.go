@@ -27,18 +27,12 @@ type rule struct {
 	silences []Verdict
 }
 
-// loss lists the verdicts that rest on a segment not having been seen.
-var loss = [...]Verdict{
-	LocalARPQueueOverflow, RemoteARPQueueOverflow, LocalARPUnresolved, RemoteARPUnresolved, SYNStallUnclassified, SlowPathNotStall,
-	TWRecyclePAWSDropSNAT, BlackholeBackend, ForwardSYNLoss, SYNACKLoss, SYNRateLimited, AcceptQueueOverflow, MTUBlackhole, LBFullProxyMasks,
-}
-
 // rules is the tree, parents before children.
 func rules() []rule {
 	return []rule{
-		{"clock step", checkClockStep, loss[:]},
-		{"capture drops", checkCaptureDrops, loss[:]},
-		{"closed port", checkClosed, []Verdict{SYNStallUnclassified, SlowPathNotStall}},
+		{"clock step", checkClockStep, []Verdict{SYNStallUnclassified}},
+		{"capture drops", checkCaptureDrops, []Verdict{SYNStallUnclassified}},
+		{"closed port", checkClosed, nil},
 		{"local neighbour unresolved", checkLocalUnresolved, []Verdict{LocalARPQueueOverflow, SYNStallUnclassified}},
 		{"local neighbour queue", checkLocalQueue, []Verdict{RemoteARPQueueOverflow, SYNStallUnclassified, SlowPathNotStall}},
 		{"remote neighbour queue", checkRemoteQueue, []Verdict{SYNStallUnclassified, SlowPathNotStall}},
@@ -49,16 +43,18 @@ func rules() []rule {
 		{"echo", checkEcho, []Verdict{ClientPAWSReject, SYNStallUnclassified}},
 		{"stripped options", checkStripped, nil},
 		{"client rejects", checkClientReject, []Verdict{SYNStallUnclassified}},
+		{"slow path", checkSlow, []Verdict{SYNACKLoss, ForwardSYNLoss, SYNRateLimited, SYNStallUnclassified}},
 		{"one-tick flip", checkFlip, []Verdict{SYNStallUnclassified}},
 		{"timestamps", checkQuadrants, []Verdict{BlackholeBackend, ForwardSYNLoss, SYNACKLoss, SYNRateLimited, SYNStallUnclassified, AcceptQueueOverflow}},
 		{"silence", checkSilence, []Verdict{BlackholeBackend, ForwardSYNLoss, SYNRateLimited, SYNStallUnclassified}},
 		{"rate", checkRate, []Verdict{BlackholeBackend, ForwardSYNLoss, SYNACKLoss, SYNStallUnclassified}},
 		{"sticky loss", checkSticky, []Verdict{ForwardSYNLoss, SYNACKLoss, SYNStallUnclassified}},
+		{"uneven loss", checkUneven, []Verdict{ForwardSYNLoss, SYNACKLoss, SYNStallUnclassified}},
+		{"race", checkRace, []Verdict{ForwardSYNLoss, SYNACKLoss, SYNRateLimited, SYNStallUnclassified}},
 		{"random loss", checkRandomLoss, []Verdict{SYNStallUnclassified, AcceptQueueOverflow}},
 		{"served", checkServed, []Verdict{MTUBlackhole, SYNStallUnclassified}},
 		{"sizes", checkSizes, nil},
 		{"fingerprints", checkFingerprints, nil},
-		{"slow path", checkSlow, nil},
 		{"stalls", checkStalls, nil},
 	}
 }
@@ -130,34 +126,44 @@ func headline(d *Diagnosis) string {
 	return fmt.Sprintf("%s (%s): %s", c.Verdict, c.Level, c.Summary)
 }
 
-// checkHealthy: every attempt accepted, none stalled, none slow. "Healthy" claims only what was tried.
+// fewAttempts is below what health can be claimed of at all firmly.
+const fewAttempts = 8
+
+// checkHealthy: every attempt accepted, none stalled, none slow. "Healthy" claims only what was tried: connections.
 func checkHealthy(in *Input) Finding {
-	n, ok := 0, 0
+	n, ok, unsent := 0, 0, 0
 	var worst time.Duration
 	for a := range attempts(in) {
-		if a.Outcome == observe.NotSent {
-			continue
-		}
 		n++
-		if a.Outcome == observe.Accepted && a.Retransmissions == 0 {
+		switch {
+		case a.Outcome == observe.NotSent || a.Outcome == observe.OutcomeUnknown:
+			unsent++
+		case a.Outcome == observe.Accepted && a.Retransmissions == 0:
 			ok++
+			worst = max(worst, a.Handshake)
 		}
-		worst = max(worst, a.Handshake)
 	}
 	f := Finding{Verdict: InsufficientSamples, Level: Inconclusive, Summary: "nothing could be measured", Settle: "a probe that can be sent"}
-	if n == 0 {
+	switch {
+	case n == unsent:
 		return f
-	}
-	if ok < n {
-		f.Summary = fmt.Sprintf("%d of %d attempts were not served at once, and no rule explains them", n-ok, n)
+	case unsent*10 > n:
+		f.Summary = fmt.Sprintf("%d of %d attempts were never made", unsent, n)
+		return f
+	case ok+unsent < n:
+		f.Summary = fmt.Sprintf("%d of %d attempts were not served at once, and no rule explains them", n-ok-unsent, n)
 		f.Settle = "more attempts, and the experiments that separate the causes left"
 		return f
 	}
-	return Finding{
+	f = Finding{
 		Verdict: Healthy, Level: Confirmed,
-		Summary:  fmt.Sprintf("%d of %d connections accepted without a lost SYN, slowest handshake %s", ok, n, worst.Round(time.Microsecond)),
-		Evidence: []string{"no SYN was repeated; no neighbour had to be asked twice"},
-		Disproof: "a stalled or failed attempt under the same conditions; a loss rarer than 3/n goes unseen with 95 % confidence",
+		Summary:  fmt.Sprintf("%d of %d connections accepted without a lost SYN, slowest handshake %s", ok, ok, worst.Round(time.Microsecond)),
+		Evidence: []string{fmt.Sprintf("no SYN of %d connections was repeated", ok)},
+		Disproof: fmt.Sprintf("a stalled or failed attempt under the same conditions; with %d attempts a loss rarer than %.2g %% goes unseen once in twenty times", ok, 300/float64(ok)),
 		Remedy:   "none needed",
 	}
+	if ok < fewAttempts {
+		f.Level = Suspected
+	}
+	return f
 }

@@ -57,8 +57,8 @@ func readFate(a *observe.Attempt) (fate, bool) {
 	case observe.OutcomeUnknown, observe.Unreachable, observe.NotSent, observe.LocalDrop:
 		return f, false
 	}
-	if a.Late == observe.LateSlow || a.Unseen > 0 {
-		return f, a.Unseen == 0
+	if a.Late == observe.LateSlow || a.Late == observe.LateAmbiguous || a.Unseen > 0 {
+		return f, a.Late == observe.LateSlow && a.Unseen == 0
 	}
 	if a.Answered < 0 {
 		f.unknown = a.Retransmissions

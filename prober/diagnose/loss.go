@@ -5,6 +5,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/vipprobe/vipprobe/prober/observe"
 	"github.com/vipprobe/vipprobe/prober/plan"
 	"github.com/vipprobe/vipprobe/prober/stats"
 )
@@ -113,6 +114,8 @@ func checkRandomLoss(in *Input) []Finding {
 		{Kind: plan.KindSticky, Why: "more losses whose direction the echo can tell", Most: 5},
 		{Kind: plan.KindPaced, Why: "does loss fall on single SYNs far apart as well?", Most: 3},
 		{Kind: plan.KindOther, Why: "does another port of the same address lose as much?", Most: 2},
+		{Kind: plan.KindEven, Why: "is loss alike on all flows?", Most: 3},
+		{Kind: plan.KindStateful, Why: "does the listener keep its requests, so that echoes tell the direction?", Most: 2},
 	}
 	paced, other := sum(fates(in, plan.KindPaced)), sum(fates(in, plan.KindOther))
 	f := Finding{Level: Inconclusive, Wants: more, Settle: "more losses, paced SYNs, another port"}
@@ -145,7 +148,7 @@ func checkRandomLoss(in *Input) []Finding {
 	if f.Verdict == SYNACKLoss {
 		return []Finding{backLoss(f, t)}
 	}
-	return []Finding{forwardLoss(f, t, paced, other)}
+	return []Finding{forwardLoss(f, in, t, paced, other)}
 }
 
 // backLoss: an answer that was sent and did not come needs no further separation: listener, queue and filter before it let the SYN in.
@@ -162,11 +165,26 @@ func backLoss(f Finding, t tally) Finding {
 
 // forwardLoss: a SYN that made no request may have been lost on the way or dropped by the listener. Another port of the same address
 // tells: what loses its SYNs too is the path.
-func forwardLoss(f Finding, t, paced, other tally) Finding {
+func forwardLoss(f Finding, in *Input, t, paced, other tally) Finding {
 	f.Disproof = "no loss towards another port of the same address; loss that ends when SYNs are sent far apart"
 	f.Remedy = "follow the path from here to the target hop by hop (counters of drops and errors on each interface); the listener itself is not the cause"
-	if t.forward < 3 || paced.flows == 0 || other.flows == 0 {
+	even := readEven(in)
+	held, repeated := holds(in)
+	if t.forward < 3 || paced.flows == 0 || other.flows == 0 || even.flows == 0 || held == 0 {
 		return f
+	}
+	if repeated == 0 {
+		f.Verdict, f.Settle, f.Wants = SYNStallUnclassified, "a listener that keeps state: without it an echo does not tell which way a SYN or its answer was lost", nil
+		f.Summary += "; the listener never repeats a SYN-ACK (cookies, or a SYN proxy), so the direction is not known"
+		return f
+	}
+	if even.total > 0 && even.chance() < 1e-2 {
+		f.Settle = "more flows, each asked many times: loss does not fall on all alike"
+		return f
+	}
+	if even.total > 0 {
+		f.Evidence = append(f.Evidence, fmt.Sprintf("%d flows asked %d times each lost %.0f %%, %d of them nothing: alike on all (p = %.2g)", even.flows, even.rungs,
+			100*even.rate(), even.clean(), even.chance()))
 	}
 	f.Evidence = append(f.Evidence,
 		fmt.Sprintf("single SYNs 400 ms apart: %d of %d lost", paced.lost(), paced.syns),
@@ -193,6 +211,30 @@ func forwardLoss(f Finding, t, paced, other tally) Finding {
 	return f
 }
 
+// holds counts the SYN-ACKs that were left unanswered on purpose, and how many of them the listener repeated by itself.
+func holds(in *Input) (held, repeated int) {
+	for i := range in.Observations {
+		o := &in.Observations[i]
+		if o.Kind != plan.KindStateful || !trusted(o) {
+			continue
+		}
+		for j := range o.Attempts {
+			first := firstSYNACK(&o.Attempts[j])
+			if first == nil {
+				continue
+			}
+			held++
+			for k := range o.Attempts[j].Answers {
+				if ans := &o.Attempts[j].Answers[k]; ans.Kind == observe.SYNACK && ans.At.Sub(first.At) >= repeatAfter {
+					repeated++
+					break
+				}
+			}
+		}
+	}
+	return held, repeated
+}
+
 // checkRate: SYNs pass at a rate of their own, whatever the flow: the first of a burst come through, then no more than so many a second.
 func checkRate(in *Input) []Finding {
 	rate := fates(in, plan.KindRate)
@@ -217,17 +259,22 @@ func checkRate(in *Input) []Finding {
 	}
 	passed, span := throughput(rate)
 	t := sum(rate)
-	p := fisher(silences{t.lost(), t.syns}, silences{paced.lost(), paced.syns})
-	if paced.lost() > 0 || t.lost() < 2 || p > 5e-2 {
+	p := fisher(silences{burst.lost(), burst.syns}, silences{paced.lost(), paced.syns})
+	if paced.lost() > 0 || p > 1e-2 {
 		f.Wants = nil
 		return []Finding{f}
 	}
-	f.Level, f.P, f.Wants = Confirmed, p, nil
-	f.Summary = fmt.Sprintf("SYNs pass at about %.1f a second and no faster: %d of %d answered over %s, all %d sent 400 ms apart",
-		float64(passed)/span.Seconds(), t.flows-t.dead, t.flows, span.Round(10*time.Millisecond), paced.flows)
+	f.Level, f.P = Suspected, p
+	if p < 1e-4 {
+		f.Level, f.Wants, f.Settle = Confirmed, nil, ""
+	}
+	f.Summary = fmt.Sprintf("SYNs pass singly but not in bursts: none of %d sent 400 ms apart was lost, %d of %d in bursts were", paced.flows, burst.lost(), burst.syns)
+	if t.lost() >= 2 {
+		f.Summary += fmt.Sprintf("; at a steady rate about %.1f a second come through", float64(passed)/span.Seconds())
+	}
 	f.Evidence = []string{
 		"the answered SYNs of a burst are its first ones, on whatever flow: a bucket that empties",
-		fmt.Sprintf("steady SYNs: %d of %d lost; far apart: none of %d", t.lost(), t.syns, paced.flows),
+		fmt.Sprintf("steady SYNs: %d of %d lost; far apart: none of %d; Fisher p = %.2g for bursts against far apart", t.lost(), t.syns, paced.flows, p),
 	}
 	f.Disproof = "a burst whose answered SYNs are not its first; loss of SYNs sent far apart"
 	f.Remedy = "raise or remove the SYN limit (nft/iptables limit or hashlimit, a balancer's SYN rate policy, a scrubbing service); retries eat tokens, so a limit near the " +

@@ -51,7 +51,7 @@ func resolutions(o *observe.Observation, outgoing bool) []pending {
 func queued(o *observe.Observation, p pending) (order []*observe.Attempt, lost []bool) {
 	for i := range o.Attempts {
 		a := &o.Attempts[i]
-		if a.Via != plan.Kernel || a.Kernel == nil || a.Kernel.Started.Before(p.from.Add(-time.Millisecond)) {
+		if a.Via != plan.Kernel || a.Kernel == nil || len(a.SYNs) > 0 && a.SYNs[0].At.Before(p.from) {
 			continue
 		}
 		if !p.to.IsZero() && a.Kernel.Started.After(p.to) {
@@ -90,7 +90,7 @@ func checkLocalUnresolved(in *Input) []Finding {
 		}
 		for _, p := range ours(o) {
 			order, lost := queued(o, p)
-			if !p.to.IsZero() || len(order) == 0 || p.requests < 2 || slices.Contains(lost, false) {
+			if !p.to.IsZero() || len(order) == 0 || p.requests < 2 || slices.Contains(lost, false) || anyAccepted(order) {
 				continue
 			}
 			return []Finding{{
@@ -107,6 +107,10 @@ func checkLocalUnresolved(in *Input) []Finding {
 		}
 	}
 	return nil
+}
+
+func anyAccepted(list []*observe.Attempt) bool {
+	return slices.ContainsFunc(list, func(a *observe.Attempt) bool { return a.Outcome == observe.Accepted })
 }
 
 // checkLocalQueue: connects began while the next hop was being resolved; the neighbour queue (net/core/neighbour.c

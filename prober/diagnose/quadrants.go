@@ -108,6 +108,9 @@ func checkQuadrants(in *Input) []Finding {
 	all := sumArms(q.learn, q.test)
 	allIn, allOut := split(all, k)
 	verdict, story := whose(in, &q, k)
+	if share(allIn)-share(allOut) < 0.2 {
+		return nil // silence does not turn on the TSval
+	}
 	f := Finding{
 		Verdict: verdict, Level: Inconclusive, P: p,
 		Summary: fmt.Sprintf("SYNs are dropped by their TSval: %d of %d silent from %d to %d, %d of %d on the other half of the circle",

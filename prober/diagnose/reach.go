@@ -1,11 +1,13 @@
 package diagnose
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
 	"github.com/vipprobe/vipprobe/prober/observe"
 	"github.com/vipprobe/vipprobe/prober/plan"
+	"github.com/vipprobe/vipprobe/prober/stats"
 )
 
 // checkICMP: routers or the target itself say why they refuse.
@@ -50,7 +52,7 @@ func checkICMP(in *Input) []Finding {
 		case slices.Contains([]string{"admin_prohibited", "host_prohibited", "net_prohibited", "host_admin_prohibited", "net_admin_prohibited"}, c.name):
 			f.Level = Confirmed
 			f.Remedy = fmt.Sprintf("a filter at %s refuses this flow by policy: permit it there", c.from)
-		case served > 0 && (c.name == "port_unreachable" || c.name == "host_unreachable"):
+		case served > 0 && alternates(in) && (c.name == "port_unreachable" || c.name == "host_unreachable"):
 			f.Verdict, f.Level = VIPPoolEmpty, Confirmed
 			f.Summary = fmt.Sprintf("the VIP both serves and refuses: %d connections accepted, %d refused with ICMP %s by %s: its pool goes empty and fills again", served, hits,
 				c.name, c.from)
@@ -58,8 +60,60 @@ func checkICMP(in *Input) []Finding {
 		}
 		out = append(out, f)
 	}
-	slices.SortFunc(out, func(a, b Finding) int { return int(b.Level) - int(a.Level) })
+	sortFindings(out)
 	return out
+}
+
+// sortFindings orders findings firmest first, and alike ones by their text, so that the same observations give the same report.
+func sortFindings(list []Finding) {
+	slices.SortFunc(list, func(a, b Finding) int {
+		return cmp.Or(int(b.Level)-int(a.Level), cmp.Compare(a.Verdict, b.Verdict), cmp.Compare(a.Summary, b.Summary))
+	})
+}
+
+// alternates reports whether whole bursts were served and whole bursts were refused by ICMP: a state that changes with time, not a member
+// or filter that refuses some flows of each burst.
+func alternates(in *Input) bool {
+	var served, refused bool
+	for i := range in.Observations {
+		o := &in.Observations[i]
+		if aside(o.Kind) || len(o.Attempts) < 4 {
+			continue
+		}
+		ok, bad := 0, 0
+		for j := range o.Attempts {
+			switch o.Attempts[j].Outcome {
+			case observe.Accepted:
+				ok++
+			case observe.Unreachable:
+				bad++
+			default:
+			}
+		}
+		n := len(o.Attempts)
+		switch {
+		case ok*10 >= n*9:
+			served = true
+		case bad*10 >= n*9:
+			refused = true
+		case ok > 0 && bad > 0 && !inOrder(o):
+			return false
+		}
+	}
+	return served && refused
+}
+
+// inOrder reports whether a burst changed from served to refused, or back, once.
+func inOrder(o *observe.Observation) bool {
+	changes := 0
+	var last observe.Outcome
+	for _, a := range firstSYNOrder(o) {
+		if last != observe.OutcomeUnknown && a.Outcome != last {
+			changes++
+		}
+		last = a.Outcome
+	}
+	return changes <= 1
 }
 
 // checkSilence: every SYN left and nothing came back at all. What swallows them cannot be told from silence alone; other ports and bare
@@ -78,7 +132,8 @@ func checkSilence(in *Input) []Finding {
 		Verdict: SYNStallUnclassified, Level: Inconclusive,
 		Summary: fmt.Sprintf("none of %d SYNs on %d flows had any answer", t.syns, t.dead),
 		Wants: []Want{{Kind: plan.KindOther, Why: "does another port of the same address answer?", Most: 1},
-			{Kind: plan.KindStray, Why: "does a stack behind the port answer a bare ACK?", Most: 1}},
+			{Kind: plan.KindStray, Why: "does a stack behind the port answer a bare ACK?", Most: 1},
+			{Kind: plan.KindConnect, Why: "the same once more, later: does it last?", Most: 3}},
 		Settle: "a second vantage point, a real server behind the VIP, or the target's own counters",
 	}
 	other := sum(fates(in, plan.KindOther))
@@ -86,7 +141,9 @@ func checkSilence(in *Input) []Finding {
 	if other.flows == 0 || stray == 0 {
 		return []Finding{f}
 	}
-	f.Wants = nil
+	if in.bursts(plan.KindConnect) >= 3 {
+		f.Wants = nil
+	}
 	if other.dead == other.flows && strayResets == 0 {
 		f.Summary += "; other ports of the address are silent as well: the host is down, or the path or a filter before it swallows all"
 		return []Finding{f}
@@ -95,7 +152,7 @@ func checkSilence(in *Input) []Finding {
 		fmt.Sprintf("another port of the address: %d of %d SYNs answered", other.flows-other.dead, other.flows),
 		fmt.Sprintf("bare ACKs to this port: %d of %d drew an RST", strayResets, stray),
 	}
-	if head && strayResets >= 3*stray/4 {
+	if head && strayResets >= 3*stray/4 && sameHops(in) {
 		return []Finding{fullListener(f, in, from)}
 	}
 	if strayResets > 0 {
@@ -137,7 +194,10 @@ func fullListener(f Finding, in *Input, accepted int) Finding {
 	for i := range in.Observations {
 		n += len(in.Observations[i].Attempts)
 	}
-	f.Verdict, f.Level = AcceptQueueOverflow, Confirmed
+	f.Verdict, f.Level, f.P = AcceptQueueOverflow, Confirmed, stats.ContiguousTail(n, accepted)
+	if f.P > 1e-4 {
+		f.Level = Suspected
+	}
 	f.Settle = ""
 	f.Summary = fmt.Sprintf("the first %d connections were accepted and took the last places; every SYN since is dropped, though the listener's stack is alive: its accept queue is full", accepted)
 	f.Evidence = append(f.Evidence, "answered SYNs are exactly the first ones, and time does not bring more: a queue that nobody empties, no rate limit",
@@ -149,6 +209,32 @@ func fullListener(f Finding, in *Input, accepted int) Finding {
 		f.explains = append(f.explains, i)
 	}
 	return f
+}
+
+// sameHops reports whether the RSTs to bare ACKs came as far as the SYN-ACKs did: what answers a bare ACK for a listener is then the listener's
+// own stack and no device before it.
+func sameHops(in *Input) bool {
+	var syn, rst map[uint8]bool = map[uint8]bool{}, map[uint8]bool{}
+	for i := range in.Observations {
+		o := &in.Observations[i]
+		for j := range o.Attempts {
+			for k := range o.Attempts[j].Answers {
+				ans := &o.Attempts[j].Answers[k]
+				switch {
+				case ans.Kind == observe.SYNACK:
+					syn[ans.HopLimit] = true
+				case ans.Kind == observe.RST && o.Kind == plan.KindStray:
+					rst[ans.HopLimit] = true
+				}
+			}
+		}
+	}
+	for ttl := range rst {
+		if !syn[ttl] {
+			return false
+		}
+	}
+	return len(rst) > 0
 }
 
 // strays counts bare ACKs sent and the RSTs they drew.

@@ -96,6 +96,8 @@ type claim struct {
 	mac wire.MAC
 	at  time.Time
 	req time.Time // our request before it, if any
+	// told: it came of itself, not as a reply.
+	told bool
 }
 
 // claims lists, per address that we asked for, who answered.
@@ -111,7 +113,7 @@ func claims(in *Input) map[netip.Addr][]claim {
 			case !e.Outgoing && (e.Kind == observe.NeighborReply || e.Kind == observe.NeighborGratuitous):
 				mac, err := wire.ParseMAC(e.SenderMAC)
 				if err == nil {
-					out[e.Sender] = append(out[e.Sender], claim{mac, e.At, asked[e.Sender]})
+					out[e.Sender] = append(out[e.Sender], claim{mac, e.At, asked[e.Sender], e.Kind == observe.NeighborGratuitous})
 				}
 			}
 		}
@@ -131,7 +133,7 @@ func checkSegment(in *Input) []Finding {
 			out = append(out, f)
 		}
 	}
-	slices.SortFunc(out, func(a, b Finding) int { return int(b.Level) - int(a.Level) })
+	sortFindings(out)
 	return out
 }
 
@@ -166,6 +168,9 @@ func duplicate(addr netip.Addr, list []claim) (Finding, bool) {
 func stale(in *Input, addr netip.Addr, list []claim) (Finding, bool) {
 	for k := range list {
 		c := &list[k]
+		if c.told {
+			return Finding{}, false // announced: nobody had to find out
+		}
 		var before, after, lost, served int
 		var old wire.MAC
 		for i := range in.Observations {

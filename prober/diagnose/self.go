@@ -33,7 +33,7 @@ func checkCaptureDrops(in *Input) []Finding {
 		}
 		drops += o.CaptureDrops
 		for j := range o.Attempts {
-			if a := &o.Attempts[j]; a.Outcome != observe.Accepted || a.Retransmissions > 0 {
+			if a := &o.Attempts[j]; a.Outcome == observe.TimedOut || a.Outcome == observe.LocalDrop || a.Retransmissions > 0 {
 				missing++
 			}
 		}

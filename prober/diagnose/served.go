@@ -63,7 +63,7 @@ func readService(a *observe.Attempt, data int) (service, bool) {
 		case observe.SYNACK:
 			if first.IsZero() {
 				first = ans.At
-			} else if ans.At.Sub(first) >= repeatAfter {
+			} else if ans.At.Sub(first) >= repeatAfter && ans.At.Sub(lastSYN(a)) >= repeatAfter {
 				s.repeats++
 			}
 		case observe.RST:
@@ -81,6 +81,17 @@ func readService(a *observe.Attempt, data int) (service, bool) {
 	}
 	s.silent = !first.IsZero() && !s.acked && !s.reset
 	return s, !first.IsZero()
+}
+
+// lastSYN is when the attempt's last SYN left: a SYN-ACK soon after it answers it, and is no repeat of the listener's own.
+func lastSYN(a *observe.Attempt) time.Time {
+	var last time.Time
+	for k := range a.SYNs {
+		if a.SYNs[k].At.After(last) {
+			last = a.SYNs[k].At
+		}
+	}
+	return last
 }
 
 // checkServed: handshakes that look complete from outside and are not.
@@ -107,7 +118,7 @@ func checkServed(in *Input) []Finding {
 	if aborted > 0 {
 		out = append(out, abortOverflow(aborted, len(ss)))
 	}
-	if hollow > 0 && ignored == 0 {
+	if hollow >= 4 && hollow == len(ss) {
 		out = append(out, masks(hollow, len(ss)))
 	}
 	return out
@@ -158,9 +169,6 @@ func masks(hollow, n int) Finding {
 		},
 		Disproof: "an ACK of the data; a repeat of the SYN-ACK",
 		Remedy:   "the balancer's handshake says nothing about its members: probe each real server directly",
-	}
-	if hollow < n || hollow < 3 {
-		f.Level = Suspected
 	}
 	return f
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/vipprobe/vipprobe/prober/observe"
+	"github.com/vipprobe/vipprobe/prober/plan"
 )
 
 // checkClosed: every attempt of a destination was refused by an RST to its SYN.
@@ -36,14 +37,35 @@ func checkClosed(in *Input) []Finding {
 	return []Finding{f}
 }
 
-// checkSlow: SYNs were repeated although their first answer was only late.
+// slowFrom is where a first answer counts as slow: it comes later than most of the first wait of a Linux ladder.
+const slowFrom = 700 * time.Millisecond
+
+// checkSlow: SYNs were repeated although their first answer was only late. Single SYNs that are never repeated tell it best: what
+// answers them after so long was on its way all the time.
 func checkSlow(in *Input) []Finding {
 	var late []time.Duration
-	n := 0
-	for a := range attempts(in) {
-		n++
-		if a.Outcome == observe.Accepted && a.Late == observe.LateSlow {
-			late = append(late, a.Handshake)
+	n, single := 0, 0
+	var explains []int
+	for i := range in.Observations {
+		o := &in.Observations[i]
+		if aside(o.Kind) || in.explained[i] {
+			continue
+		}
+		hit := false
+		for j := range o.Attempts {
+			a := &o.Attempts[j]
+			n++
+			alone := a.Via == plan.Raw && len(a.SYNs) == 1 && a.Outcome == observe.Accepted && a.RTT >= slowFrom
+			if alone {
+				single++
+			}
+			if alone || a.Outcome == observe.Accepted && (a.Late == observe.LateSlow || a.Late == observe.LateAmbiguous) {
+				late = append(late, a.Handshake)
+				hit = true
+			}
+		}
+		if hit {
+			explains = append(explains, i)
 		}
 	}
 	if len(late) == 0 {
@@ -53,17 +75,22 @@ func checkSlow(in *Input) []Finding {
 	for _, d := range late {
 		lo, hi = min(lo, d), max(hi, d)
 	}
-	return []Finding{{
-		Verdict: SlowPathNotStall, Level: Confirmed,
+	f := Finding{
+		Verdict: SlowPathNotStall, Level: Inconclusive, explains: explains,
 		Summary: fmt.Sprintf("%d of %d handshakes took %s to %s because the answer was slow; no SYN was lost",
 			len(late), n, lo.Round(time.Millisecond), hi.Round(time.Millisecond)),
 		Evidence: []string{
-			"each SYN-ACK echoes the TSval of the first SYN, which therefore had arrived",
-			"it came sooner after the repeat than any round trip of this burst: it is no answer to the repeat",
+			fmt.Sprintf("%d SYNs that were never repeated were answered after %s or more", single, slowFrom),
+			"each late SYN-ACK echoes the TSval of the first SYN, which therefore had arrived",
 		},
-		Disproof: "a SYN-ACK that echoes the repeat",
+		Disproof: "a SYN-ACK that echoes the repeat; single SYNs answered at once",
 		Remedy:   "look for queueing (bufferbloat, a shaper, an overloaded balancer) and not for loss",
-	}}
+		Settle:   "single SYNs, never repeated: are they answered late?",
+	}
+	if single >= 2 {
+		f.Level = Confirmed
+	}
+	return []Finding{f}
 }
 
 // checkStalls reports stalls and time-outs that no other rule explains. One lost SYN is no verdict: the finding is
@@ -73,7 +100,7 @@ func checkStalls(in *Input) []Finding {
 	byLost := map[int]int{}
 	most := 0
 	for a := range unexplained(in) {
-		if a.Outcome == observe.NotSent {
+		if a.Outcome == observe.NotSent || a.Outcome == observe.OutcomeUnknown {
 			continue
 		}
 		n++

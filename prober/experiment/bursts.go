@@ -30,6 +30,10 @@ func (v *Investigation) build(s Step, seen []observe.Observation) plan.Burst {
 		b = v.other(seen)
 	case plan.KindStray:
 		b = v.stray(seen)
+	case plan.KindStateful:
+		b = v.stateful(seen)
+	case plan.KindEven:
+		b = v.even(seen)
 	case plan.KindOracle:
 		b = v.oracle(seen)
 	case plan.KindPrime:
@@ -55,13 +59,17 @@ func (v *Investigation) flows(want int) int { return min(want, max(v.HalfOpen, 1
 
 // patience is how long silence must last to be silence: several of the slowest round trips seen, and at least 400 ms.
 func patience(seen []observe.Observation) time.Duration {
-	var slowest time.Duration
+	var slowest, late time.Duration
 	for i := range seen {
 		for j := range seen[i].Attempts {
-			slowest = max(slowest, seen[i].Attempts[j].RTT)
+			a := &seen[i].Attempts[j]
+			slowest = max(slowest, a.RTT)
+			if a.Late == observe.LateSlow || a.Late == observe.LateAmbiguous {
+				late = max(late, a.Handshake)
+			}
 		}
 	}
-	return min(max(400*time.Millisecond, 3*slowest), 4*time.Second)
+	return min(max(400*time.Millisecond, 3*slowest, late+late/2), 4*time.Second)
 }
 
 func (v *Investigation) kernel(seen []observe.Observation) plan.Burst {
@@ -156,8 +164,8 @@ const servedWait = 1500 * time.Millisecond
 // not come; one that aborts resets. Half of the flows then send a request and half a line end, so that a stack which is
 // really there acknowledges it.
 func (v *Investigation) served(seen []observe.Observation) plan.Burst {
-	b := plan.Burst{Listen: servedWait + 2500*time.Millisecond}
-	s := v.script(v.clock(seen), plan.Custom(0, 300*time.Millisecond, 900*time.Millisecond), plan.Acknowledge)
+	b := plan.Burst{Listen: servedWait + 2500*time.Millisecond + 2*patience(seen)}
+	s := v.script(v.clock(seen), thrice(seen), plan.Acknowledge)
 	s.Then = plan.Exchange{Data: []byte("\r\n"), DataDelay: servedWait, Close: plan.Abort, CloseDelay: 50 * time.Millisecond}
 	b.Arms = []plan.Arm{{Name: "served", Via: plan.Raw, Script: s}}
 	v.shots(&b, 0, v.flows(8), 0, 2*time.Millisecond)
@@ -166,6 +174,21 @@ func (v *Investigation) served(seen []observe.Observation) plan.Burst {
 
 // directionListen covers a listener's SYN-ACK repeats at 1, 3 and 7 s.
 const directionListen = 8 * time.Second
+
+// thrice is a SYN and two repeats, far enough apart that an answer has time to come before the next.
+func thrice(seen []observe.Observation) plan.Ladder {
+	gap := patience(seen)
+	return plan.Custom(0, gap, 2*gap)
+}
+
+// stateful completes nothing and resets nothing for a while: a listener that keeps its request repeats its SYN-ACK, one that answers by
+// cookie, or a SYN proxy, does not.
+func (v *Investigation) stateful(seen []observe.Observation) plan.Burst {
+	b := plan.Burst{Listen: servedWait + patience(seen), Linger: true}
+	b.Arms = []plan.Arm{{Name: "ignored", Via: plan.Raw, Script: v.script(v.clock(seen), plan.Single(), plan.Ignore)}}
+	v.shots(&b, 0, v.flows(4), 0, 2*time.Millisecond)
+	return b
+}
 
 // direction sends single SYNs that are never repeated and listens: a listener that was reached repeats its SYN-ACK by itself.
 func (v *Investigation) direction(seen []observe.Observation) plan.Burst {
@@ -192,7 +215,7 @@ func (v *Investigation) rate(seen []observe.Observation) plan.Burst {
 	b := plan.Burst{Listen: patience(seen)}
 	b.Arms = []plan.Arm{{Name: "rate", Via: plan.Raw, Script: v.script(v.clock(seen), plan.Single(), plan.Reset)}}
 	n := v.flows(16)
-	v.shots(&b, 0, n, 0, rateStep/time.Duration(n))
+	v.shots(&b, 0, n, 0, (rateStep/time.Duration(n))>>count(seen, plan.KindRate))
 	return b
 }
 
@@ -206,6 +229,25 @@ func (v *Investigation) other(seen []observe.Observation) plan.Burst {
 		b.Shots = append(b.Shots, plan.Shot{Offset: time.Duration(i) * 5 * time.Millisecond,
 			Flow: wire.Flow{Src: v.Source, Dst: netip.AddrPortFrom(v.Dst.Addr(), port)}})
 	}
+	return b
+}
+
+// evenRungs is how often each flow is asked in an even sweep.
+const evenRungs = 12
+
+// even asks each flow again and again, whether or not it was answered before: loss that a path or member makes falls on some flows and
+// spares the others; loss at random falls on all alike.
+func (v *Investigation) even(seen []observe.Observation) plan.Burst {
+	gap := max(60*time.Millisecond, patience(seen)/4)
+	at := make([]time.Duration, evenRungs)
+	for i := range at {
+		at[i] = time.Duration(i) * gap
+	}
+	b := plan.Burst{Listen: at[evenRungs-1] + patience(seen)}
+	s := v.script(v.clock(seen), plan.Custom(at...), plan.Reset)
+	s.Persist = true
+	b.Arms = []plan.Arm{{Name: "flow", Via: plan.Raw, Script: s}}
+	v.shots(&b, 0, v.flows(16), 0, 3*time.Millisecond)
 	return b
 }
 
@@ -233,7 +275,7 @@ func (v *Investigation) sizes(seen []observe.Observation) plan.Burst {
 	b := plan.Burst{Listen: 4 * time.Second}
 	start := v.clock(seen)
 	for _, n := range []int{500, int(v.MSS) - 12} {
-		s := v.script(start, plan.Custom(0, 300*time.Millisecond, 900*time.Millisecond), plan.Acknowledge)
+		s := v.script(start, thrice(seen), plan.Acknowledge)
 		data := make([]byte, n)
 		for i := range data {
 			data[i] = '\n'

@@ -81,7 +81,7 @@ func (v *Investigation) opening() []Step {
 // limit is how many bursts of a kind one investigation may make.
 func limit(k plan.Kind) int {
 	switch k {
-	case plan.KindQuadrants, plan.KindSticky:
+	case plan.KindQuadrants, plan.KindSticky, plan.KindEven:
 		return 8
 	case plan.KindOracle:
 		return 16
@@ -96,7 +96,7 @@ func cost(k plan.Kind) int {
 	switch k {
 	case plan.KindOther, plan.KindQuadrants, plan.KindOracle, plan.KindSurvey:
 		return 1
-	case plan.KindSticky, plan.KindServed, plan.KindData, plan.KindReuse:
+	case plan.KindSticky, plan.KindServed, plan.KindData, plan.KindReuse, plan.KindEven, plan.KindStateful:
 		return 2
 	case plan.KindPaced, plan.KindRate, plan.KindSizes:
 		return 3

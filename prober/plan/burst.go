@@ -118,7 +118,9 @@ type Script struct {
 	ToS      uint8
 	Ladder   Ladder
 	OnSYNACK Reaction
-	Then     Exchange
+	// Persist goes on along the ladder after a SYN-ACK was reset: the same flow is asked again and again, each TSval newer than the last.
+	Persist bool
+	Then    Exchange
 }
 
 // FirstAck is the acknowledgment number of a first segment that has the ACK bit (Script.First): an RST that it draws has this as its
@@ -163,6 +165,8 @@ const (
 	KindPrime     Kind = "prime"     // connections that the server closes first, with a TSval of ours
 	KindFlip      Kind = "flip"      // TSvals one tick apart around a primed one
 	KindSurvey    Kind = "survey"    // other traffic from our own address to the target, only listened to
+	KindStateful  Kind = "stateful"  // SYN-ACKs left unanswered: does the listener repeat them?
+	KindEven      Kind = "even"      // each flow asked many times over: is loss alike on all?
 	KindStray     Kind = "stray"     // bare ACKs of no connection: is there a stack behind the port?
 )
 
