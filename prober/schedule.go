@@ -55,9 +55,7 @@ func (s *scheduler) schedule(ctx context.Context, jobs []Job) {
 // firstDue is the next time at which the target's phase comes round.
 func firstDue(job, target string, interval time.Duration, now time.Time) time.Time {
 	h := fnv.New64a()
-	h.Write([]byte(job))
-	h.Write([]byte{0})
-	h.Write([]byte(target))
+	_, _ = h.Write([]byte(job + "\x00" + target)) // a hash takes everything
 	phase := time.Duration(h.Sum64() % uint64(interval))
 	into := time.Duration(uint64(now.UnixNano()) % uint64(interval))
 	return now.Add((phase - into + interval) % interval)
@@ -120,7 +118,8 @@ func (s *scheduler) run(ctx context.Context) {
 			d := s.due[0]
 			s.sink.Lag(now.Sub(d.at))
 			s.start(ctx, d)
-			d.at = d.at.Add(d.job.Interval * (1 + now.Sub(d.at)/d.job.Interval))
+			missed := int64(now.Sub(d.at) / d.job.Interval)
+			d.at = d.at.Add(d.job.Interval * time.Duration(1+missed))
 			heap.Fix(&s.due, 0)
 		}
 		t.Reset(time.Until(s.due[0].at))

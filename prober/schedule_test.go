@@ -143,7 +143,9 @@ func TestScheduleTellsItsSink(t *testing.T) {
 	}
 	told, _ := scheduled(t, []Job{vips}, 10, 2*every, took)
 	a, gone := at("vips", "a:1", every), at("vips", "gone:1", every)
-	line := func(at time.Duration, text string) string { return fmt.Sprintf("%s vips/connect map[team:net]: %s", at, text) }
+	line := func(at time.Duration, text string) string {
+		return fmt.Sprintf("%s vips/connect map[team:net]: %s", at, text)
+	}
 	want := []string{
 		line(a+2*time.Millisecond, "1 round of a:1"), line(gone+time.Millisecond, "gone:1 failed"),
 		line(a+every+2*time.Millisecond, "1 round of a:1"), line(gone+every+time.Millisecond, "gone:1 failed"),
