@@ -22,6 +22,18 @@ type DiagnoseOptions struct {
 	MayPrime bool
 	// Seconds is the time for the whole diagnosis; 0: 60.
 	Seconds float64
+	// Progress is told of every burst before it begins; nil: nobody is. Bursts to different addresses tell it at the same time.
+	Progress func(Progress)
+}
+
+// Progress is one burst of a diagnosis that is about to begin.
+type Progress struct {
+	Addr  netip.AddrPort
+	Label string        // of the burst
+	Why   string        // the question that it answers
+	Shots int           // handshakes in it; 0: it only listens
+	Spent time.Duration // since the diagnosis of this address began
+	Most  time.Duration // that the burst can take; it ends when everything is answered
 }
 
 // Diagnose investigates every address of a target: experiment after experiment, until a cause is named or none is left to try.
@@ -62,6 +74,10 @@ func (p *Prober) investigate(ctx context.Context, ep Endpoint, addr netip.AddrPo
 		b, more := inv.Next(r.Observations)
 		if !more {
 			break
+		}
+		if o.Progress != nil {
+			trace := inv.Trace()
+			o.Progress(Progress{Addr: addr, Label: b.Label, Why: trace[len(trace)-1].Why, Shots: len(b.Shots), Spent: time.Since(r.Started), Most: b.Span()})
 		}
 		obs, err := p.step(ctx, r.Target, addr, &b, m)
 		if err != nil {

@@ -75,7 +75,10 @@ func (h dueHeap) Less(i, j int) bool { return h[i].at.Before(h[j].at) }
 func (h dueHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
 
 // Push implements heap.Interface.
-func (h *dueHeap) Push(x any) { *h = append(*h, x.(*dueTarget)) }
+func (h *dueHeap) Push(x any) {
+	d, _ := x.(*dueTarget) // container/heap hands on what schedule gave it
+	*h = append(*h, d)
+}
 
 // Pop implements heap.Interface.
 func (h *dueHeap) Pop() any {
