@@ -20,7 +20,7 @@ func labCommand() *cobra.Command {
 		Use:   "lab",
 		Short: "Make faults on demand in private namespaces, and see them diagnosed",
 	}
-	cmd.AddCommand(labListCommand(), labRunCommand(), labShellCommand())
+	cmd.AddCommand(labListCommand(), labRunCommand(), labShellCommand(), labScoreCommand())
 	return cmd
 }
 

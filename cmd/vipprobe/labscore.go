@@ -1,0 +1,69 @@
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/vipprobe/vipprobe/prober/lab"
+	"github.com/vipprobe/vipprobe/prober/lab/topo"
+)
+
+func labScoreCommand() *cobra.Command {
+	var o lab.ScoreOptions
+	var output string
+	var parallel int
+	cmd := &cobra.Command{
+		Use:   "score",
+		Short: "Diagnose every scenario and near miss, and hold the answers against the labels",
+		Long: "score runs every scenario and its near misses in networks of their own, lets `vipprobe diagnose` loose on each target, which knows nothing but\n" +
+			"the address, and compares. Exit 1 when a diagnosis named a cause that is not there.",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			switch output {
+			case "table", "json", "junit":
+			default:
+				return usageError{fmt.Errorf("--output %q: want table, json or junit", output)}
+			}
+			if !topo.Inside() {
+				return inside(cmd, os.Args[1:])
+			}
+			o.Parallel = parallel
+			o.Diagnose = lab.Exec(func(q lab.Question) []string { return grants(q.Grants) })
+			if output == "table" {
+				o.Progress = func(r lab.Row) { fmt.Fprintf(cmd.ErrOrStderr(), "%-12s %s %s\n", r.Result, r.Scenario, r.NearMiss) }
+			}
+			report, err := lab.Score(cmd.Context(), o)
+			if report != nil {
+				if werr := writeScore(cmd, report, output); werr != nil {
+					return werr
+				}
+			}
+			if err != nil {
+				return err
+			}
+			if report.Failed() {
+				return exitError(exitFinding)
+			}
+			return nil
+		},
+	}
+	fs := cmd.Flags()
+	fs.IntVar(&o.Seeds, "seeds", 1, "how many times everything is done, with seeds 1, 2, …")
+	fs.StringVar(&o.Only, "only", "", "shell pattern of scenario names")
+	fs.BoolVar(&o.Slow, "slow", false, "also scenarios of a minute and more")
+	fs.IntVar(&parallel, "parallel", 0, "scenarios at once; 0: eight a processor, most of which wait")
+	fs.StringVarP(&output, "output", "o", "table", "table, json or junit")
+	return cmd
+}
+
+func writeScore(cmd *cobra.Command, r *lab.Report, output string) error {
+	switch output {
+	case "json":
+		return r.WriteJSON(cmd.OutOrStdout())
+	case "junit":
+		return r.WriteJUnit(cmd.OutOrStdout())
+	}
+	return r.WriteTable(cmd.OutOrStdout())
+}
