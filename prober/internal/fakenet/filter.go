@@ -107,6 +107,8 @@ type Branch struct {
 	Seed uint64
 	// OneWay branches only what goes Out; what comes Back takes the first way.
 	OneWay bool
+	// PerPacket spreads packets and not flows.
+	PerPacket bool
 
 	outer Hop
 	paths []*Path
@@ -128,6 +130,9 @@ func (b *Branch) Take(h Hop, p *Packet) {
 		f = f.Reverse()
 	}
 	way := b.paths[hashFlow(b.Seed, f)%uint64(len(b.paths))]
+	if b.PerPacket {
+		way = b.paths[h.path.w.rng.IntN(len(b.paths))]
+	}
 	if p.Dir == Out {
 		way.send(p)
 		return

@@ -7,7 +7,7 @@ import (
 
 // six maps an IPv4 address into 2001:db8::/96; others stay.
 func six(a netip.Addr) netip.Addr {
-	if !a.Is4() {
+	if !a.Is4() { // the invalid address as well
 		return a
 	}
 	b, v4 := [16]byte{0: 0x20, 1: 0x01, 2: 0x0d, 3: 0xb8}, a.As4()
@@ -41,9 +41,7 @@ func (w *World) IPv6() *World {
 	for i := range w.Near.Strangers {
 		w.Near.Strangers[i] = six(w.Near.Strangers[i])
 	}
-	for _, p := range w.Business {
-		p.From = six(p.From)
-	}
+	sixPrimers(w.Business)
 	for _, e := range w.path.elements {
 		sixElement(e)
 	}
@@ -60,6 +58,8 @@ func sixElement(e Element) {
 		for i := range e.Addrs {
 			e.Addrs[i] = six(e.Addrs[i])
 		}
+	case *closers:
+		e.from = six(e.from)
 	case *Branch:
 		for _, way := range e.Ways {
 			for _, x := range way {
@@ -83,8 +83,12 @@ func sixHost(h *Host) {
 	if h.Recycle == nil {
 		return
 	}
-	for _, p := range h.Recycle.Primers {
-		p.From = six(p.From)
+	sixPrimers(h.Recycle.Primers)
+}
+
+func sixPrimers(all []*Primer) {
+	for _, p := range all {
+		p.From, p.To = six(p.From), sixPort(p.To)
 	}
 }
 

@@ -23,8 +23,9 @@ type Recycle struct {
 // Primer is another client whose connections keep the memory of an address up to date.
 type Primer struct {
 	From  netip.Addr
+	To    netip.AddrPort // where it connects to, where its clock or a survey depends on that
 	Clock Clock
-	// Every is the mean time between two of its connections; each comes up to half of it early or late, by a keyed function of its number.
+	// Every is the mean time between two of its connections; each comes up to half of it late, by a keyed function of its number.
 	Every time.Duration
 	// Between bounds its activity; a zero Until has no end.
 	Since, Until time.Duration
@@ -100,8 +101,13 @@ func (r *Recycle) prime(now time.Duration) {
 			return
 		}
 		first.next++
-		r.record(first.From, first.Clock.At(at, wire.Flow{Src: netip.AddrPortFrom(first.From, uint16(mix(first.next)))}), stamp(at))
+		r.record(first.From, first.Clock.At(at, first.flow(first.next-1)), stamp(at))
 	}
+}
+
+// flow is that of the primer's n-th connection.
+func (p *Primer) flow(n uint64) wire.Flow {
+	return wire.Flow{Src: netip.AddrPortFrom(p.From, 33000+uint16(mix(p.Clock.Seed+n)%20000)), Dst: p.To}
 }
 
 // at is when the primer's next connection closes.

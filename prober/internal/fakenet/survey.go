@@ -1,13 +1,11 @@
 package fakenet
 
 import (
-	"net/netip"
 	"slices"
 	"time"
 
 	"github.com/vipprobe/vipprobe/prober/observe"
 	"github.com/vipprobe/vipprobe/prober/plan"
-	"github.com/vipprobe/vipprobe/prober/wire"
 )
 
 // survey listens to what this host sends to the target from its own address and is none of ours.
@@ -21,17 +19,14 @@ func (w *World) survey(b *plan.Burst) observe.Observation {
 		return obs
 	}
 	for _, p := range w.Business {
-		for _, at := range p.between(from, w.now) {
-			f := wire.Flow{Src: netip.AddrPortFrom(w.Client.Source, 33000+uint16(mix(uint64(at))%20000)), Dst: w.Target}
-			obs.Foreign = append(obs.Foreign, observe.Foreign{At: w.at(at), Flow: f, TSval: p.Clock.At(at, f), HasTS: true})
-		}
+		obs.Foreign = append(obs.Foreign, p.between(w, from, w.now)...)
 	}
 	slices.SortFunc(obs.Foreign, func(a, b observe.Foreign) int { return a.At.Compare(b.At) })
 	return obs
 }
 
-// between lists when the primer's connections happen in a span of time.
-func (p *Primer) between(from, to time.Duration) (all []time.Duration) {
+// between lists the primer's connections in a span of time.
+func (p *Primer) between(w *World, from, to time.Duration) (all []observe.Foreign) {
 	q := *p
 	q.next = uint64(max(0, from-p.Since) / max(p.Every, time.Millisecond))
 	for ; ; q.next++ {
@@ -40,7 +35,8 @@ func (p *Primer) between(from, to time.Duration) (all []time.Duration) {
 			return all
 		}
 		if at >= from {
-			all = append(all, at)
+			f := p.flow(q.next)
+			all = append(all, observe.Foreign{At: w.at(at), Flow: f, TSval: p.Clock.At(at, f), HasTS: true})
 		}
 	}
 }

@@ -139,11 +139,43 @@ func Stateful(seed uint64) *World {
 	return w
 }
 
-// TimeWaitReuse is a masquerade of so few ports, freed after 1 s, that a server which closes first meets them again in TIME_WAIT; the
-// vantage's timestamps are random per connection.
+// TimeWaitReuse is a masquerade of so few ports, freed after 1 s, that a server which closes first meets them again in TIME_WAIT: other
+// clients behind it, whose clocks are not the vantage's, use them all the time.
 func TimeWaitReuse(seed uint64, ports int) *World {
-	w := SNATPool(seed, ports, 0, time.Second)
-	w.Hosts[0].Ports[port].App = App{Close: CloseAtOnce}
-	w.Client.Clock.Per = PerFlow
-	return w
+	h := NewHost(target(), seed)
+	h.Ports[port].App = HTTP()
+	pool := plan.PortRange{Lo: 40000, Hi: 40000 + uint16(ports-1)}
+	return New(seed, target(), &SNAT{Addrs: []netip.Addr{snatAddr()}, Ports: pool, Table: Table{TimeWait: time.Second}},
+		&closers{host: h, from: snatAddr(), ports: pool, every: 500 * time.Millisecond}, h)
+}
+
+// closers are other clients behind a SNAT whose connections the server closes first: they leave TIME_WAIT buckets on its ports.
+type closers struct {
+	host  *Host
+	from  netip.Addr
+	ports plan.PortRange
+	every time.Duration
+}
+
+// Take implements Element.
+func (c *closers) Take(h Hop, p *Packet) { h.Pass(p) }
+
+func (c *closers) begin(h Hop) {
+	w := h.path.w
+	for p := range c.ports.Size() {
+		c.close(w, c.ports.Lo+uint16(p))
+	}
+	var next func()
+	next = func() {
+		c.close(w, c.ports.Lo+uint16(w.rng.IntN(c.ports.Size())))
+		w.After(c.every, next)
+	}
+	w.After(c.every, next)
+}
+
+func (c *closers) close(w *World, port uint16) {
+	f := wire.Flow{Src: netip.AddrPortFrom(c.from, port), Dst: w.Target}
+	if x := c.host.conns[f]; x == nil || x.state == timeWait {
+		c.host.Occupy(w, f, wire.Seq(w.rng.Uint32()), wire.TSval(w.rng.Uint32()))
+	}
 }

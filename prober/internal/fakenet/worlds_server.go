@@ -63,8 +63,8 @@ func RecycleDirect(seed uint64, noTSDropped bool) *World {
 func RandomTSClient(seed uint64) *World {
 	w := RecycleDirect(seed, true)
 	w.Client.Clock.Per = PerFlow
-	w.Hosts[0].Recycle.Primers = []*Primer{{From: w.Client.Source, Every: 250 * time.Millisecond,
-		Clock: Clock{Hz: 1000, Per: PerFlow, Seed: w.Client.Clock.Seed}}}
+	w.Business = []*Primer{{From: w.Client.Source, To: w.Target, Every: 250 * time.Millisecond, Clock: w.Client.Clock}}
+	w.Hosts[0].Recycle.Primers = w.Business
 	return w
 }
 
@@ -122,7 +122,8 @@ func Blackhole(seed uint64, n int) *World {
 	return w
 }
 
-// BlackholeRoundRobin is Blackhole behind a balancer that keeps no flow on its member: loss does not stick.
+// BlackholeRoundRobin is Blackhole behind a balancer that takes members in turn: every n-th new flow is lost, whatever its ports, and
+// sticks to its member only as long as its entry lives.
 func BlackholeRoundRobin(seed uint64, n int) *World {
 	w := Blackhole(seed, n)
 	w.Balancer.Choose = RoundRobin
