@@ -97,10 +97,7 @@ func (st *Stage) business(n *adNet, gap int64) {
 	b := st.Host("business")
 	oneClock(b)
 	st.place(b, n.lan, []wires.Stage{wires.Clock(gap)}, "10.65.248.25/16")
-	for range n.real {
-		st.Step("first visits", func() error { return visit(st.Context(), b, at(adVIP, adPort).String(), request) })
-	}
-	st.visits(b, at(adVIP, adPort).String(), 200*time.Millisecond, request)
+	st.visits(b, at(adVIP, adPort).String(), len(n.real), 200*time.Millisecond, request)
 }
 
 // layer4 forwards the VIP to the members with a source address.
@@ -226,7 +223,7 @@ func greenplum() Scenario {
 				{Hook: nft.SNAT, Rules: []nft.Rule{{nft.DstPort(5432), nft.FromSource(addr("10.244.3.1"), 0, 0)}}},
 			}})
 			st.Target, st.Members = "192.168.128.5:5432", []string{"10.244.3.27:5432"}
-			st.visits(m1, st.Target, 300*time.Millisecond, request)
+			st.visits(m1, st.Target, 1, 300*time.Millisecond, request)
 			st.evicts(lb, st.Members[0], st.check(), nft.Rule(append(service, nft.SYN(), nft.Unreachable())))
 		},
 	}

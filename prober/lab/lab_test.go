@@ -1,12 +1,19 @@
 package lab_test
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"net"
+	"net/netip"
 	"os"
-	"slices"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 
 	"github.com/vipprobe/vipprobe/prober/lab"
 	"github.com/vipprobe/vipprobe/prober/lab/topo"
@@ -14,15 +21,22 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(topo.Enter(m.Run)) }
 
-// start builds a scenario, or skips where this machine has no private namespaces (a failure in CI).
+// private skips where this machine has no private namespaces (a failure in CI).
+func private(t *testing.T) {
+	t.Helper()
+	if topo.Inside() {
+		return
+	}
+	if os.Getenv("CI") == "true" {
+		t.Fatal("private namespaces are not available")
+	}
+	t.Skip("private namespaces are not available: see the message at the top")
+}
+
+// start builds a scenario.
 func start(t *testing.T, name string, set map[string]string) *lab.Running {
 	t.Helper()
-	if !topo.Inside() {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("private namespaces are not available")
-		}
-		t.Skip("private namespaces are not available: see the message at the top")
-	}
+	private(t)
 	sc, ok := lab.Find(name)
 	if !ok {
 		t.Fatalf("no scenario %s", name)
@@ -35,54 +49,230 @@ func start(t *testing.T, name string, set map[string]string) *lab.Running {
 	return run
 }
 
-// burst opens n connections at once from the client and returns how long each took, sorted; failed ones take −1.
-func burst(t *testing.T, run *lab.Running, n int) []time.Duration {
+// tally is what became of a burst of connects, by the kernel's own account.
+type tally struct{ atOnce, repeated, refused, silent, unreachable int }
+
+// burst opens n connections at once from the client to an address and waits for each up to two and a half seconds.
+func burst(t *testing.T, run *lab.Running, to string, n int) tally {
 	t.Helper()
-	took := make([]time.Duration, n)
+	var mu sync.Mutex
+	var got tally
 	var wg sync.WaitGroup
-	for i := range n {
+	for range n {
 		wg.Go(func() {
-			began := time.Now()
-			c, err := run.Client().Dial(t.Context(), &net.Dialer{Timeout: 5 * time.Second}, run.Target())
-			took[i] = time.Since(began)
-			if err != nil {
-				took[i] = -1
-				return
+			c, err := run.Client().Dial(t.Context(), &net.Dialer{Timeout: 2500 * time.Millisecond}, to)
+			mu.Lock()
+			defer mu.Unlock()
+			switch {
+			case errors.Is(err, syscall.ECONNREFUSED):
+				got.refused++
+			case errors.Is(err, syscall.EHOSTUNREACH):
+				got.unreachable++
+			case err != nil:
+				got.silent++
+			case retransmits(t, c) > 0:
+				got.repeated++
+			default:
+				got.atOnce++
 			}
-			_ = c.SetLinger(0)
-			c.Close()
+			if c != nil {
+				_ = c.SetLinger(0)
+				c.Close()
+			}
 		})
 	}
 	wg.Wait()
-	slices.Sort(took)
-	return took
+	return got
 }
 
-// about counts the durations of a burst by whole seconds.
-func about(took []time.Duration) map[int]int {
-	out := map[int]int{}
-	for _, d := range took {
-		if d < 0 {
-			out[-1]++
+// retransmits is how many SYNs the kernel repeated: TCP_INFO right after connect.
+func retransmits(t *testing.T, c *net.TCPConn) uint32 {
+	t.Helper()
+	raw, err := c.SyscallConn()
+	if err != nil {
+		t.Error(err)
+		return 0
+	}
+	var info *unix.TCPInfo
+	if cerr := raw.Control(func(fd uintptr) { info, err = unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO) }); cerr != nil || err != nil {
+		t.Error(cerr, err)
+		return 0
+	}
+	return info.Total_retrans
+}
+
+// What ordinary connects see of each fault whose first sight is certain. Bursts of 10.
+func TestFaultsShowThemselvesToOrdinaryConnects(t *testing.T) {
+	cases := []struct {
+		name string
+		set  map[string]string
+		want tally
+	}{
+		{"clean", nil, tally{atOnce: 10}},
+		{"arp-client", nil, tally{atOnce: 3, repeated: 7}},
+		{"arp-client", map[string]string{"qlen": "9"}, tally{atOnce: 9, repeated: 1}},
+		{"arp-client", map[string]string{"qlen": "10"}, tally{atOnce: 10}},
+		{"arp-server", nil, tally{atOnce: 3, repeated: 7}},
+		{"arp-both", nil, tally{atOnce: 2, repeated: 8}},
+		{"nd-client", nil, tally{atOnce: 3, repeated: 7}},
+		{"nd-server", nil, tally{atOnce: 3, repeated: 7}},
+		{"nd-server", map[string]string{"qlen": "10"}, tally{atOnce: 10}},
+		{"remote-arp-dead", map[string]string{"delay": "2s"}, tally{repeated: 10}},
+		{"vip-moved", nil, tally{silent: 10}},
+		{"recycle-direct", nil, tally{atOnce: 10}},
+		{"recycle-vip", nil, tally{silent: 10}},
+		{"recycle-vip", map[string]string{"recycle": "3.10"}, tally{silent: 10}},
+		{"recycle-vip", map[string]string{"recycle": "off"}, tally{atOnce: 10}},
+		{"recycle-vip", map[string]string{"closer": "client"}, tally{atOnce: 10}},
+		{"recycle-vip", map[string]string{"gap": "0"}, tally{atOnce: 10}},
+		{"monitor-own-clock", nil, tally{silent: 10}},
+		{"monitor-no-ts", nil, tally{atOnce: 10}},
+		{"monitor-no-ts", map[string]string{"recycle": "3.10"}, tally{silent: 10}},
+		{"l7-proxy", nil, tally{atOnce: 10}},
+		{"ts-normalized", nil, tally{atOnce: 10}},
+		{"accept-full", nil, tally{silent: 10}},
+		{"accept-full", map[string]string{"backlog": "4000"}, tally{atOnce: 10}},
+		{"syncookies", nil, tally{atOnce: 10}},
+		{"defer-accept", nil, tally{atOnce: 10}},
+		{"acl-drop", nil, tally{silent: 10}},
+		{"rp-filter", nil, tally{silent: 10}},
+		{"rp-filter", map[string]string{"rp_filter": "2"}, tally{atOnce: 10}},
+		{"syn-ratelimit", nil, tally{atOnce: 5, repeated: 5}},
+		{"conntrack-limit", nil, tally{silent: 10}},
+		{"snat-exhaustion", nil, tally{silent: 10}},
+		{"snat-exhaustion", map[string]string{"ports": "10000"}, tally{atOnce: 10}},
+		{"blackhole-1of3", map[string]string{"broken": "3"}, tally{silent: 10}},
+		{"refuse-1of3", map[string]string{"broken": "3"}, tally{refused: 10}},
+		{"slow-synack", nil, tally{repeated: 10}},
+		{"local-dnat", nil, tally{atOnce: 10}},
+		{"ts-rewritten", nil, tally{silent: 10}},
+		{"ts-stripped", nil, tally{atOnce: 10}},
+		{"cal-snat", nil, tally{silent: 10}},
+		{"cal-snat", map[string]string{"recycle": "off"}, tally{atOnce: 10}},
+		{"ad-monitor-l7", nil, tally{atOnce: 10}},
+		{"ad-monitor-separate-snat", nil, tally{atOnce: 10}},
+		{"ad-monitor-separate-snat", map[string]string{"rewrite": "false"}, tally{silent: 10}},
+		{"ad-monitor-separate-snat", map[string]string{"recycle": "3.10", "timestamps": "false"}, tally{silent: 10}},
+		{"ad-monitor-shared-snat", nil, tally{silent: 10}},
+	}
+	each(t, len(cases), func(i int) error {
+		c := cases[i]
+		return during(t, c.name, c.set, func(run *lab.Running) error {
+			if got := burst(t, run, run.Target(), 10); got != c.want {
+				return fmt.Errorf("of 10 connects %+v, want %+v", got, c.want)
+			}
+			return nil
+		})
+	})
+}
+
+// each runs n independent networks, many at once whatever -parallel says: they mostly wait.
+func each(t *testing.T, n int, f func(i int) error) {
+	t.Helper()
+	private(t)
+	var g errgroup.Group
+	g.SetLimit(12)
+	for i := range n {
+		g.Go(func() error {
+			if err := f(i); err != nil {
+				t.Error(err)
+			}
+			return nil
+		})
+	}
+	_ = g.Wait() // each has reported its own
+}
+
+// during runs f while a scenario stands.
+func during(t *testing.T, name string, set map[string]string, f func(*lab.Running) error) error {
+	sc, ok := lab.Find(name)
+	if !ok {
+		return fmt.Errorf("no scenario %s", name)
+	}
+	run, err := sc.Start(t.Context(), set)
+	if err != nil {
+		return err
+	}
+	defer run.Close()
+	if err := f(run); err != nil {
+		return fmt.Errorf("%s: %w", story(name, set), err)
+	}
+	return nil
+}
+
+func story(name string, set map[string]string) string {
+	for k, v := range set {
+		name += " " + k + "=" + v
+	}
+	return name
+}
+
+func TestARPFaultIsArmedAgain(t *testing.T) {
+	for _, name := range []string{"arp-client", "arp-server"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			run := start(t, name, nil)
+			for range 2 {
+				if got, want := burst(t, run, run.Target(), 10), (tally{atOnce: 3, repeated: 7}); got != want {
+					t.Errorf("cold: %+v, want %+v", got, want)
+				}
+				if got, want := burst(t, run, run.Target(), 10), (tally{atOnce: 10}); got != want {
+					t.Errorf("warm: %+v, want %+v", got, want)
+				}
+				if err := run.Rearm(); err != nil {
+					t.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+func TestNewHostsAreColdEachInTheirWay(t *testing.T) {
+	run := start(t, "new-hosts-arp", nil)
+	want := []tally{{atOnce: 10}, {atOnce: 3, repeated: 7}, {atOnce: 10}, {atOnce: 3, repeated: 7}, {atOnce: 10}}
+	for i, to := range run.Targets() {
+		if got := burst(t, run, to, 10); got != want[i] {
+			t.Errorf("%s: %+v, want %+v", to, got, want[i])
+		}
+	}
+}
+
+// The incident's figures: two checks of 3 s with 3 s between them, then the VIP refuses.
+func TestKeepalivedEvictsTheOnlyServer(t *testing.T) {
+	run := start(t, "greenplum-keepalived", map[string]string{"every": "200ms", "timeout": "300ms", "before_retry": "100ms"})
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	for ctx.Err() == nil {
+		if got := burst(t, run, run.Target(), 1); got.refused == 1 {
+			return
+		}
+	}
+	t.Error("the VIP never refused")
+}
+
+func TestEveryScenarioBuildsWithEveryNearMiss(t *testing.T) {
+	type variant struct {
+		name string
+		set  map[string]string
+	}
+	var all []variant
+	for _, sc := range lab.All() {
+		if sc.Root != "" {
 			continue
 		}
-		out[int(d/(900*time.Millisecond))]++
-	}
-	return out
-}
-
-func TestARPClient(t *testing.T) {
-	run := start(t, "arp-client", nil)
-	for range 2 {
-		got := about(burst(t, run, 10))
-		if got[0] != 3 || got[1] != 7 {
-			t.Errorf("cold: connects by seconds: %v, want 3 at once and 7 a second later", got)
-		}
-		if got := about(burst(t, run, 10)); got[0] != 10 {
-			t.Errorf("warm: connects by seconds: %v, want 10 at once", got)
-		}
-		if err := run.Rearm(); err != nil {
-			t.Fatal(err)
+		all = append(all, variant{sc.Name, nil})
+		for _, m := range sc.NearMisses {
+			all = append(all, variant{sc.Name, m.Set})
 		}
 	}
+	each(t, len(all), func(i int) error {
+		return during(t, all[i].name, all[i].set, func(run *lab.Running) error {
+			for _, to := range run.Targets() {
+				if _, err := netip.ParseAddrPort(to); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	})
 }

@@ -12,7 +12,7 @@ import (
 const synTruesize = 832
 
 func neighborScenarios() []Scenario {
-	return []Scenario{arpClient(), arpServer(), arpBoth(), ndClient(), ndServer(), arpDead(), remoteARPDead(), arpQueueSize(),
+	return []Scenario{arpClient(), arpServer(), arpBoth(), arp3s(), ndClient(), ndServer(), arpDead(), remoteARPDead(), arpQueueSize(),
 		duplicateIP(), vipMoved(), neighborFlapping()}
 }
 
@@ -58,6 +58,25 @@ func (st *Stage) coldTowards(asker, answerer *topo.Link, askerIP, answererIP str
 			return err
 		}
 		return answerer.Host.SetRules(slow)
+	}
+}
+
+func arp3s() Scenario {
+	return Scenario{
+		Name: "arp-3s",
+		Story: "arp-client on kernels of the time of incident 003: the first retransmission comes after 3 s, so a burst to a cold address takes " +
+			"just over 3 s.",
+		Params:     []Param{queueParam(), {"rto", "3s", "first retransmission timeout of client and balancer"}},
+		Label:      Is(diagnose.LocalARPQueueOverflow),
+		NearMisses: []NearMiss{deepQueue()},
+		Root:       "a BPF program sets the first retransmission timeout",
+		Build: func(st *Stage) {
+			v := st.vip(2, wiring{})
+			v.balance()
+			v.serve(topo.Service{Then: topo.Echo})
+			st.InitialRTO(st.Duration("rto"), append(v.real, st.Client, v.lb)...)
+			st.coldTowards(v.clientLink, v.lbLink, clientIP, vipIP)
+		},
 	}
 }
 

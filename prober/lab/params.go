@@ -81,7 +81,7 @@ func (v *Values) Duration(name string) time.Duration {
 // Fraction returns a parameter of 0 … 1.
 func (v *Values) Fraction(name string) float64 {
 	f, err := strconv.ParseFloat(v.String(name), 64)
-	if err == nil && (f < 0 || f > 1) {
+	if err == nil && !(f >= 0 && f <= 1) {
 		err = errors.New("is not between 0 and 1")
 	}
 	v.keep(name, err)

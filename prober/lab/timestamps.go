@@ -10,7 +10,7 @@ import (
 )
 
 func timestampScenarios() []Scenario {
-	return []Scenario{recycleDirect(), recycleVIP(), monitorOwnClock(), monitorNoTS(), l7Proxy(), randomTSClient(),
+	return []Scenario{recycleDirect(), recycleHeal(), recycleVIP(), monitorOwnClock(), monitorNoTS(), l7Proxy(), randomTSClient(),
 		timeWaitReuse(), portReuse(), clientPAWS()}
 }
 
@@ -84,6 +84,15 @@ func recycleDirect() Scenario {
 	}
 }
 
+// recycleHeal gives the same server time to forget.
+func recycleHeal() Scenario {
+	s := recycleDirect()
+	s.Name = "recycle-heal"
+	s.Story += " Given the minute, it also shows that it forgets: what was refused is answered again."
+	s.Slow, s.Budget, s.NearMisses = true, 100*time.Second, nil
+	return s
+}
+
 func recycleVIP() Scenario {
 	return Scenario{
 		Name: "recycle-vip",
@@ -106,10 +115,7 @@ func (st *Stage) poison(v *vip, gap int64) {
 	how, service := st.closer()
 	v.serve(service)
 	o := st.other(v.lan, gap)
-	for range v.real {
-		st.Step("first visits", func() error { return visit(st.Context(), o, st.Target, how) })
-	}
-	st.visits(o, st.Target, st.Duration("every"), how)
+	st.visits(o, st.Target, len(v.real), st.Duration("every"), how)
 }
 
 // monitor builds the balancer's own view: it probes a member from the address that business also comes from.
@@ -119,7 +125,7 @@ func (st *Stage) monitor(stages []wires.Stage) *vip {
 	v.serve(topo.Service{Then: topo.CloseFirst})
 	oneClock(v.lb)
 	o := st.other(v.lan, int64(st.Uint32("gap")))
-	st.visits(o, st.Target, 150*time.Millisecond, request)
+	st.visits(o, st.Target, 1, 150*time.Millisecond, request)
 	st.Client, st.Target, st.Members = v.lb, st.Members[0], nil
 	return v
 }
@@ -165,7 +171,7 @@ func l7Proxy() Scenario {
 			how, service := st.closer()
 			v.serve(service)
 			v.lb.Proxy(port, st.Members)
-			st.visits(st.other(v.lan, int64(st.Uint32("gap"))), st.Target, 150*time.Millisecond, how)
+			st.visits(st.other(v.lan, int64(st.Uint32("gap"))), st.Target, len(v.real), 150*time.Millisecond, how)
 		},
 	}
 }
@@ -181,7 +187,8 @@ func randomTSClient() Scenario {
 		Build: func(st *Stage) {
 			d := st.direct(st.recycle()...)
 			d.server.Serve(topo.Service{Port: port, Then: topo.CloseFirst})
-			st.visits(st.Client, st.Target, 150*time.Millisecond, request)
+			st.visitOnce(st.Client, st.Target, request) // the next may be refused already
+			st.goesOnVisiting(st.Client, st.Target, 150*time.Millisecond, request)
 		},
 	}
 }
@@ -203,9 +210,9 @@ func timeWaitReuse() Scenario {
 			v.lb.Rules(v.table(nft.RoundRobin(v.members(), v.match()...), nft.FromSource(addr(vipIP), 20000, last)))
 			o := st.other(v.lan, int64(1)<<30)
 			for range 60 {
-				st.Step("an earlier connection", func() error { return visit(st.Context(), o, st.Target, request) })
+				st.visitOnce(o, st.Target, request)
 			}
-			st.visits(o, st.Target, 50*time.Millisecond, request)
+			st.goesOnVisiting(o, st.Target, 50*time.Millisecond, request)
 		},
 	}
 }

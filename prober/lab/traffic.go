@@ -41,9 +41,22 @@ func visit(ctx context.Context, from *topo.Host, to string, do exchange) error {
 	return nil
 }
 
-// visits makes a connection now, as a building step, and goes on making one every so often.
-func (st *Stage) visits(from *topo.Host, to string, every time.Duration, do exchange) {
-	st.Step("first visit of "+from.Name, func() error { return visit(st.Context(), from, to, do) })
+// visits makes two connections to each of a number of servers now, as a building step, and goes on making one every so often. When the
+// second has been accepted, all of the first has passed the wire in front of that server.
+func (st *Stage) visits(from *topo.Host, to string, servers int, every time.Duration, do exchange) {
+	for range 2 * servers {
+		st.visitOnce(from, to, do)
+	}
+	st.goesOnVisiting(from, to, every, do)
+}
+
+// visitOnce makes one connection, as a building step.
+func (st *Stage) visitOnce(from *topo.Host, to string, do exchange) {
+	st.Step("visit of "+from.Name, func() error { return visit(st.Context(), from, to, do) })
+}
+
+// goesOnVisiting makes a connection every so often from now on.
+func (st *Stage) goesOnVisiting(from *topo.Host, to string, every time.Duration, do exchange) {
 	st.Go(func(ctx context.Context) {
 		tick := time.NewTicker(every)
 		defer tick.Stop()

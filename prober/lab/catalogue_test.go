@@ -1,0 +1,142 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/vipprobe/vipprobe/prober/diagnose"
+)
+
+// unmade are the verdicts that no scenario can have, and why.
+func unmade() map[diagnose.Verdict]string {
+	return map[diagnose.Verdict]string{
+		diagnose.NeighTableOverflow:   "the table and its limits are one for all namespaces: it would be the machine's own",
+		diagnose.ProberClockStep:      "nobody but the machine's owner may set its wall clock",
+		diagnose.SYNStallUnclassified: "is no fault but the lack of a finding",
+		diagnose.InsufficientSamples:  "is no fault but the lack of a finding",
+	}
+}
+
+func TestEveryVerdictHasAScenario(t *testing.T) {
+	has := map[diagnose.Verdict]bool{}
+	for _, s := range All() {
+		for _, l := range labels(s) {
+			for _, set := range append([][]diagnose.Verdict{l.Verdicts}, l.Or...) {
+				for _, v := range set {
+					has[v] = true
+				}
+			}
+		}
+	}
+	for _, v := range diagnose.Verdicts() {
+		if why, excused := unmade()[v]; excused == has[v] {
+			t.Errorf("%s: has a scenario %v, excused %v (%s)", v, has[v], excused, why)
+		}
+		delete(has, v)
+	}
+	for v := range has {
+		t.Errorf("a label names %q, which is no verdict", v)
+	}
+}
+
+func labels(s Scenario) []Label {
+	all := []Label{s.Label}
+	for _, m := range s.NearMisses {
+		all = append(all, m.Label)
+	}
+	return all
+}
+
+func TestCatalogueIsInOrder(t *testing.T) {
+	seen := map[string]bool{}
+	rows := 0
+	for _, s := range All() {
+		if seen[s.Name] {
+			t.Errorf("two scenarios %s", s.Name)
+		}
+		seen[s.Name] = true
+		rows += 1 + len(s.NearMisses)
+		if s.Story == "" || s.Build == nil || len(s.Label.Verdicts) == 0 {
+			t.Errorf("%s: story, label or build is missing", s.Name)
+		}
+		for _, m := range s.NearMisses {
+			if _, err := resolve(s.Params, m.Set); err != nil {
+				t.Errorf("%s, near miss %s: %v", s.Name, m.Name, err)
+			}
+		}
+		for _, p := range s.Params {
+			if p.Help == "" {
+				t.Errorf("%s: parameter %s is not explained", s.Name, p.Name)
+			}
+		}
+	}
+	if rows < 60 {
+		t.Errorf("%d rows, want 60 and more", rows)
+	}
+}
+
+func TestParametersThatCannotBeRead(t *testing.T) {
+	for _, c := range []struct {
+		story string
+		set   map[string]string
+		read  func(*Values)
+		want  string
+	}{
+		{"unknown", map[string]string{"qlem": "3"}, nil, `no parameter "qlem"; it has: qlen`},
+		{"no number", map[string]string{"qlen": "three"}, func(v *Values) { v.Int("qlen") }, `parameter qlen="three"`},
+		{"negative", map[string]string{"qlen": "-1"}, func(v *Values) { v.Int("qlen") }, `parameter qlen="-1"`},
+		{"past one", map[string]string{"qlen": "1.5"}, func(v *Values) { v.Fraction("qlen") }, "between 0 and 1"},
+		{"not a number at all", map[string]string{"qlen": "NaN"}, func(v *Values) { v.Fraction("qlen") }, "between 0 and 1"},
+		{"no duration", map[string]string{"qlen": "3"}, func(v *Values) { v.Duration("qlen") }, `parameter qlen="3"`},
+		{"undeclared", nil, func(v *Values) { v.Bool("nothing") }, "is not declared"},
+	} {
+		v, err := resolve([]Param{queueParam()}, c.set)
+		if err == nil {
+			c.read(v)
+			err = v.err
+		}
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: got %v, want %q in it", c.story, err, c.want)
+		}
+	}
+}
+
+func TestStartOutsideNamespacesSaysWhatToDo(t *testing.T) {
+	t.Setenv("VIPPROBE_NS", "")
+	s, _ := Find("clean")
+	_, err := s.Start(context.Background(), nil)
+	if err == nil || !strings.Contains(err.Error(), "topo.Enter") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestRootScenarioIsRefusedWithoutRoot(t *testing.T) {
+	s, _ := Find("arp-3s")
+	if _, err := s.Start(context.Background(), nil); !errors.Is(err, ErrNeedsRoot) {
+		t.Errorf("got %v, want %v", err, ErrNeedsRoot)
+	}
+}
+
+func TestListByPattern(t *testing.T) {
+	list, err := List("arp-*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if names := names(list); !slices.Contains(names, "arp-client") || slices.Contains(names, "clean") {
+		t.Errorf("arp-* is %v", names)
+	}
+	if _, err := List("["); err == nil {
+		t.Error("a broken pattern was taken")
+	}
+}
+
+func names(list []Scenario) []string {
+	var out []string
+	for _, s := range list {
+		out = append(out, s.Name)
+	}
+	return out
+}
