@@ -15,21 +15,26 @@ import (
 
 // budget holds what the limits leave: SYNs a second to one target and to all, half-open connections at one listener, and flows
 // that nobody answered. Each unanswered flow costs the middleboxes on its way a conntrack entry for as long as a minute or two.
+//
+// A burst pays for its first SYNs before it begins. How many of them will have to be repeated nobody knows then: repeats are paid for
+// when the burst is over, out of what comes in from then on.
 type budget struct {
 	limits Limits
 	global *rate.Limiter
 
 	mu       sync.Mutex
 	targets  map[netip.AddrPort]*targetBudget
-	freed    chan struct{} // closed and replaced when half-open slots come back
+	freed    chan struct{} // closed and replaced when slots come back
 	silent   []silence     // unanswered flows of the last PortQuarantine, oldest first
-	silenced int
+	silenced int           // their sum
+	open     int           // flows of bursts under way, which may go unanswered yet
 	swept    time.Time
 }
 
 type targetBudget struct {
 	rate     *rate.Limiter
 	halfOpen int
+	bursts   int // that hold it
 	used     time.Time
 }
 
@@ -38,57 +43,116 @@ type silence struct {
 	n  int
 }
 
+// withDefaults puts the default in place of every limit that is not set.
+func (l Limits) withDefaults() Limits {
+	d := DefaultLimits()
+	for _, f := range []struct{ set, def *float64 }{{&l.PerTargetRate, &d.PerTargetRate}, {&l.GlobalRate, &d.GlobalRate}, {&l.ARPRate, &d.ARPRate}} {
+		if *f.set <= 0 {
+			*f.set = *f.def
+		}
+	}
+	for _, f := range []struct{ set, def *int }{{&l.PerTargetBurst, &d.PerTargetBurst}, {&l.GlobalBurst, &d.GlobalBurst}, {&l.HalfOpen, &d.HalfOpen},
+		{&l.Unanswered, &d.Unanswered}} {
+		if *f.set <= 0 {
+			*f.set = *f.def
+		}
+	}
+	return l
+}
+
 func newBudget(l Limits) *budget {
 	return &budget{limits: l, global: rate.NewLimiter(rate.Limit(l.GlobalRate), l.GlobalBurst),
 		targets: map[netip.AddrPort]*targetBudget{}, freed: make(chan struct{})}
 }
 
-// demand is what one burst asks of one target.
-type demand struct{ syns, halfOpen int }
+// demand is what one burst asks of one target: flows, each with a first SYN, and how many of them may stay half-open.
+type demand struct{ flows, halfOpen int }
 
-// cost counts the SYNs of a burst, every rung of the ladder, and its half-open connections, by target.
-func cost(b *plan.Burst) map[netip.AddrPort]demand {
-	m := map[netip.AddrPort]demand{}
-	for i := range b.Shots {
-		s := &b.Shots[i]
-		arm := &b.Arms[s.Arm]
-		d := m[s.Flow.Dst]
-		d.syns++
-		if arm.Via == plan.Raw && arm.Script.OnSYNACK != plan.Acknowledge {
-			d.halfOpen++
-		}
-		m[s.Flow.Dst] = d
-	}
-	return m
+// reservation is what one burst holds.
+type reservation struct {
+	want  map[netip.AddrPort]demand
+	flows int
+	at    map[netip.AddrPort]*targetBudget
 }
 
-// take waits until the burst fits every limit, or says which one it never will. What it returns gives the half-open slots back.
-func (b *budget) take(ctx context.Context, q request) (release func(), err error) {
-	if err := b.room(q); err != nil {
-		return nil, err
-	}
-	want := cost(q.burst)
-	total := 0
+// take waits until the burst fits every limit, or says which one it never will. What it returns gives the slots back and books what the
+// burst came to; it must be called once, with no attempts when nothing was sent.
+func (b *budget) take(ctx context.Context, target string, want map[netip.AddrPort]demand) (release func([]observe.Attempt), err error) {
+	res := &reservation{want: want, at: map[netip.AddrPort]*targetBudget{}}
 	for dst, d := range want {
-		total += d.syns
-		if err := b.pace(ctx, q, dst, d.syns); err != nil {
+		res.flows += d.flows
+		if err := b.ever(dst, d); err != nil {
+			err.Target = target
 			return nil, err
 		}
 	}
-	if err := wait(ctx, b.global, total); err != nil {
-		return nil, &BudgetError{Target: q.target, Limit: "global_rate", Detail: err.Error()}
+	if err := b.reserve(ctx, target, res); err != nil {
+		return nil, err
 	}
-	return b.hold(ctx, q, want)
+	if err := b.pace(ctx, target, res); err != nil {
+		b.release(res, nil)
+		return nil, err
+	}
+	return func(as []observe.Attempt) { b.release(res, as) }, nil
 }
 
-// room refuses a burst while too many flows have gone unanswered.
-func (b *budget) room(q request) error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.expire(time.Now())
-	if n := len(q.burst.Shots); b.silenced+n > b.limits.Unanswered {
-		return &BudgetError{Target: q.target, Limit: "unanswered",
-			Detail: fmt.Sprintf("%d flows had no answer within the last %s; %d more could pass %d", b.silenced, plan.PortQuarantine, n, b.limits.Unanswered)}
+// ever refuses what no waiting helps.
+func (b *budget) ever(dst netip.AddrPort, d demand) *BudgetError {
+	switch l := b.limits; {
+	case d.halfOpen > l.HalfOpen:
+		return &BudgetError{Limit: "half_open", Detail: fmt.Sprintf("%d raw SYNs at once could stay half-open at %s; the limit is %d", d.halfOpen, dst, l.HalfOpen)}
+	case d.flows > l.PerTargetBurst:
+		return &BudgetError{Limit: "per_target_rate", Detail: fmt.Sprintf("%d SYNs at once; the limit is %d", d.flows, l.PerTargetBurst)}
+	}
+	return nil
+}
+
+// reserve takes the slots of a burst, half-open and unanswered, waiting for other bursts to give theirs back.
+func (b *budget) reserve(ctx context.Context, target string, res *reservation) error {
+	for {
+		b.mu.Lock()
+		b.expire(time.Now())
+		full := b.lacks(res)
+		if full == nil {
+			b.hold(res)
+			b.mu.Unlock()
+			return nil
+		}
+		freed := b.freed
+		b.mu.Unlock()
+		full.err.Target = target
+		if full.forGood {
+			return full.err
+		}
+		select {
+		case <-freed:
+		case <-ctx.Done():
+			return full.err
+		}
+	}
+}
+
+// lack is a limit that a burst would pass now.
+type lack struct {
+	err     *BudgetError
+	forGood bool // no burst under way can give back enough
+}
+
+func (b *budget) lacks(res *reservation) *lack {
+	limit := b.limits.Unanswered
+	if b.silenced+res.flows > limit {
+		return &lack{&BudgetError{Limit: "unanswered", Detail: fmt.Sprintf("%d flows had no answer within the last %s; %d more could pass %d",
+			b.silenced, plan.PortQuarantine, res.flows, limit)}, true}
+	}
+	if b.silenced+b.open+res.flows > limit {
+		return &lack{&BudgetError{Limit: "unanswered", Detail: fmt.Sprintf("%d flows under way have no answer yet and %d had none within the last %s; %d more could pass %d",
+			b.open, b.silenced, plan.PortQuarantine, res.flows, limit)}, false}
+	}
+	for dst, d := range res.want {
+		if t := b.targets[dst]; t != nil && d.halfOpen > 0 && t.halfOpen+d.halfOpen > b.limits.HalfOpen {
+			return &lack{&BudgetError{Limit: "half_open", Detail: fmt.Sprintf("other bursts hold %d half-open slots of %s; the limit is %d",
+				t.halfOpen, dst, b.limits.HalfOpen)}, false}
+		}
 	}
 	return nil
 }
@@ -98,49 +162,40 @@ func (b *budget) expire(now time.Time) {
 		b.silenced -= b.silent[0].n
 		b.silent = b.silent[1:]
 	}
-}
-
-// settle counts the flows of a finished burst that nobody answered.
-func (b *budget) settle(attempts []observe.Attempt) {
-	n := 0
-	for i := range attempts {
-		if o := attempts[i].Outcome; len(attempts[i].Answers) == 0 && (o == observe.TimedOut || o == observe.Unreachable) {
-			n++
-		}
-	}
-	if n == 0 {
+	if now.Sub(b.swept) < time.Minute {
 		return
 	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.silent = append(b.silent, silence{time.Now(), n})
-	b.silenced += n
-}
-
-func (b *budget) target(dst netip.AddrPort) *targetBudget {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	now := time.Now()
-	if now.Sub(b.swept) > time.Minute {
-		for k, t := range b.targets {
-			if t.halfOpen == 0 && now.Sub(t.used) > 2*time.Minute {
-				delete(b.targets, k)
-			}
+	for k, t := range b.targets {
+		if t.bursts == 0 && now.Sub(t.used) > plan.PortQuarantine {
+			delete(b.targets, k)
 		}
-		b.swept = now
 	}
-	t := b.targets[dst]
-	if t == nil {
-		t = &targetBudget{rate: rate.NewLimiter(rate.Limit(b.limits.PerTargetRate), b.limits.PerTargetBurst)}
-		b.targets[dst] = t
-	}
-	t.used = now
-	return t
+	b.swept = now
 }
 
-func (b *budget) pace(ctx context.Context, q request, dst netip.AddrPort, n int) error {
-	if err := wait(ctx, b.target(dst).rate, n); err != nil {
-		return &BudgetError{Target: q.target, Limit: "per_target_rate", Detail: err.Error()}
+func (b *budget) hold(res *reservation) {
+	b.open += res.flows
+	for dst, d := range res.want {
+		t := b.targets[dst]
+		if t == nil {
+			t = &targetBudget{rate: rate.NewLimiter(rate.Limit(b.limits.PerTargetRate), b.limits.PerTargetBurst)}
+			b.targets[dst] = t
+		}
+		t.halfOpen += d.halfOpen
+		t.bursts++
+		res.at[dst] = t
+	}
+}
+
+// pace waits for the tokens of a burst's first SYNs.
+func (b *budget) pace(ctx context.Context, target string, res *reservation) error {
+	for dst, d := range res.want {
+		if err := wait(ctx, res.at[dst].rate, d.flows); err != nil {
+			return &BudgetError{Target: target, Limit: "per_target_rate", Detail: err.Error()}
+		}
+	}
+	if err := wait(ctx, b.global, res.flows); err != nil {
+		return &BudgetError{Target: target, Limit: "global_rate", Detail: err.Error()}
 	}
 	return nil
 }
@@ -156,49 +211,55 @@ func wait(ctx context.Context, l *rate.Limiter, n int) error {
 	return nil
 }
 
-// hold takes the half-open slots of a burst at every listener, waiting for other bursts to give theirs back.
-func (b *budget) hold(ctx context.Context, q request, want map[netip.AddrPort]demand) (func(), error) {
-	for dst, d := range want {
-		if d.halfOpen > b.limits.HalfOpen {
-			return nil, &BudgetError{Target: q.target, Limit: "half_open",
-				Detail: fmt.Sprintf("%d raw SYNs at once could stay half-open at %s; the limit is %d", d.halfOpen, dst, b.limits.HalfOpen)}
+// release gives a burst's slots back, counts its flows that nobody answered, and charges its repeated SYNs.
+func (b *budget) release(res *reservation, attempts []observe.Attempt) {
+	now := time.Now()
+	repeats := map[netip.AddrPort]int{}
+	total, silent := 0, 0
+	for i := range attempts {
+		a := &attempts[i]
+		if n := a.Retransmissions; n > 0 {
+			repeats[a.Flow.Dst] += n
+			total += n
+		}
+		if unanswered(a) {
+			silent++
 		}
 	}
-	for {
-		b.mu.Lock()
-		ok := true
-		for dst, d := range want {
-			if t := b.targets[dst]; t != nil && d.halfOpen > 0 && t.halfOpen+d.halfOpen > b.limits.HalfOpen {
-				ok = false
-			}
-		}
-		if ok {
-			b.move(want, 1)
-			b.mu.Unlock()
-			return func() { b.release(want) }, nil
-		}
-		freed := b.freed
-		b.mu.Unlock()
-		select {
-		case <-freed:
-		case <-ctx.Done():
-			return nil, &BudgetError{Target: q.target, Limit: "half_open", Detail: "other bursts hold this listener's half-open slots"}
-		}
-	}
-}
-
-func (b *budget) move(want map[netip.AddrPort]demand, sign int) {
-	for dst, d := range want {
-		if t := b.targets[dst]; t != nil {
-			t.halfOpen += sign * d.halfOpen
-		}
-	}
-}
-
-func (b *budget) release(want map[netip.AddrPort]demand) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.move(want, -1)
+	b.open -= res.flows
+	for dst, d := range res.want {
+		t := res.at[dst]
+		t.halfOpen -= d.halfOpen
+		t.bursts--
+		t.used = now
+		charge(t.rate, now, repeats[dst])
+	}
+	charge(b.global, now, total)
+	if silent > 0 {
+		b.silent = append(b.silent, silence{now, silent})
+		b.silenced += silent
+	}
 	close(b.freed)
 	b.freed = make(chan struct{})
+}
+
+// unanswered reports whether a flow left and drew nothing at all.
+func unanswered(a *observe.Attempt) bool {
+	switch a.Outcome {
+	case observe.TimedOut, observe.Unreachable, observe.OutcomeUnknown:
+		return len(a.Answers) == 0
+	case observe.Accepted, observe.Refused, observe.Reset, observe.NotSent, observe.LocalDrop:
+	}
+	return false
+}
+
+// charge takes n tokens that were spent already, into debt where need be.
+func charge(l *rate.Limiter, now time.Time, n int) {
+	for n > 0 {
+		some := min(n, l.Burst())
+		l.ReserveN(now, some)
+		n -= some
+	}
 }

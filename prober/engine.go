@@ -5,14 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/vipprobe/vipprobe/prober/internal/hostproc"
 	"github.com/vipprobe/vipprobe/prober/internal/kdial"
 	"github.com/vipprobe/vipprobe/prober/internal/rawsock"
-	"github.com/vipprobe/vipprobe/prober/internal/hostproc"
 	"github.com/vipprobe/vipprobe/prober/plan"
 )
 
@@ -30,35 +29,37 @@ type EngineOptions struct {
 }
 
 // engine executes bursts. It owns the tap's reader, the sender loop, the ports it holds and the flow table.
+//
+// Locks, in the order in which they are taken: cycle, ports, mu. The reader of the tap and the callbacks of the dialer take mu alone and
+// never wait with it; nothing that calls the kernel runs under it.
 type engine struct {
 	opts    EngineOptions
-	host    Host
 	dialer  *kdial.Dialer
 	tap     *rawsock.Tap
-	noTap   error // why there is no tap
-	kernel  plan.PortRange
-	raw     plan.PortRange
 	budget  *budget
 	paths   *paths
+	hops    *hops
+	ports   *ports
 	cancel  context.CancelFunc
 	workers sync.WaitGroup
 	wake    chan struct{}
+	began   time.Time
+	rx      receiver
+	seen    atomic.Uint64 // frames that the reader is done with
+	drops   atomic.Uint64 // frames lost, as last read
+
+	cycle sync.Mutex // held from taking due shots to handing them to the kernel
 
 	mu      sync.Mutex
+	host    Host
+	noTap   error // why there is no capture; nil: there is one
 	flows   *flowTable
 	runs    []*run // by slot; slot 0 is never used
 	free    []uint32
 	timers  timerHeap
-	kports  *plan.PortBook
-	rports  *plan.PortBook
-	holds   map[hold]held
-	strays  map[string]int
+	strays  map[string]int // frames of no run, by disposition
 	closed  bool
 	running sync.WaitGroup
-
-	drops atomic.Uint32 // cumulative capture drops
-	began time.Time
-	rx    receiver
 }
 
 // Host is what was read of this machine when the engine started.
@@ -71,35 +72,23 @@ type Host struct {
 	HoldMethod   string
 }
 
-type hold struct {
-	src  netip.Addr
-	port uint16
-}
-
-type held struct {
-	close func() error
-	uses  int
-}
-
 // newEngine opens the tap and starts the engine's goroutines. Without the privilege for a tap it works with kernel connects alone,
 // and says so in every observation.
 func newEngine(opts EngineOptions) (*engine, error) {
-	if opts.Limits == (Limits{}) {
-		opts.Limits = DefaultLimits()
-	}
+	opts.Limits = opts.Limits.withDefaults()
 	e := &engine{opts: opts, began: time.Now(), flows: newFlowTable(), runs: make([]*run, 1), wake: make(chan struct{}, 1),
-		holds: map[hold]held{}, rx: receiver{out: newOutbox()}, strays: map[string]int{}, budget: newBudget(opts.Limits)}
+		rx: receiver{out: newOutbox()}, strays: map[string]int{}, budget: newBudget(opts.Limits), paths: newPaths(),
+		hops: newHops(opts.Limits.ARPRate)}
 	if err := e.readHost(); err != nil {
 		return nil, err
 	}
-	e.kernel, e.raw = e.host.SourcePorts.Split()
-	shift := uint16(rand.Uint32())
-	e.kports, e.rports = plan.NewPortBook(e.kernel, shift), plan.NewPortBook(e.raw, shift)
 	var err error
+	if e.ports, err = newPorts(e.host.SourcePorts, uint16(rand.Uint32()), opts.AllowForeignSource); err != nil {
+		return nil, err
+	}
 	if e.dialer, err = kdial.New(); err != nil {
 		return nil, fmt.Errorf("start the connect loop: %w", err)
 	}
-	e.paths = newPaths()
 	e.openTap()
 	ctx, cancel := context.WithCancel(context.Background())
 	e.cancel = cancel
@@ -118,7 +107,7 @@ func (e *engine) readHost() error {
 	sys := hostproc.ReadSysctls()
 	release, version := hostproc.Kernel()
 	e.host = Host{Kernel: release, Sysctls: sys, Ladder: hostproc.Ladder(sys, version), SourcePorts: e.opts.SourcePorts}
-	if e.host.SourcePorts.Size() > 0 {
+	if e.opts.SourcePorts != (plan.PortRange{}) {
 		return nil
 	}
 	r, err := rawsock.ReservedDefault()
@@ -130,31 +119,40 @@ func (e *engine) readHost() error {
 }
 
 func (e *engine) openTap() {
-	if e.opts.NoCapture {
-		e.noTap = errors.New("capture was switched off")
-		e.host.CaptureError = e.noTap
-		return
+	e.noTap = errors.New("it was switched off")
+	if !e.opts.NoCapture {
+		p := e.host.SourcePorts
+		e.tap, e.noTap = rawsock.OpenTap(rawsock.TapConfig{
+			Ports: []rawsock.Ports{{Lo: p.Lo, Hi: p.Hi}}, RingBytes: e.opts.RingBytes, Neighbor: true,
+		})
 	}
-	p := e.host.SourcePorts
-	e.tap, e.noTap = rawsock.OpenTap(rawsock.TapConfig{
-		Ports: []rawsock.Ports{{Lo: p.Lo, Hi: p.Hi}}, RingBytes: e.opts.RingBytes, Neighbor: true,
-	})
 	if e.noTap != nil {
 		e.tap = nil
 	}
 	e.host.CaptureError = e.noTap
 }
 
-// tapFailed ends capture for good: rounds from now on say what they could not see.
+// tapFailed ends capture for good: bursts from now on say what they could not see. The raw shots under way end at once, since nobody
+// would reset what answers them.
 func (e *engine) tapFailed(err error) {
+	err = fmt.Errorf("the capture ended: %w", err)
 	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.noTap = fmt.Errorf("the capture ended: %w", err)
-	e.host.CaptureError = e.noTap
+	e.noTap, e.host.CaptureError = err, err
 	e.strays["tap_failed"]++
+	var hit []*run
+	for _, r := range e.runs {
+		if r != nil {
+			r.blind = err
+			hit = append(hit, r)
+		}
+	}
+	e.mu.Unlock()
+	for _, r := range hit {
+		e.stop(r)
+	}
 }
 
-// capturing reports whether segments are seen now.
+// capturing returns why segments are not seen now; nil: they are.
 func (e *engine) capturing() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -171,31 +169,16 @@ func (e *engine) Close() error {
 	e.closed = true
 	for _, r := range e.runs {
 		if r != nil {
-			r.cancel()
+			r.cancel(errClosed)
 		}
 	}
 	e.mu.Unlock()
 	e.running.Wait()
 	e.cancel()
 	e.workers.Wait()
-	var errs []error
-	for _, h := range e.holds {
-		errs = append(errs, h.close())
-	}
-	errs = append(errs, e.paths.close(), e.dialer.Close())
+	errs := []error{e.ports.close(), e.paths.close(), e.dialer.Close()}
 	if e.tap != nil {
 		errs = append(errs, e.tap.Close())
 	}
 	return errors.Join(errs...)
 }
-
-// kick wakes the sender loop when a timer was set that may be earlier than the one it waits for.
-func (e *engine) kick() {
-	select {
-	case e.wake <- struct{}{}:
-	default:
-	}
-}
-
-// settleTime is how long the ring may keep a frame back (its retire time, twice), so that a burst's last answers are in.
-const settleTime = 6 * time.Millisecond

@@ -16,6 +16,7 @@ type flights struct {
 type flight struct {
 	done  chan struct{}
 	round Round
+	whole bool // the caller who began it did not give up under way
 }
 
 func newFlights() flights { return flights{mu: new(sync.Mutex), going: map[string]*flight{}} }
@@ -28,28 +29,42 @@ func flightKey(a netip.Addr, port uint16, m Module) string {
 	return fmt.Sprintf("%s|%d|%+v", a, port, m)
 }
 
-// do runs fn, or waits for the same run of another caller. A caller whose own ctx ends first gets an error in the round; the run goes
-// on for the others only as long as the caller who began it.
+// do runs fn, or waits for the same run of another caller. A caller whose own ctx ends first gets an error in the round. Where the one who
+// began the run gave up, his round is nobody else's: one of those who waited begins anew.
 func (f *flights) do(ctx context.Context, key string, fn func(context.Context) Round) Round {
-	f.mu.Lock()
-	if g := f.going[key]; g != nil {
-		f.mu.Unlock()
+	for {
+		g, mine := f.join(key)
+		if mine {
+			defer f.land(key, g)
+			g.round = fn(ctx)
+			g.whole = ctx.Err() == nil
+			return g.round
+		}
 		select {
 		case <-g.done:
-			return g.round
+			if g.whole || ctx.Err() != nil {
+				return g.round
+			}
 		case <-ctx.Done():
 			return Round{Err: ctx.Err(), Why: "the caller gave up while another caller's run of the same probe was under way"}
 		}
 	}
-	g := &flight{done: make(chan struct{})}
+}
+
+func (f *flights) join(key string) (g *flight, mine bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if g := f.going[key]; g != nil {
+		return g, false
+	}
+	g = &flight{done: make(chan struct{})}
 	f.going[key] = g
-	f.mu.Unlock()
-	defer func() {
-		f.mu.Lock()
-		delete(f.going, key)
-		f.mu.Unlock()
-		close(g.done)
-	}()
-	g.round = fn(ctx)
-	return g.round
+	return g, true
+}
+
+func (f *flights) land(key string, g *flight) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.going, key)
+	close(g.done)
 }

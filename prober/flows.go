@@ -30,6 +30,7 @@ type record struct {
 type flowTable struct {
 	seed    maphash.Seed
 	records []record
+	ways    []*way // of the records, so that a late SYN-ACK can be reset; nil: a kernel flow
 	free    []int32
 	chains  [1 << 16]int32 // head of each source port's chain, +1 so that 0 is empty
 	sources []netip.Addr
@@ -51,19 +52,22 @@ func (t *flowTable) mask(src, dst [16]byte, sport, dport uint16) uint32 {
 	return uint32(maphash.Bytes(t.seed, b[:]))
 }
 
-// add puts a flow in the table and returns its index and, for a raw flow, its ISS.
-func (t *flowTable) add(f wire.Flow, run, shot uint32, raw bool) (int32, wire.Seq) {
-	src, ok := t.source[f.Src.Addr()]
+// add puts a flow in the table and returns its index and, for a raw flow (one that has a way), its ISS. Zones are left out: segments
+// do not carry them.
+func (t *flowTable) add(f wire.Flow, run, shot uint32, w *way) (int32, wire.Seq) {
+	addr := f.Src.Addr().WithZone("")
+	src, ok := t.source[addr]
 	if !ok {
 		src = uint32(len(t.sources))
-		t.sources = append(t.sources, f.Src.Addr())
-		t.source[f.Src.Addr()] = src
+		t.sources = append(t.sources, addr)
+		t.source[addr] = src
 	}
 	i := t.slot()
 	r := &t.records[i]
-	*r = record{dst: f.Dst.Addr().As16(), src: src, run: run, shot: shot, sport: f.Src.Port(), dport: f.Dst.Port(), raw: raw, used: true}
-	if raw {
-		r.iss = wire.Seq(uint32(i) ^ t.mask(f.Src.Addr().As16(), r.dst, r.sport, r.dport))
+	*r = record{dst: f.Dst.Addr().As16(), src: src, run: run, shot: shot, sport: f.Src.Port(), dport: f.Dst.Port(), raw: w != nil, used: true}
+	t.ways[i] = w
+	if r.raw {
+		r.iss = wire.Seq(uint32(i) ^ t.mask(addr.As16(), r.dst, r.sport, r.dport))
 	}
 	r.next = t.chains[r.sport] - 1
 	t.chains[r.sport] = i + 1
@@ -76,7 +80,7 @@ func (t *flowTable) slot() int32 {
 		t.free = t.free[:n-1]
 		return i
 	}
-	t.records = append(t.records, record{})
+	t.records, t.ways = append(t.records, record{}), append(t.ways, nil)
 	return int32(len(t.records) - 1)
 }
 
@@ -97,7 +101,7 @@ func (t *flowTable) remove(i int32) {
 			}
 		}
 	}
-	*r = record{}
+	*r, t.ways[i] = record{}, nil
 	t.free = append(t.free, i)
 }
 
@@ -134,10 +138,10 @@ func (t *flowTable) byAck(seg *wire.Segment) int32 {
 
 // byFlow finds the record of a flow as we send it, or −1.
 func (t *flowTable) byFlow(f wire.Flow) int32 {
-	dst := f.Dst.Addr().As16()
+	dst, src := f.Dst.Addr().As16(), f.Src.Addr().WithZone("")
 	for i := t.chains[f.Src.Port()] - 1; i >= 0; i = t.records[i].next {
 		r := &t.records[i]
-		if r.dport == f.Dst.Port() && r.dst == dst && t.sources[r.src] == f.Src.Addr() {
+		if r.dport == f.Dst.Port() && r.dst == dst && t.sources[r.src] == src {
 			return i
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/vipprobe/vipprobe/prober/internal/rawsock"
 	"github.com/vipprobe/vipprobe/prober/observe"
 	"github.com/vipprobe/vipprobe/prober/plan"
 	"github.com/vipprobe/vipprobe/prober/wire"
@@ -41,34 +42,59 @@ func (e *engine) scout(ctx context.Context, q request, p *path, link [14]byte, d
 	return obs.Parity
 }
 
+// divert records a kernel SYN that left with our port on a flow that is not the one we asked for: this host's own NAT sent it elsewhere,
+// or policy routing chose another source address. Its answers come back on that flow. The caller holds the lock.
+func (e *engine) divert(f *rawsock.Frame, seg *wire.Segment) {
+	i := e.flows.byPort(seg.Src.Port())
+	if i < 0 {
+		return
+	}
+	shot := int(e.flows.records[i].shot)
+	r := e.runs[e.flows.records[i].run]
+	if a := &r.corr.Observation().Attempts[shot]; len(a.SYNs) > 0 && a.ISS != seg.Seq {
+		e.strays["foreign_syn_on_our_port"]++ // forwarded for somebody else
+		return
+	}
+	r.diverted = append(r.diverted, diversion{shot: shot, flow: seg.Flow(), ifindex: f.IfIndex})
+	alias, _ := e.flows.add(seg.Flow(), r.slot, uint32(shot), nil)
+	r.aliases = append(r.aliases, alias)
+	r.corr.Stray("locally_rewritten")
+	r.corr.Outgoing(shot, time.Unix(0, f.At), f.IfIndex, nextHopMAC(f), seg)
+}
+
 // kernelParity judges the kernel shots of a run against the route that was looked up for them. The caller holds the lock.
 func kernelParity(r *run, obs *observe.Observation) observe.Parity {
-	if !obs.Captured {
+	switch {
+	case !obs.Captured:
 		return observe.Parity{Why: "no capture"}
-	}
-	if len(r.diverted) > 0 {
-		d := r.diverted[0]
-		return observe.Parity{State: observe.ParityDiffers,
-			Why: fmt.Sprintf("the kernel's SYN left as %s in place of %s: NAT on this host", d.flow, obs.Attempts[d.shot].Flow)}
+	case len(r.diverted) > 0:
+		return differs(r.diverted[0].why(obs))
 	}
 	parity := observe.Parity{Why: "the kernel's own SYN was not seen leaving"}
 	for i := range obs.Attempts {
 		a := &obs.Attempts[i]
-		if a.Via != plan.Kernel {
-			continue
+		switch {
+		case a.Via != plan.Kernel:
+		case len(a.SYNs) > 0 && a.SYNs[0].IfIndex != r.shots[i].path.route.IfIndex:
+			return differs(fmt.Sprintf("the kernel's SYN left on interface %d, the route says %d: policy routing",
+				a.SYNs[0].IfIndex, r.shots[i].path.route.IfIndex))
+		case len(a.SYNs) > 0:
+			parity = observe.Parity{State: observe.ParitySame}
+		case (a.Outcome == observe.Accepted || a.Outcome == observe.Refused) && obs.CaptureDrops == 0:
+			return differs("a kernel connect was answered, but no SYN of it was seen on its own port: NAT, a tunnel or IPsec on this host")
 		}
-		if len(a.SYNs) == 0 {
-			if a.Outcome == observe.Accepted || a.Outcome == observe.Refused {
-				return observe.Parity{State: observe.ParityDiffers,
-					Why: "a kernel connect was answered, but no SYN of it was seen on its own port: NAT, a tunnel or IPsec on this host"}
-			}
-			continue
-		}
-		if want := r.shots[i].path.route.IfIndex; a.SYNs[0].IfIndex != want {
-			return observe.Parity{State: observe.ParityDiffers,
-				Why: fmt.Sprintf("the kernel's SYN left on interface %d, the route says %d: policy routing", a.SYNs[0].IfIndex, want)}
-		}
-		parity = observe.Parity{State: observe.ParitySame}
 	}
 	return parity
+}
+
+func differs(why string) observe.Parity {
+	return observe.Parity{State: observe.ParityDiffers, Why: why}
+}
+
+func (d *diversion) why(obs *observe.Observation) string {
+	asked := obs.Attempts[d.shot].Flow
+	if d.flow.Dst == asked.Dst {
+		return fmt.Sprintf("the kernel's SYN left from %s in place of %s: policy routing or NAT on this host", d.flow.Src, asked.Src)
+	}
+	return fmt.Sprintf("the kernel's SYN left as %s in place of %s: NAT on this host", d.flow, asked)
 }

@@ -13,50 +13,49 @@ import (
 	"github.com/vipprobe/vipprobe/prober/plan"
 )
 
-// path is the way to one destination, from one source and interface: the route, and for raw shots the sender and link header.
+// path is the route to one destination, from one source and interface, as looked up at one moment.
 type path struct {
 	route rawsock.Route
 	iface string // as asked for; "" leaves it to the route
 	bound bool   // the source address was asked for
 	since time.Time
 
-	ready  bool // raw is prepared
-	rawErr error
+	// turn is held by whoever prepares the path for raw shots, so that callers at the same time ask and scout once; raw is theirs.
+	turn chan struct{}
+	raw  rawState
+}
+
+// rawState is what preparing a path for raw shots came to.
+type rawState struct {
+	way    *way
+	parity observe.Parity
+	err    error     // what stands in the way
+	until  time.Time // believed until then; zero: not prepared
+}
+
+// way is what a raw packet needs to leave: it never changes once made.
+type way struct {
 	sender *sharedSender
 	link   [14]byte
-	parity observe.Parity
 }
 
-// sharedSender serialises the use of one sender.
-type sharedSender struct {
-	mu sync.Mutex
-	s  rawsock.Sender
-}
-
-func (s *sharedSender) send(packets []rawsock.Packet) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	_, err := s.s.Send(packets)
-	return err
-}
-
-// pathLife is how long a route and a next hop's MAC are believed: a failover moves both.
-const pathLife = 10 * time.Second
+// pathLife is how long a route and a next hop's MAC are believed: a failover moves both. What stood in the way of raw shots is tried
+// again sooner.
+const (
+	pathLife    = 10 * time.Second
+	failureLife = time.Second
+)
 
 type pathKey struct {
 	dst, src netip.Addr
 	iface    string
 }
 
-type senderKey struct {
-	ifindex int
-	local   bool
-}
-
-// paths remembers ways and owns the senders.
+// paths remembers routes and owns the senders.
 type paths struct {
 	mu      sync.Mutex
 	known   map[pathKey]*path
+	swept   time.Time
 	senders map[senderKey]*sharedSender
 }
 
@@ -70,64 +69,131 @@ func (ps *paths) route(dst, src netip.Addr, iface string, foreign bool) (*path, 
 	now := time.Now()
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
-	old := ps.known[key]
-	if old != nil && now.Sub(old.since) < pathLife {
-		return old, nil
+	if p := ps.known[key]; p != nil && now.Sub(p.since) < pathLife {
+		return p, nil
 	}
-	for k, p := range ps.known {
-		if now.Sub(p.since) >= plan.PortQuarantine+pathLife {
-			delete(ps.known, k)
+	if now.Sub(ps.swept) >= pathLife {
+		for k, p := range ps.known {
+			if now.Sub(p.since) >= pathLife {
+				delete(ps.known, k)
+			}
 		}
+		ps.swept = now
 	}
 	r, err := rawsock.LookupRoute(dst, src, iface, foreign)
 	if err != nil {
 		return nil, err
 	}
-	p := &path{route: r, iface: iface, bound: src.IsValid(), since: now}
-	if old != nil {
-		p.sender, p.link = old.sender, old.link
-	}
+	p := &path{route: r, iface: iface, bound: src.IsValid() && !src.IsUnspecified(), since: now, turn: make(chan struct{}, 1)}
 	ps.known[key] = p
 	return p, nil
 }
 
-// readyRaw prepares a path for raw shots: the sender, the next hop's MAC, and whether the kernel would leave the same way.
-// What stands in the way is in p.rawErr.
-func (e *engine) readyRaw(ctx context.Context, q request, p *path, dst netip.AddrPort) observe.Parity {
-	if err := e.capturing(); err != nil {
-		p.rawErr = fmt.Errorf("raw shots need a capture: %w", err)
-		return observe.Parity{Why: "no capture"}
+// forget makes the next burst look its routes up anew, after a device was found down or gone.
+func (ps *paths) forget(s *sharedSender, gone bool) {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	clear(ps.known)
+	if !gone {
+		return
 	}
-	e.paths.mu.Lock()
-	ready, parity := p.ready, p.parity
-	e.paths.mu.Unlock()
-	if ready {
-		return parity
+	for k, known := range ps.senders {
+		if known == s {
+			delete(ps.senders, k)
+		}
 	}
-	sender, link, err := e.openPath(ctx, p)
-	parity = observe.Parity{}
-	if err == nil {
-		parity = e.scout(ctx, q, p, link, dst)
-	}
-	e.paths.mu.Lock()
-	defer e.paths.mu.Unlock()
-	p.sender, p.link, p.rawErr, p.parity, p.ready = sender, link, err, parity, true
-	return parity
 }
 
-func (e *engine) openPath(ctx context.Context, p *path) (*sharedSender, [14]byte, error) {
-	s, err := e.paths.open(p.route)
+// readyRaw prepares a path for raw shots: the sender, the next hop's MAC, and whether the kernel would leave the same way. Callers at
+// the same time wait for one of them. The error is ctx's alone; what else stands in the way is in the state.
+func (e *engine) readyRaw(ctx context.Context, q request, p *path, dst netip.AddrPort) (rawState, error) {
+	if err := e.capturing(); err != nil {
+		return rawState{parity: observe.Parity{Why: "no capture"}, err: fmt.Errorf("raw shots need a capture: %w", err)}, nil
+	}
+	select {
+	case p.turn <- struct{}{}:
+		defer func() { <-p.turn }()
+	case <-ctx.Done():
+		return rawState{}, context.Cause(ctx)
+	}
+	if time.Now().Before(p.raw.until) {
+		return p.raw, nil
+	}
+	st := e.prepareRaw(ctx, q, p, dst)
+	if ctx.Err() != nil {
+		return rawState{}, context.Cause(ctx) // what was found out is an accident of this caller's
+	}
+	p.raw = st
+	return st, nil
+}
+
+func (e *engine) prepareRaw(ctx context.Context, q request, p *path, dst netip.AddrPort) rawState {
+	w, err := e.openWay(ctx, p.route)
 	if err != nil {
-		return nil, [14]byte{}, err
+		return rawState{err: err, parity: observe.Parity{Why: err.Error()}, until: time.Now().Add(failureLife)}
 	}
-	if p.route.Local {
-		return s, [14]byte{}, nil
-	}
-	mac, err := rawsock.NextHopMAC(ctx, p.route)
+	return rawState{way: w, parity: e.scout(ctx, q, p, w.link, dst), until: p.since.Add(pathLife)}
+}
+
+func (e *engine) openWay(ctx context.Context, r rawsock.Route) (*way, error) {
+	s, err := e.paths.open(r)
 	if err != nil {
-		return nil, [14]byte{}, err
+		return nil, err
 	}
-	return s, p.route.LinkHeader(mac), nil
+	if r.Local {
+		return &way{sender: s}, nil
+	}
+	mac, err := e.hops.resolve(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	return &way{s, r.LinkHeader(mac)}, nil
+}
+
+// whyNotRaw says what forbids raw shots on a path; "" permits them.
+func (st *rawState) whyNotRaw() string {
+	switch {
+	case st.err != nil:
+		return st.err.Error()
+	case st.parity.State == observe.ParityDiffers:
+		return "not_applicable: local path differs: " + st.parity.Why
+	}
+	return ""
+}
+
+type senderKey struct {
+	ifindex int
+	local   bool
+}
+
+// sharedSender serialises the use of one sender.
+type sharedSender struct {
+	mu     sync.Mutex
+	s      rawsock.Sender
+	closed bool
+}
+
+// errSenderClosed is returned for packets that come after their device had gone.
+var errSenderClosed = errors.New("the device's sender was closed")
+
+func (s *sharedSender) send(packets []rawsock.Packet) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return errSenderClosed
+	}
+	_, err := s.s.Send(packets)
+	return err
+}
+
+func (s *sharedSender) close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil
+	}
+	s.closed = true
+	return s.s.Close()
 }
 
 func (ps *paths) open(r rawsock.Route) (*sharedSender, error) {
@@ -150,76 +216,17 @@ func (ps *paths) close() error {
 	defer ps.mu.Unlock()
 	var errs []error
 	for _, s := range ps.senders {
-		errs = append(errs, s.s.Close())
+		errs = append(errs, s.close())
 	}
 	return errors.Join(errs...)
 }
 
-// back finds a prepared way from src to dst, for the reset of a late SYN-ACK; nil: none is known.
-func (ps *paths) back(dst, src netip.Addr) *path {
-	ps.mu.Lock()
-	defer ps.mu.Unlock()
-	for key, p := range ps.known {
-		if key.dst == dst && p.route.Src == src && p.sender != nil {
-			return p
+// steps carries out what a burst wants done to neighbour entries before it begins; what cannot be done is returned in sentences.
+func (e *engine) steps(ctx context.Context, q request, steps []plan.NeighborStep) (failed []string) {
+	for _, s := range steps {
+		if err := e.step(ctx, q, s); err != nil {
+			failed = append(failed, fmt.Sprintf("neighbour %s: %v", s.Addr, err))
 		}
 	}
-	return nil
-}
-
-// port takes a fresh source port towards dst and, for a raw shot, makes sure that this host's own TCP keeps off it.
-func (e *engine) port(src netip.Addr, dst netip.AddrPort, wanted uint16, raw bool) (uint16, error) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if wanted != 0 {
-		return wanted, e.hold(src, wanted, raw)
-	}
-	book := e.kports
-	if raw {
-		book = e.rports
-	}
-	for range portTries {
-		ports, err := book.Take(src, dst, 1, time.Now())
-		if err != nil {
-			return 0, err
-		}
-		err = e.hold(src, ports[0], raw)
-		if err == nil {
-			return ports[0], nil
-		}
-		if !errors.Is(err, rawsock.ErrPortInUse) {
-			return 0, err
-		}
-	}
-	return 0, fmt.Errorf("source ports %s: %d in a row are in use by other programs", e.host.SourcePorts, portTries)
-}
-
-// portTries bounds the search for a port that nothing else uses.
-const portTries = 64
-
-// hold keeps a raw port out of the kernel's hands for the life of the engine. The caller holds the lock.
-func (e *engine) hold(src netip.Addr, port uint16, raw bool) error {
-	key := hold{src, port}
-	if !raw {
-		h, err := rawsock.HoldPort(src, port, "")
-		if err != nil {
-			return err
-		}
-		return h.Close()
-	}
-	if h, ok := e.holds[key]; ok {
-		h.uses++
-		e.holds[key] = h
-		return nil
-	}
-	if e.opts.AllowForeignSource {
-		return nil
-	}
-	h, err := rawsock.HoldPort(src, port, "")
-	if err != nil {
-		return err
-	}
-	e.host.HoldMethod = h.Method.String()
-	e.holds[key] = held{close: h.Close, uses: 1}
-	return nil
+	return failed
 }

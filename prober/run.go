@@ -8,36 +8,56 @@ import (
 	"time"
 
 	"github.com/vipprobe/vipprobe/prober/handshake"
-	"github.com/vipprobe/vipprobe/prober/internal/kdial"
 	"github.com/vipprobe/vipprobe/prober/internal/hostproc"
 	"github.com/vipprobe/vipprobe/prober/observe"
 	"github.com/vipprobe/vipprobe/prober/plan"
 	"github.com/vipprobe/vipprobe/prober/wire"
 )
 
-// run is one burst in execution.
+// run is one burst in execution. From begin to leave its fields are guarded by the engine's lock, but for those that only the caller's
+// goroutine touches: groups and cancel.
 type run struct {
 	slot     uint32
 	burst    *plan.Burst
 	corr     *observe.Correlator
 	shots    []liveShot
-	start    time.Time
 	open     int
 	done     chan struct{} // closed when no shot is open
-	cancel   context.CancelFunc
-	near     map[netip.Addr]bool // addresses whose ARP and ND frames concern the burst
+	near     map[hopKey]bool
 	lag      time.Duration
 	diverted []diversion
+	aliases  []int32 // in the flow table: flows that local NAT made of ours
+	blind    error   // the capture failed under way
+	broken   error   // ctx ended before listening did
+
+	groups []*group
+	cancel context.CancelCauseFunc
+}
+
+// group is the shots of a burst towards one destination.
+type group struct {
+	dst   netip.AddrPort
+	shots []int
+	raws  int
+	path  *path
+	raw   rawState
+	err   error // no way there
 }
 
 // liveShot is one shot in execution.
 type liveShot struct {
 	rec   int32 // in the flow table, −1: none
+	way   *way  // raw
 	path  *path
+	flow  wire.Flow
+	want  *want // whose port it has; nil: none
 	conn  handshake.Conn
 	raw   bool
 	open  bool
 	first time.Time // when its first SYN was due
+	// next is when its timer in the heap fires, counted from first; valid where timed.
+	next  time.Duration
+	timed bool
 	// last is the newest frame seen each way, so that a device stacked on another does not show it twice.
 	last [2]sighting
 }
@@ -58,104 +78,80 @@ type request struct {
 	check    func(netip.Addr) error // the allow list
 }
 
-// Run executes one burst and returns what it showed. An error means that nothing was sent.
+// errClosed is why nothing runs any more.
+var errClosed = errors.New("the prober is closed")
+
+// timeOver is why an attempt has timed out before its burst's own time.
+const timeOver = "no answer when the time of the round was over"
+
+// Run executes one burst and returns what it showed. An error means that nothing was sent: not allowed, no way there, no source ports,
+// a limit that it would pass, ctx over before it began. A ctx that ends later gives the partial observation.
 func (e *engine) run(ctx context.Context, q request) (observe.Observation, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	r := &run{burst: q.burst, corr: observe.NewCorrelator(q.burst), shots: make([]liveShot, len(q.burst.Shots)),
-		done: make(chan struct{}), cancel: cancel, near: map[netip.Addr]bool{}}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	r := newRun(q.burst, cancel)
 	if err := e.begin(r); err != nil {
 		return observe.Observation{}, err
 	}
 	defer e.running.Done()
 	defer e.leave(r)
-	release, err := e.budget.take(ctx, q)
+	if err := e.ways(ctx, q, r); err != nil {
+		return observe.Observation{}, err
+	}
+	release, err := e.budget.take(ctx, q.target, r.demand())
 	if err != nil {
 		return observe.Observation{}, err
 	}
-	defer release()
-	obs := r.corr.Observation()
-	if err := e.prepare(ctx, q, r); err != nil {
+	failed := e.steps(ctx, q, q.burst.Prepare)
+	if err := e.ready(ctx, q, r); err != nil {
+		release(nil)
 		return observe.Observation{}, err
 	}
-	tapErr := e.capturing()
-	obs.Captured = tapErr == nil
-	if tapErr != nil {
-		obs.Unmeasured = append(obs.Unmeasured, fmt.Sprintf("no capture: %v; losses are counted by TCP_INFO alone, and raw shots are not sent", tapErr))
-	}
 	before := e.snapshot(q)
-	obs.Started = time.Now()
+	started := time.Now()
 	e.execute(ctx, r)
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	obs.Finished = time.Now()
-	obs.SendLag = r.lag
-	obs.ClockStep = clockStep(obs.Started, obs.Finished)
-	before.finish(e, obs)
-	out := r.corr.Finish()
-	if out.Parity == (observe.Parity{}) {
-		out.Parity = kernelParity(r, &out)
-	}
-	e.budget.settle(out.Attempts)
-	return out, nil
+	finished := time.Now()
+	after := e.snapshot(q)
+	obs := e.finish(r, func(o *observe.Observation) {
+		o.Started, o.Finished, o.ClockStep = started, finished, clockStep(started, finished)
+		o.Unmeasured = append(o.Unmeasured, failed...)
+		before.compare(&after, o)
+	})
+	release(obs.Attempts)
+	return obs, nil
 }
 
-// clockStep compares the wall clock's advance with the monotonic clock's; less than a millisecond, or 500 ppm as NTP may slew, is none.
-func clockStep(from, to time.Time) time.Duration {
-	mono := to.Sub(from)
-	wall := to.Round(0).Sub(from.Round(0))
-	step := wall - mono
-	if step.Abs() <= time.Millisecond+mono/2000 {
-		return 0
+func newRun(b *plan.Burst, cancel context.CancelCauseFunc) *run {
+	r := &run{burst: b, corr: observe.NewCorrelator(b), shots: make([]liveShot, len(b.Shots)), done: make(chan struct{}),
+		cancel: cancel, near: map[hopKey]bool{}}
+	byDst := map[netip.AddrPort]*group{}
+	for i := range b.Shots {
+		r.shots[i].rec = -1
+		r.shots[i].raw = b.Arms[b.Shots[i].Arm].Via == plan.Raw
+		dst := b.Shots[i].Flow.Dst
+		g := byDst[dst]
+		if g == nil {
+			g = &group{dst: dst}
+			byDst[dst] = g
+			r.groups = append(r.groups, g)
+		}
+		g.shots = append(g.shots, i)
+		if r.shots[i].raw {
+			g.raws++
+		}
 	}
-	return step
+	return r
 }
 
-// before is the state of the host's counters when a burst began.
-type snapshotState struct {
-	counters hostproc.Counters
-	err      error
-	wanted   bool
-	drops    uint32
-}
-
-func (e *engine) snapshot(q request) snapshotState {
-	s := snapshotState{wanted: q.counters, drops: e.captureDrops()}
-	if q.counters {
-		s.counters, s.err = hostproc.Read()
-	}
-	return s
-}
-
-func (s *snapshotState) finish(e *engine, obs *observe.Observation) {
-	obs.CaptureDrops = e.captureDrops() - s.drops
-	if !s.wanted {
-		return
-	}
-	after, err := hostproc.Read()
-	if err = errors.Join(s.err, err); err != nil {
-		obs.Unmeasured = append(obs.Unmeasured, fmt.Sprintf("kernel counters: %v", err))
-		return
-	}
-	obs.Counters = hostproc.Delta(s.counters, after)
-}
-
-func (e *engine) captureDrops() uint32 {
-	if e.tap == nil {
-		return 0
-	}
-	if st, err := e.tap.Stats(); err == nil {
-		e.drops.Store(uint32(st.Drops))
-	}
-	return e.drops.Load()
-}
+// script is what shot i follows.
+func (r *run) script(i int) *plan.Script { return &r.burst.Arms[r.burst.Shots[i].Arm].Script }
 
 // begin gives the run its slot.
 func (e *engine) begin(r *run) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.closed {
-		return errors.New("the prober is closed")
+		return errClosed
 	}
 	if n := len(e.free); n > 0 {
 		r.slot = e.free[n-1]
@@ -169,234 +165,118 @@ func (e *engine) begin(r *run) error {
 	return nil
 }
 
-// leave takes the run's flows out of the table. What was never answered stays as a tombstone for a late SYN-ACK.
-func (e *engine) leave(r *run) {
+// finish takes the run off the capture and judges it.
+func (e *engine) finish(r *run, fill func(*observe.Observation)) observe.Observation {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	e.detach(r)
+	o := r.corr.Observation()
+	fill(o)
+	o.SendLag = r.lag
+	o.Captured = e.noTap == nil && r.blind == nil
+	if err := e.noTap; err != nil {
+		o.Unmeasured = append(o.Unmeasured, fmt.Sprintf("no capture: %v; losses are counted by TCP_INFO alone, and raw shots are not sent", err))
+	}
+	switch {
+	case r.blind != nil:
+		r.corr.Cut(false, r.blind.Error())
+	case errors.Is(r.broken, context.DeadlineExceeded):
+		r.corr.Cut(true, timeOver)
+	case r.broken != nil:
+		r.corr.Cut(false, r.broken.Error())
+	}
+	out := r.corr.Finish()
+	if out.Parity == (observe.Parity{}) {
+		out.Parity = kernelParity(r, &out)
+	}
+	return out
+}
+
+// leave gives back what the run still has.
+func (e *engine) leave(r *run) {
+	e.mu.Lock()
+	e.detach(r)
+	e.mu.Unlock()
+	for i := range r.shots {
+		if s := &r.shots[i]; s.want != nil {
+			e.ports.done(*s.want, s.flow.Src.Port())
+		}
+	}
+}
+
+// detach takes the run's flows out of the table; what sent a SYN stays as a tombstone for a late SYN-ACK. After that no frame reaches
+// the run. The caller holds the lock.
+func (e *engine) detach(r *run) {
+	if e.runs[r.slot] != r {
+		return
+	}
 	now := int64(time.Since(e.began))
 	e.flows.sweep(now)
 	for i := range r.shots {
-		s := &r.shots[i]
-		if s.rec < 0 {
-			continue
-		}
-		if s.raw {
+		switch s := &r.shots[i]; {
+		case s.rec < 0:
+		case s.raw && s.conn.SYNs() > 0:
 			e.flows.bury(s.rec, now+int64(plan.PortQuarantine))
-		} else {
+		default:
 			e.flows.remove(s.rec)
 		}
 	}
-	e.kports.Sweep(time.Now())
-	e.rports.Sweep(time.Now())
+	for _, rec := range r.aliases {
+		e.flows.remove(rec)
+	}
 	e.runs[r.slot] = nil
 	e.free = append(e.free, r.slot)
 }
 
-// prepare finds the way, the source ports and the flows of every shot.
-func (e *engine) prepare(ctx context.Context, q request, r *run) error {
-	for i := range r.shots {
-		r.shots[i].rec = -1
+// clockStep compares the wall clock's advance with the monotonic clock's; less than a millisecond, or 500 ppm as NTP may slew, is none.
+func clockStep(from, to time.Time) time.Duration {
+	mono := to.Sub(from)
+	wall := to.Round(0).Sub(from.Round(0))
+	step := wall - mono
+	if step.Abs() <= time.Millisecond+mono/2000 {
+		return 0
 	}
-	groups := map[netip.AddrPort][]int{}
-	var order []netip.AddrPort
-	for i := range r.burst.Shots {
-		dst := r.burst.Shots[i].Flow.Dst
-		if _, ok := groups[dst]; !ok {
-			order = append(order, dst)
-		}
-		groups[dst] = append(groups[dst], i)
-	}
-	for _, dst := range order {
-		if err := q.check(dst.Addr()); err != nil {
-			return err
-		}
-		p, err := e.paths.route(dst.Addr(), q.source, q.iface, e.opts.AllowForeignSource)
-		if err != nil {
-			return &EnvironmentError{Target: q.target, Err: err}
-		}
-		e.mu.Lock()
-		r.near[p.route.Src], r.near[p.route.NextHop()] = true, true
-		e.mu.Unlock()
-		if err := e.assign(ctx, q, r, p, dst, groups[dst]); err != nil {
-			return err
-		}
-	}
-	return nil
+	return step
 }
 
-// assign gives the shots towards one destination their source ports and puts the raw ones into the flow table.
-func (e *engine) assign(ctx context.Context, q request, r *run, p *path, dst netip.AddrPort, shots []int) error {
-	raws := 0
-	for _, i := range shots {
-		s := &r.shots[i]
-		s.path = p
-		s.raw = r.burst.Arms[r.burst.Shots[i].Arm].Via == plan.Raw
-		if s.raw {
-			raws++
-		}
-	}
-	parity := observe.Parity{}
-	if raws > 0 {
-		parity = e.readyRaw(ctx, q, p, dst)
-		r.corr.Observation().Parity = parity
-	}
-	for _, i := range shots {
-		s, shot := &r.shots[i], &r.burst.Shots[i]
-		if s.raw && (parity.State == observe.ParityDiffers || p.rawErr != nil) {
-			e.refuse(r, i, whyNotRaw(parity, p))
-			continue
-		}
-		port, err := e.port(p.route.Src, dst, shot.Flow.Src.Port(), s.raw)
-		if err != nil {
-			e.refuse(r, i, err.Error())
-			continue
-		}
-		e.open(r, i, wire.Flow{Src: netip.AddrPortFrom(p.route.Src, port), Dst: dst})
-	}
-	return nil
+// snapshotState is the state of the host's counters at one moment.
+type snapshotState struct {
+	counters hostproc.Counters
+	err      error
+	wanted   bool
+	drops    uint64
 }
 
-// refuse notes that shot i will not be sent.
-func (e *engine) refuse(r *run, i int, why string) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	r.corr.NotSent(i, why)
+func (e *engine) snapshot(q request) snapshotState {
+	s := snapshotState{wanted: q.counters, drops: e.captureDrops()}
+	if q.counters {
+		s.counters, s.err = hostproc.Read()
+	}
+	return s
 }
 
-// open readies shot i on its flow; a raw one enters the flow table and so gets its ISS.
-func (e *engine) open(r *run, i int, flow wire.Flow) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	s := &r.shots[i]
-	r.corr.Bind(i, flow)
-	s.open = true
-	r.open++
-	if !s.raw {
+// compare fills in what the counters did between two moments.
+func (s *snapshotState) compare(after *snapshotState, o *observe.Observation) {
+	o.CaptureDrops = uint32(min(after.drops-s.drops, 1<<32-1))
+	if !s.wanted {
 		return
 	}
-	rec, iss := e.flows.add(flow, r.slot, uint32(i), true)
-	s.rec = rec
-	s.conn = handshake.New(&r.burst.Arms[r.burst.Shots[i].Arm].Script, iss)
-	r.corr.ISS(i, iss)
-}
-
-func whyNotRaw(parity observe.Parity, p *path) string {
-	if parity.State == observe.ParityDiffers {
-		return "not_applicable: local path differs: " + parity.Why
-	}
-	return p.rawErr.Error()
-}
-
-// execute fires the shots and waits until all are settled, listening is over, or ctx ends.
-func (e *engine) execute(ctx context.Context, r *run) {
-	span := r.burst.Span()
-	r.start = time.Now()
-	deadline := r.start.Add(span)
-	var conns []kdial.Conn
-	e.mu.Lock()
-	for i := range r.shots {
-		s := &r.shots[i]
-		if !s.open {
-			continue
-		}
-		offset := r.burst.Shots[i].Offset
-		if s.raw {
-			s.first = r.start.Add(offset)
-			e.timers.push(timer{at: s.first, run: r, shot: int32(i)})
-			continue
-		}
-		conns = append(conns, e.connect(r, i, offset))
-	}
-	if r.open == 0 {
-		close(r.done)
-	}
-	e.mu.Unlock()
-	e.kick()
-	if len(conns) > 0 {
-		e.dial(ctx, r, conns)
-	}
-	e.wait(ctx, r, deadline)
-}
-
-// connect is the kernel's part of shot i.
-func (e *engine) connect(r *run, i int, offset time.Duration) kdial.Conn {
-	s, shot := &r.shots[i], &r.burst.Shots[i]
-	script := &r.burst.Arms[shot.Arm].Script
-	flow := r.corr.Observation().Attempts[i].Flow
-	src := netip.AddrPortFrom(netip.Addr{}, flow.Src.Port())
-	if s.path.bound {
-		src = flow.Src
-	}
-	return kdial.Conn{Index: i, Src: src, Dst: flow.Dst, Offset: offset, Close: script.Then.Close,
-		HopLimit: script.HopLimit, ToS: script.ToS, Interface: s.path.iface}
-}
-
-func (e *engine) dial(ctx context.Context, r *run, conns []kdial.Conn) {
-	started := func(i int, local netip.AddrPort, _ time.Time) {
-		e.mu.Lock()
-		defer e.mu.Unlock()
-		flow := r.corr.Observation().Attempts[i].Flow
-		addr := local.Addr().Unmap()
-		if addr.IsUnspecified() || !addr.IsValid() {
-			addr = flow.Src.Addr()
-		}
-		flow.Src = netip.AddrPortFrom(addr, local.Port())
-		r.corr.Bind(i, flow)
-		r.shots[i].rec, _ = e.flows.add(flow, r.slot, uint32(i), false)
-	}
-	done := func(res kdial.Result) {
-		e.mu.Lock()
-		defer e.mu.Unlock()
-		if res.Outcome == observe.NotSent {
-			r.corr.NotSent(res.Index, res.Reason)
-		}
-		r.corr.Kernel(res.Index, res.View, res.Outcome, res.Reason)
-		r.settle(&r.shots[res.Index])
-	}
-	if err := e.dialer.Run(ctx, conns, r.burst.Listen, started, done); err != nil && ctx.Err() == nil {
-		e.mu.Lock()
-		obs := r.corr.Observation()
-		obs.Unmeasured = append(obs.Unmeasured, fmt.Sprintf("the connect loop ended early: %v", err))
-		for i := range r.shots {
-			if s := &r.shots[i]; s.open && !s.raw {
-				r.corr.NotSent(i, err.Error())
-				r.settle(s)
-			}
-		}
-		e.mu.Unlock()
-	}
-}
-
-// settle notes that a shot needs nothing more. The caller holds the engine's lock.
-func (r *run) settle(s *liveShot) {
-	if !s.open {
+	if err := errors.Join(s.err, after.err); err != nil {
+		o.Unmeasured = append(o.Unmeasured, fmt.Sprintf("kernel counters: %v", err))
 		return
 	}
-	s.open = false
-	r.open--
-	if r.open == 0 {
-		close(r.done)
-	}
+	o.Counters = hostproc.Delta(s.counters, after.counters)
 }
 
-// wait lets the burst run out, then resets what is still open and lets the ring deliver its last frames.
-func (e *engine) wait(ctx context.Context, r *run, deadline time.Time) {
-	done := r.done
-	if r.burst.Linger {
-		done = nil
+// captureDrops is how many frames the ring has lost since it was opened, frames that the kernel described wrongly included.
+func (e *engine) captureDrops() uint64 {
+	if e.tap == nil {
+		return 0
 	}
-	t := time.NewTimer(time.Until(deadline))
-	defer t.Stop()
-	select {
-	case <-done:
-	case <-t.C:
-	case <-ctx.Done():
+	st, err := e.tap.Stats()
+	if err != nil {
+		return e.drops.Load()
 	}
-	e.stop(r)
-	if e.capturing() != nil {
-		return
-	}
-	settle := time.NewTimer(settleTime)
-	defer settle.Stop()
-	<-settle.C
+	e.drops.Store(st.Drops + st.Bad)
+	return st.Drops + st.Bad
 }

@@ -1,0 +1,84 @@
+package prober
+
+import (
+	"time"
+
+	"github.com/vipprobe/vipprobe/prober/internal/neigh"
+	"github.com/vipprobe/vipprobe/prober/internal/rawsock"
+	"github.com/vipprobe/vipprobe/prober/observe"
+	"github.com/vipprobe/vipprobe/prober/wire"
+)
+
+// control takes an ICMP error that quotes one of our segments, or a neighbour-discovery message.
+func (e *engine) control(f *rawsock.Frame) {
+	r := wire.ParseICMP(f.Net, &e.rx.icmp)
+	switch {
+	case r == wire.ReasonNone && f.Outgoing: // ours to others, and on loopback the first sight of what comes back
+	case r == wire.ReasonNone:
+		e.icmp(f, &e.rx.icmp)
+	case f.EtherType == etherIPv6:
+		e.neighbor(f)
+	default:
+		e.stray("icmp_" + r.String())
+	}
+}
+
+func (e *engine) icmp(f *rawsock.Frame, m *wire.ICMPError) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	i := e.flows.byFlow(m.Quoted)
+	if i < 0 || e.flows.records[i].run == 0 {
+		e.strays["icmp_no_such_flow"]++
+		return
+	}
+	rec := &e.flows.records[i]
+	r, shot := e.runs[rec.run], int(rec.shot)
+	if m.HasSeq && !r.sent(shot, m.QuotedSeq) {
+		e.strays["icmp_quotes_other_sequence"]++
+		return
+	}
+	ans := observe.Answer{At: time.Unix(0, f.At), From: m.From, ICMPType: m.Type, ICMPCode: m.Code, ICMPMTU: m.MTU, ICMPName: m.Name()}
+	r.corr.ICMP(shot, ans)
+	if s := &r.shots[shot]; s.raw && ans.Ends() {
+		s.conn.Unreachable()
+		if s.conn.Settled() {
+			r.settle(s)
+		}
+	}
+}
+
+// maxSent is more than what a shot sends beyond its SYN.
+const maxSent = 1 << 16
+
+// sent reports whether shot i can have sent a segment of that sequence number, as far as its ISS is known: an error that quotes another
+// is forged, or of an earlier flow (RFC 5927 §4.1).
+func (r *run) sent(i int, seq wire.Seq) bool {
+	a := &r.corr.Observation().Attempts[i]
+	if !r.shots[i].raw && len(a.SYNs) == 0 {
+		return true
+	}
+	d := seq.Sub(a.ISS)
+	return d >= 0 && d < maxSent
+}
+
+// neighbor hands an ARP or ND frame to the runs it concerns: those between our own address and the next hop, on the device that the
+// burst leaves by, and claims of either address by somebody who has none yet.
+func (e *engine) neighbor(f *rawsock.Frame) {
+	ev, disposition := neigh.Parse(f.EtherType, f.Net)
+	if disposition != neigh.OK {
+		e.stray("neighbor_" + disposition.String())
+		return
+	}
+	ev.At, ev.Outgoing, ev.IfIndex = time.Unix(0, f.At), f.Outgoing, f.IfIndex
+	if len(f.Link) >= 14 {
+		ev.FrameMAC = wire.MAC(f.Link[6:12]).String()
+	}
+	sender, target := hopKey{f.IfIndex, ev.Sender.WithZone("")}, hopKey{f.IfIndex, ev.Target.WithZone("")}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, r := range e.runs {
+		if r != nil && r.near[target] && (r.near[sender] || !ev.Sender.IsValid()) {
+			r.corr.Neighbor(ev)
+		}
+	}
+}

@@ -1,0 +1,145 @@
+package prober
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/vipprobe/vipprobe/prober/internal/kdial"
+	"github.com/vipprobe/vipprobe/prober/observe"
+)
+
+// execute fires the shots and waits until all are settled, listening is over, or ctx ends.
+func (e *engine) execute(ctx context.Context, r *run) {
+	start := time.Now()
+	var conns []kdial.Conn
+	e.mu.Lock()
+	for i := range r.shots {
+		s := &r.shots[i]
+		switch {
+		case !s.open:
+		case s.raw:
+			s.first = r.due(i, start)
+			e.schedule(r, i)
+		default:
+			conns = append(conns, r.connect(i))
+		}
+	}
+	if r.open == 0 {
+		close(r.done)
+	}
+	e.mu.Unlock()
+	if len(conns) > 0 {
+		e.dial(ctx, r, conns)
+	}
+	e.wait(ctx, r, start.Add(r.burst.Span()))
+}
+
+// connect is the kernel's part of shot i.
+func (r *run) connect(i int) kdial.Conn {
+	s, script := &r.shots[i], r.script(i)
+	src := netip.AddrPortFrom(netip.Addr{}, s.flow.Src.Port())
+	if s.path.bound {
+		src = s.flow.Src
+	}
+	return kdial.Conn{Index: i, Src: src, Dst: s.flow.Dst, Offset: r.burst.Shots[i].Offset, Close: script.Then.Close,
+		HopLimit: script.HopLimit, ToS: script.ToS, Interface: s.path.iface}
+}
+
+// dial makes the kernel's connects. The flow table knows each before its SYN leaves.
+func (e *engine) dial(ctx context.Context, r *run, conns []kdial.Conn) {
+	started := func(i int, local netip.AddrPort, _ time.Time) {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		s := &r.shots[i]
+		if a := local.Addr().Unmap(); a.IsValid() && !a.IsUnspecified() {
+			s.flow.Src = netip.AddrPortFrom(a, local.Port())
+			r.corr.Bind(i, s.flow)
+		}
+		s.rec, _ = e.flows.add(s.flow, r.slot, uint32(i), nil)
+	}
+	done := func(res kdial.Result) {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		if res.Outcome == observe.OutcomeUnknown && errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
+			res.Outcome, res.Reason = observe.TimedOut, timeOver
+		}
+		if res.Outcome == observe.NotSent {
+			r.corr.NotSent(res.Index, res.Reason)
+		}
+		r.corr.Kernel(res.Index, res.View, res.Outcome, res.Reason)
+		r.settle(&r.shots[res.Index])
+	}
+	if err := e.dialer.Run(ctx, conns, r.burst.Listen, started, done); err != nil && ctx.Err() == nil {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		obs := r.corr.Observation()
+		obs.Unmeasured = append(obs.Unmeasured, fmt.Sprintf("the connect loop ended early: %v", err))
+	}
+}
+
+// settle notes that a shot needs nothing more. The caller holds the engine's lock.
+func (r *run) settle(s *liveShot) {
+	if !s.open {
+		return
+	}
+	s.open = false
+	r.open--
+	if r.open == 0 {
+		close(r.done)
+	}
+}
+
+// wait lets the burst run out, then resets what is still open and lets the ring deliver its last frames.
+func (e *engine) wait(ctx context.Context, r *run, deadline time.Time) {
+	done := r.done
+	if r.burst.Linger {
+		done = nil
+	}
+	t := time.NewTimer(time.Until(deadline))
+	defer t.Stop()
+	select {
+	case <-done:
+	case <-t.C:
+	case <-ctx.Done():
+		r.broken = context.Cause(ctx)
+	}
+	e.stop(r)
+	e.drain(r)
+}
+
+// How long the reader of the ring may take to come to what had been captured when a burst ended, and how often it is looked at.
+const (
+	drainTime = 500 * time.Millisecond
+	drainTick = 500 * time.Microsecond
+)
+
+// drain waits until the reader has seen every frame that the kernel has captured by now.
+func (e *engine) drain(r *run) {
+	if e.tap == nil {
+		return
+	}
+	st, err := e.tap.Stats()
+	if err != nil {
+		return
+	}
+	tick := time.NewTicker(drainTick)
+	defer tick.Stop()
+	end := time.Now().Add(drainTime)
+	for e.seen.Load() < st.Delivered() {
+		if e.capturing() != nil {
+			return
+		}
+		if time.Now().After(end) {
+			e.mu.Lock()
+			defer e.mu.Unlock()
+			obs := r.corr.Observation()
+			obs.Unmeasured = append(obs.Unmeasured, fmt.Sprintf("the capture was %d frames behind when the burst ended", st.Delivered()-e.seen.Load()))
+			r.corr.Stray("capture_behind")
+			return
+		}
+		<-tick.C
+	}
+}

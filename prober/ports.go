@@ -1,0 +1,212 @@
+package prober
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/vipprobe/vipprobe/prober/internal/rawsock"
+	"github.com/vipprobe/vipprobe/prober/plan"
+)
+
+// ports hands out our source ports: fresh towards their destination, used by no other program, and for raw shots held by a silent
+// socket so that this host's own TCP keeps off them.
+type ports struct {
+	all     plan.PortRange
+	foreign bool // raw ports of addresses that are not this host's are used unheld
+
+	mu     sync.Mutex
+	kernel *plan.PortBook
+	raw    *plan.PortBook
+	bound  map[uint16]bool // kernel ports of connects under way
+	holds  map[holdKey]*hold
+	method string
+	swept  time.Time
+}
+
+type holdKey struct {
+	src  netip.Addr
+	port uint16
+}
+
+type hold struct {
+	h    *rawsock.Hold
+	uses int
+	idle time.Time // since when uses is 0
+}
+
+// minPorts is the fewest ports that an engine can work with: one for a kernel connect, one for a raw shot.
+const minPorts = 2
+
+func newPorts(r plan.PortRange, shift uint16, foreign bool) (*ports, error) {
+	if r.Size() < minPorts {
+		return nil, fmt.Errorf("source ports %s: at least %d are needed", r, minPorts)
+	}
+	k, raw := r.Split()
+	return &ports{all: r, foreign: foreign, kernel: plan.NewPortBook(k, shift), raw: plan.NewPortBook(raw, shift),
+		bound: map[uint16]bool{}, holds: map[holdKey]*hold{}, swept: time.Now()}, nil
+}
+
+// want is what a group of shots of one burst asks for: n ports from src to dst, raw or for the kernel.
+type want struct {
+	src     netip.Addr
+	dst     netip.AddrPort
+	n       int
+	raw     bool
+	bindAny bool                   // the kernel binds the connect to no address
+	busy    func(port uint16) bool // the flow is still known under this port
+}
+
+// take hands out w.n ports, or none. Each must be given back with done.
+func (ps *ports) take(w want) ([]uint16, error) {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	book := ps.kernel
+	if w.raw {
+		book = ps.raw
+	}
+	now := time.Now()
+	ps.sweep(now)
+	var got []uint16
+	for others := 0; len(got) < w.n; {
+		fresh, err := book.Take(w.src, w.dst, w.n-len(got), now)
+		if err != nil {
+			ps.giveBack(w, got, now)
+			if others > 0 {
+				err = fmt.Errorf("%w; %d are used by others on this host", err, others)
+			}
+			return nil, err
+		}
+		for _, p := range fresh {
+			switch err := ps.claim(w, p); {
+			case err == nil:
+				got = append(got, p)
+			case errors.Is(err, rawsock.ErrPortInUse):
+				others++
+			default:
+				ps.giveBack(w, got, now)
+				return nil, err
+			}
+		}
+	}
+	return got, nil
+}
+
+// ask claims one port that the plan names.
+func (ps *ports) ask(w want, port uint16) error {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	if !ps.all.Contains(port) {
+		return fmt.Errorf("source port %d is outside of %s, which the capture sees", port, ps.all)
+	}
+	if err := ps.claim(w, port); err != nil {
+		return err
+	}
+	now := time.Now()
+	ps.kernel.Use(w.src, w.dst, port, now)
+	ps.raw.Use(w.src, w.dst, port, now)
+	return nil
+}
+
+// claim makes sure that a port is ours alone for as long as the shot lives.
+func (ps *ports) claim(w want, port uint16) error {
+	if w.busy != nil && w.busy(port) {
+		return fmt.Errorf("%w: by an earlier flow of ours", rawsock.ErrPortInUse)
+	}
+	if w.raw {
+		return ps.hold(w.src, port)
+	}
+	if ps.bound[port] {
+		return fmt.Errorf("%w: by another connect of ours", rawsock.ErrPortInUse)
+	}
+	addr := w.src
+	if w.bindAny {
+		addr = netip.IPv6Unspecified()
+		if w.src.Is4() {
+			addr = netip.IPv4Unspecified()
+		}
+	}
+	if err := rawsock.PortFree(addr, port); err != nil {
+		return err
+	}
+	ps.bound[port] = true
+	return nil
+}
+
+// hold keeps a raw port out of the kernel's hands.
+func (ps *ports) hold(src netip.Addr, port uint16) error {
+	key := holdKey{src, port}
+	h := ps.holds[key]
+	if h == nil {
+		x, err := rawsock.HoldPort(src, port, "")
+		if ps.foreign && errors.Is(err, rawsock.ErrForeignSource) {
+			return nil // nothing of this host answers for that address
+		}
+		if err != nil {
+			return err
+		}
+		ps.method = x.Method.String()
+		h = &hold{h: x}
+		ps.holds[key] = h
+	}
+	h.uses++
+	return nil
+}
+
+// done gives a port back. A raw one stays held through its quarantine: a late SYN-ACK must not draw an RST from the kernel.
+func (ps *ports) done(w want, port uint16) {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	ps.giveBack(w, []uint16{port}, time.Now())
+}
+
+func (ps *ports) giveBack(w want, list []uint16, now time.Time) {
+	for _, p := range list {
+		if !w.raw {
+			delete(ps.bound, p)
+			continue
+		}
+		if h := ps.holds[holdKey{w.src, p}]; h != nil {
+			h.uses--
+			h.idle = now
+		}
+	}
+}
+
+// sweepEvery is how often books and holds are gone through.
+const sweepEvery = 10 * time.Second
+
+func (ps *ports) sweep(now time.Time) {
+	if now.Sub(ps.swept) < sweepEvery {
+		return
+	}
+	ps.swept = now
+	ps.kernel.Sweep(now)
+	ps.raw.Sweep(now)
+	for k, h := range ps.holds {
+		if h.uses == 0 && now.Sub(h.idle) > 2*plan.PortQuarantine {
+			_ = h.h.Close() // frees the descriptor whatever it returns (close(2))
+			delete(ps.holds, k)
+		}
+	}
+}
+
+// holdMethod is how raw ports are kept silent; empty until one is held.
+func (ps *ports) holdMethod() string {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	return ps.method
+}
+
+func (ps *ports) close() error {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	var errs []error
+	for k, h := range ps.holds {
+		errs = append(errs, h.h.Close())
+		delete(ps.holds, k)
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,213 @@
+package prober
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"time"
+
+	"github.com/vipprobe/vipprobe/prober/handshake"
+	"github.com/vipprobe/vipprobe/prober/plan"
+	"github.com/vipprobe/vipprobe/prober/wire"
+)
+
+// ways finds the way to every destination of a burst. An error means that there is none to any of them, or that one is not allowed.
+func (e *engine) ways(ctx context.Context, q request, r *run) error {
+	for _, g := range r.groups {
+		if err := q.check(g.dst.Addr()); err != nil {
+			return err
+		}
+	}
+	var first error
+	found := false
+	for _, g := range r.groups {
+		if g.err = e.way(ctx, q, r, g); g.err == nil {
+			found = true
+			continue
+		}
+		if ctx.Err() != nil {
+			return &EnvironmentError{Target: q.target, Err: g.err}
+		}
+		if first == nil {
+			first = g.err
+		}
+	}
+	if !found && first != nil {
+		return &EnvironmentError{Target: q.target, Err: first}
+	}
+	return nil
+}
+
+// way finds the way to one destination, for raw shots with everything that they need to leave.
+func (e *engine) way(ctx context.Context, q request, r *run, g *group) error {
+	p, err := e.paths.route(g.dst.Addr(), q.source, q.iface, e.opts.AllowForeignSource)
+	if err != nil {
+		return err
+	}
+	g.path = p
+	e.mu.Lock()
+	if !p.route.Local {
+		for _, a := range []netip.Addr{p.route.Src, p.route.NextHop()} {
+			r.near[hopKey{p.route.IfIndex, a.WithZone("")}] = true
+		}
+	}
+	e.mu.Unlock()
+	if g.raws == 0 {
+		return nil
+	}
+	if g.raw, err = e.readyRaw(ctx, q, p, g.dst); err != nil {
+		return err
+	}
+	e.mu.Lock()
+	r.corr.Observation().Parity = g.raw.parity
+	e.mu.Unlock()
+	return nil
+}
+
+// demand is what the burst's shots that can be sent ask of each target.
+func (r *run) demand() map[netip.AddrPort]demand {
+	m := map[netip.AddrPort]demand{}
+	for _, g := range r.groups {
+		if g.err != nil {
+			continue
+		}
+		d := demand{}
+		for _, i := range g.shots {
+			if r.shots[i].raw && g.raw.whyNotRaw() != "" {
+				continue
+			}
+			d.flows++
+			if r.shots[i].raw && r.script(i).OnSYNACK != plan.Acknowledge {
+				d.halfOpen++
+			}
+		}
+		if d.flows > 0 {
+			m[g.dst] = d
+		}
+	}
+	return m
+}
+
+// ready gives every shot that can be sent its source port and flow. An error means that the burst as a whole must not begin.
+func (e *engine) ready(ctx context.Context, q request, r *run) error {
+	for _, g := range r.groups {
+		if err := q.check(g.dst.Addr()); err != nil { // again: the list may have changed while the burst waited its turn
+			return err
+		}
+		if err := e.assign(q, r, g); err != nil {
+			return err
+		}
+	}
+	if err := context.Cause(ctx); err != nil {
+		return &EnvironmentError{Target: q.target, Err: err}
+	}
+	return nil
+}
+
+// assign gives the shots towards one destination their source ports and puts the raw ones into the flow table.
+func (e *engine) assign(q request, r *run, g *group) error {
+	var fresh [2][]int // kernel shots, raw shots that leave the port to us
+	for _, i := range g.shots {
+		s, asked := &r.shots[i], r.burst.Shots[i].Flow.Src.Port()
+		s.path, s.way = g.path, g.raw.way
+		why := ""
+		switch {
+		case g.err != nil:
+			why = g.err.Error()
+		case s.raw:
+			why = g.raw.whyNotRaw()
+		}
+		switch {
+		case why != "":
+			e.refuse(r, i, why)
+		case asked != 0:
+			w := e.want(g, 1, s.raw)
+			if err := e.ports.ask(w, asked); err != nil {
+				e.refuse(r, i, err.Error())
+				continue
+			}
+			e.open(r, i, &w, asked)
+		case s.raw:
+			fresh[1] = append(fresh[1], i)
+		default:
+			fresh[0] = append(fresh[0], i)
+		}
+	}
+	for via, shots := range fresh {
+		if err := e.assignFresh(q, r, g, shots, via == 1); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// assignFresh takes ports for all the shots or refuses the burst: half of a burst would be another experiment.
+func (e *engine) assignFresh(q request, r *run, g *group, shots []int, raw bool) error {
+	if len(shots) == 0 {
+		return nil
+	}
+	w := e.want(g, len(shots), raw)
+	list, err := e.ports.take(w)
+	var few *plan.ErrPorts
+	switch {
+	case errors.As(err, &few):
+		return &EnvironmentError{Target: q.target, Err: err}
+	case err != nil:
+		for _, i := range shots {
+			e.refuse(r, i, err.Error())
+		}
+		return nil
+	}
+	for k, i := range shots {
+		e.open(r, i, &w, list[k])
+	}
+	if raw {
+		method := e.ports.holdMethod()
+		e.mu.Lock()
+		e.host.HoldMethod = method
+		e.mu.Unlock()
+	}
+	return nil
+}
+
+// want describes what a group needs of the port keeper.
+func (e *engine) want(g *group, n int, raw bool) want {
+	src := g.path.route.Src
+	if src.Is6() && src.IsLinkLocalUnicast() {
+		src = src.WithZone(g.path.route.IfName)
+	}
+	return want{src: src, dst: g.dst, n: n, raw: raw, bindAny: !g.path.bound, busy: func(port uint16) bool {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		return e.flows.byFlow(wire.Flow{Src: netip.AddrPortFrom(src, port), Dst: g.dst}) >= 0
+	}}
+}
+
+// refuse notes that shot i will not be sent.
+func (e *engine) refuse(r *run, i int, why string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	r.corr.NotSent(i, why)
+}
+
+// open readies shot i on its flow; a raw one enters the flow table and so gets its ISS.
+func (e *engine) open(r *run, i int, w *want, port uint16) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	s := &r.shots[i]
+	s.want = w
+	s.flow = wire.Flow{Src: netip.AddrPortFrom(w.src, port), Dst: w.dst}
+	r.corr.Bind(i, s.flow)
+	s.open = true
+	r.open++
+	if !s.raw {
+		return
+	}
+	rec, iss := e.flows.add(s.flow, r.slot, uint32(i), s.way)
+	s.rec = rec
+	s.conn = handshake.New(r.script(i), iss)
+	r.corr.ISS(i, iss)
+}
+
+// due is when shot i is to be sent first in a burst that began at start.
+func (r *run) due(i int, start time.Time) time.Time { return start.Add(r.burst.Shots[i].Offset) }
