@@ -210,7 +210,6 @@ func story(name string, set map[string]string) string {
 func TestARPFaultIsArmedAgain(t *testing.T) {
 	for _, name := range []string{"arp-client", "arp-server"} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
 			run := start(t, name, nil)
 			for range 2 {
 				if got, want := burst(t, run, run.Target(), 10), (tally{atOnce: 3, repeated: 7}); got != want {

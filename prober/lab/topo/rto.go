@@ -129,16 +129,27 @@ func hz() int {
 		if err != nil {
 			continue
 		}
-		defer f.Close()
-		for s := bufio.NewScanner(f); s.Scan(); {
-			if v, ok := strings.CutPrefix(s.Text(), "CONFIG_HZ="); ok {
-				if n, err := strconv.Atoi(v); err == nil {
-					return n
-				}
-			}
+		n := configHz(f)
+		f.Close()
+		if n > 0 {
+			return n
 		}
 	}
 	return 250
+}
+
+// configHz reads CONFIG_HZ, or 0 where it is not there.
+func configHz(r io.Reader) int {
+	for s := bufio.NewScanner(r); s.Scan(); {
+		if v, ok := strings.CutPrefix(s.Text(), "CONFIG_HZ="); ok {
+			n, err := strconv.Atoi(v)
+			if err != nil {
+				return 0
+			}
+			return n
+		}
+	}
+	return 0
 }
 
 func configGz() (io.ReadCloser, error) {

@@ -16,8 +16,6 @@ import (
 	"github.com/vipprobe/vipprobe/prober/lab/topo"
 )
 
-func TestMain(m *testing.M) { os.Exit(topo.Enter(m.Run)) }
-
 // private returns a network, or skips where this machine has none (a failure in CI).
 func private(t *testing.T) *topo.Net {
 	t.Helper()
