@@ -137,10 +137,12 @@ func (w *World) receive(p *Packet) {
 		return
 	}
 	seg.Checksum = wire.ChecksumGood
-	if f.run != nil && !w.Tap.Off && !w.ringDrops() {
+	taken := !w.Tap.Off && !w.ringDrops()
+	if f.run != nil && taken {
 		f.run.corr.Incoming(f.shot, w.Now(), seg)
 	}
 	switch {
+	case f.raw && !taken: // the raw shots read the same ring: what it drops never came
 	case f.raw:
 		w.receiveRaw(f, seg)
 	case f.sock != nil:
@@ -263,10 +265,12 @@ func (w *World) receiveICMP(e *wire.ICMPError) {
 	if f.raw && e.HasSeq && e.QuotedSeq != f.iss {
 		return
 	}
-	if !w.Tap.Off && !w.ringDrops() {
+	taken := !w.Tap.Off && !w.ringDrops()
+	if taken {
 		f.run.corr.ICMP(f.shot, observe.Answer{At: w.Now(), From: e.From, ICMPType: e.Type, ICMPCode: e.Code, ICMPMTU: e.MTU, ICMPName: e.Name()})
 	}
 	switch {
+	case f.raw && !taken:
 	case f.raw && fatal(e):
 		s := &f.run.shots[f.shot]
 		s.conn.Unreachable()
