@@ -288,7 +288,7 @@ func (c *conn) checkRequest(seg *wire.Segment) {
 	if has && c.ts && d == 0 {
 		c.recent, c.recentAt = val, c.hop.Now()
 	}
-	if c.sent < c.l.DeferAccept && seg.Length == 0 {
+	if c.sent < c.l.DeferAccept && seg.End() == c.irs+1 {
 		c.acked = true
 		c.h.Counters["TcpExt.TCPDeferAcceptDrop"]++
 		return
