@@ -136,7 +136,8 @@ func TestEveryWorld(t *testing.T) {
 // What a burst leaves half-open is gone when the listener's own patience ends: 63 s after the last SYN at the latest; and where no packet is
 // lost or ignored, our resets end it at once.
 func TestNothingLeftHalfOpen(t *testing.T) {
-	patient := []string{"loss-5", "reordered", "ecmp-loss", "synack-loss", "accept-full", "accept-full-3rd-ack", "arp-server", "arp-both", "arp-3s", "remote-arp-dead", "prober-busy"}
+	patient := []string{"loss-5", "reordered", "ecmp-loss", "synack-loss", "accept-full", "accept-full-3rd-ack", "arp-server", "arp-both", "arp-3s", "remote-arp-dead", "prober-busy",
+		"capture-drops"}
 	for _, n := range fakenet.Catalogue() {
 		wait := 2 * time.Second
 		if slices.Contains(patient, n.Name) {

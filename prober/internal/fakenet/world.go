@@ -32,8 +32,7 @@ type World struct {
 	rng   *rand.Rand
 	seed  uint64
 	now   time.Duration
-	queue events
-	order uint64
+	queue queue
 	path  *Path
 	run   *run
 	flows map[wire.Flow]*flow
@@ -95,68 +94,18 @@ func (w *World) Wait(d time.Duration) {
 // After calls f once d has passed.
 func (w *World) After(d time.Duration, f func()) { w.push(event{at: w.now + max(d, 0), call: f}) }
 
+func (w *World) push(e event) { w.queue.push(e) }
+
 // Rand is the world's one source of chance.
 func (w *World) Rand() *rand.Rand { return w.rng }
 
-// event is either a call or a packet that reaches a place on its path.
-type event struct {
-	at    time.Duration
-	order uint64
-	call  func()
-	hop   Hop
-	p     *Packet
-}
-
-// events is a binary heap, soonest first; what is due at one instant happens in the order of its asking.
-type events []event
-
-func (h events) before(i, j int) bool {
-	return h[i].at < h[j].at || h[i].at == h[j].at && h[i].order < h[j].order
-}
-
-func (w *World) push(e event) {
-	w.order++
-	e.order = w.order
-	w.queue = append(w.queue, e)
-	h := w.queue
-	for i := len(h) - 1; i > 0; {
-		up := (i - 1) / 2
-		if !h.before(i, up) {
-			return
-		}
-		h[i], h[up] = h[up], h[i]
-		i = up
-	}
-}
-
-func (w *World) pop() event {
-	h := w.queue
-	top, n := h[0], len(h)-1
-	h[0], h[n] = h[n], event{}
-	h = h[:n]
-	w.queue = h
-	for i := 0; ; {
-		least := i
-		for down := 2*i + 1; down <= 2*i+2 && down < n; down++ {
-			if h.before(down, least) {
-				least = down
-			}
-		}
-		if least == i {
-			return top
-		}
-		h[i], h[least] = h[least], h[i]
-		i = least
-	}
-}
-
 // advance handles what happens until then, or until done says that it is enough.
 func (w *World) advance(until time.Duration, done func() bool) {
-	for len(w.queue) > 0 && w.queue[0].at <= until {
+	for len(w.queue.heap) > 0 && w.queue.heap[0].at <= until {
 		if done != nil && done() {
 			return
 		}
-		e := w.pop()
+		e := w.queue.pop()
 		w.now = e.at
 		if e.call != nil {
 			e.call()
