@@ -154,6 +154,14 @@ func (e *engine) step(ctx context.Context, q request, s plan.NeighborStep) error
 	case plan.Warm:
 		_, err = neigh.Warm(ctx, e.hops.limiter(p.route.IfIndex), p.route.IfIndex, p.route.NextHop())
 		return err
+	case plan.Ask:
+		if err := e.hops.limiter(p.route.IfIndex).Wait(ctx); err != nil {
+			return err
+		}
+		once, cancel := context.WithTimeout(ctx, hopWait)
+		defer cancel()
+		_, err = rawsock.Ask(once, p.route)
+		return err
 	case plan.Forget:
 		return neigh.Forget(p.route.IfIndex, p.route.NextHop())
 	case plan.NeighborUnknown:

@@ -36,6 +36,7 @@ func rules() []rule {
 		{"local neighbour unresolved", checkLocalUnresolved, []Verdict{LocalARPQueueOverflow, SYNStallUnclassified}},
 		{"local neighbour queue", checkLocalQueue, []Verdict{RemoteARPQueueOverflow, SYNStallUnclassified, SlowPathNotStall}},
 		{"remote neighbour queue", checkRemoteQueue, []Verdict{SYNStallUnclassified, SlowPathNotStall}},
+		{"local drop", checkLocalDrop, []Verdict{SYNStallUnclassified}},
 		{"remote neighbour unresolved", checkRemoteUnresolved, []Verdict{SYNStallUnclassified, SlowPathNotStall, ForwardSYNLoss, SYNACKLoss}},
 		{"segment", checkSegment, []Verdict{SYNStallUnclassified, BlackholeBackend}},
 		{"icmp", checkICMP, []Verdict{SYNStallUnclassified}},
@@ -43,6 +44,7 @@ func rules() []rule {
 		{"echo", checkEcho, []Verdict{ClientPAWSReject, SYNStallUnclassified}},
 		{"stripped options", checkStripped, nil},
 		{"client rejects", checkClientReject, []Verdict{SYNStallUnclassified}},
+		{"port reuse", checkReuse, nil},
 		{"slow path", checkSlow, []Verdict{SYNACKLoss, ForwardSYNLoss, SYNRateLimited, SYNStallUnclassified}},
 		{"one-tick flip", checkFlip, []Verdict{SYNStallUnclassified}},
 		{"timestamps", checkQuadrants, []Verdict{BlackholeBackend, ForwardSYNLoss, SYNACKLoss, SYNRateLimited, SYNStallUnclassified, AcceptQueueOverflow}},
@@ -134,6 +136,9 @@ func checkHealthy(in *Input) Finding {
 	n, ok, unsent := 0, 0, 0
 	var worst time.Duration
 	for a := range attempts(in) {
+		if a.Via == plan.Raw && a.Outcome == observe.NotSent {
+			continue // raw SYNs are a means of ours; kernel connects are what users make
+		}
 		n++
 		switch {
 		case a.Outcome == observe.NotSent || a.Outcome == observe.OutcomeUnknown:

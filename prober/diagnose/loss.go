@@ -24,7 +24,7 @@ func checkSticky(in *Input) []Finding {
 		return nil
 	}
 	p := concentration(fs)
-	more := Want{Kind: plan.KindSticky, Why: "more flows: is it the same share, and do the dead ones stay dead?", Most: 6}
+	more := Want{Kind: plan.KindSticky, Why: "more flows: is it the same share, and do the dead ones stay dead?", Most: 4}
 	partial := t.flows - t.dead - t.whole
 	f := Finding{
 		Verdict: BlackholeBackend, Level: Inconclusive, P: p, Wants: []Want{more},
@@ -111,11 +111,11 @@ func checkRandomLoss(in *Input) []Finding {
 		return nil // it keeps to flows
 	}
 	more := []Want{
-		{Kind: plan.KindSticky, Why: "more losses whose direction the echo can tell", Most: 5},
-		{Kind: plan.KindPaced, Why: "does loss fall on single SYNs far apart as well?", Most: 3},
-		{Kind: plan.KindOther, Why: "does another port of the same address lose as much?", Most: 2},
-		{Kind: plan.KindEven, Why: "is loss alike on all flows?", Most: 3},
-		{Kind: plan.KindStateful, Why: "does the listener keep its requests, so that echoes tell the direction?", Most: 2},
+		{Kind: plan.KindSticky, Why: "more losses whose direction the echo can tell", Most: 3},
+		{Kind: plan.KindPaced, Why: "does loss fall on single SYNs far apart as well?", Most: 1},
+		{Kind: plan.KindOther, Why: "does another port of the same address lose as much?", Most: 1},
+		{Kind: plan.KindEven, Why: "is loss alike on all flows?", Most: 2},
+		{Kind: plan.KindStateful, Why: "does the listener keep its requests, so that echoes tell the direction?", Most: 1},
 	}
 	paced, other := sum(fates(in, plan.KindPaced)), sum(fates(in, plan.KindOther))
 	f := Finding{Level: Inconclusive, Wants: more, Settle: "more losses, paced SYNs, another port"}

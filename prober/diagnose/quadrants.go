@@ -190,6 +190,10 @@ func whose(in *Input, q *quadrants, k int) (Verdict, []string) {
 	if r, ok := readOracle(in); ok {
 		now = own.now(r.at)
 	}
+	r, exact := readOracle(in)
+	if !exact || r.within >= 1<<16 {
+		return TWRecyclePAWSDropSNAT, story
+	}
 	// A server forgets after 60 s (TCP_PAWS_MSL, include/net/tcp.h, 3.10), so what it has of our clock is at most that old.
 	if !now.Before(lo) && !hi.Before(now.Add(-75_000)) {
 		return TWRecyclePAWSDrop, append(story, fmt.Sprintf("that is this host's own clock (%d now): no other clock is mixed in, but whoever shares this address with another is refused", now))

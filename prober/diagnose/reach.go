@@ -133,7 +133,7 @@ func checkSilence(in *Input) []Finding {
 		Summary: fmt.Sprintf("none of %d SYNs on %d flows had any answer", t.syns, t.dead),
 		Wants: []Want{{Kind: plan.KindOther, Why: "does another port of the same address answer?", Most: 1},
 			{Kind: plan.KindStray, Why: "does a stack behind the port answer a bare ACK?", Most: 1},
-			{Kind: plan.KindConnect, Why: "the same once more, later: does it last?", Most: 3}},
+			{Kind: plan.KindResolve, Why: "who answers for the next hop now?", Most: 1}},
 		Settle: "a second vantage point, a real server behind the VIP, or the target's own counters",
 	}
 	other := sum(fates(in, plan.KindOther))
@@ -141,7 +141,7 @@ func checkSilence(in *Input) []Finding {
 	if other.flows == 0 || stray == 0 {
 		return []Finding{f}
 	}
-	if in.bursts(plan.KindConnect) >= 3 {
+	if in.bursts(plan.KindResolve) >= 1 {
 		f.Wants = nil
 	}
 	if other.dead == other.flows && strayResets == 0 {

@@ -138,8 +138,10 @@ func acceptOverflow(ignored, n, acked int) Finding {
 		Remedy: "let the application accept faster (it is stuck or too slow), raise its listen backlog and net.core.somaxconn together; " +
 			"ListenOverflows on the server counts each drop",
 	}
-	if ignored < 2 {
-		f.Level = Suspected
+	if ignored < 3 || 2*ignored < n {
+		f.Level = Inconclusive
+		f.Settle = "more completed handshakes: an ACK and its repeats may have been lost"
+		f.Wants = []Want{{Kind: plan.KindServed, Why: "more completed handshakes", Most: 2}}
 	}
 	return f
 }

@@ -55,11 +55,11 @@ func checkSlow(in *Input) []Finding {
 		for j := range o.Attempts {
 			a := &o.Attempts[j]
 			n++
-			alone := a.Via == plan.Raw && len(a.SYNs) == 1 && a.Outcome == observe.Accepted && a.RTT >= slowFrom
+			alone := a.Via == plan.Raw && len(a.SYNs) == 1 && a.Outcome == observe.Accepted && a.RTT >= slowFrom && !listenerRung(a.RTT)
 			if alone {
 				single++
 			}
-			if alone || a.Outcome == observe.Accepted && (a.Late == observe.LateSlow || a.Late == observe.LateAmbiguous) {
+			if alone || a.Outcome == observe.Accepted && (a.Late == observe.LateSlow || a.Late == observe.LateAmbiguous) && !listenerRung(a.Handshake) {
 				late = append(late, a.Handshake)
 				hit = true
 			}
@@ -91,6 +91,17 @@ func checkSlow(in *Input) []Finding {
 		f.Level = Confirmed
 	}
 	return []Finding{f}
+}
+
+// listenerRung reports whether a SYN-ACK so long after its SYN is likely the listener's own repeat: Linux repeats at 1, 3 and 7 s, each timer up to
+// an eighth late.
+func listenerRung(d time.Duration) bool {
+	for _, t := range [...]time.Duration{time.Second, 3 * time.Second, 7 * time.Second} {
+		if d >= t-10*time.Millisecond && d <= t+t/8+50*time.Millisecond {
+			return true
+		}
+	}
+	return false
 }
 
 // checkStalls reports stalls and time-outs that no other rule explains. One lost SYN is no verdict: the finding is

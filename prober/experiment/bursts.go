@@ -30,6 +30,12 @@ func (v *Investigation) build(s Step, seen []observe.Observation) plan.Burst {
 		b = v.other(seen)
 	case plan.KindStray:
 		b = v.stray(seen)
+	case plan.KindResolve:
+		b = v.kernel(seen)
+		b.Label = "asked again"
+		b.Prepare = []plan.NeighborStep{{Action: plan.Ask, Addr: v.Dst.Addr()}}
+	case plan.KindReuse:
+		b = v.reuse(seen)
 	case plan.KindStateful:
 		b = v.stateful(seen)
 	case plan.KindEven:
@@ -234,6 +240,18 @@ func (v *Investigation) other(seen []observe.Observation) plan.Burst {
 
 // evenRungs is how often each flow is asked in an even sweep.
 const evenRungs = 12
+
+// reuse asks the same flow three times, each after the one before was answered and reset: a balancer that holds ended connections
+// may take the second for a ghost of the first.
+func (v *Investigation) reuse(seen []observe.Observation) plan.Burst {
+	gap := max(150*time.Millisecond, patience(seen)/2)
+	b := plan.Burst{Listen: 2*gap + patience(seen)}
+	s := v.script(v.clock(seen), plan.Custom(0, gap, 2*gap), plan.Reset)
+	s.Persist = true
+	b.Arms = []plan.Arm{{Name: "same flow", Via: plan.Raw, Script: s}}
+	v.shots(&b, 0, v.flows(6), 0, 3*time.Millisecond)
+	return b
+}
 
 // even asks each flow again and again, whether or not it was answered before: loss that a path or member makes falls on some flows and
 // spares the others; loss at random falls on all alike.

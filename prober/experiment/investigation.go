@@ -70,6 +70,7 @@ func (v *Investigation) opening() []Step {
 		{plan.KindSticky, "does loss keep to a flow, and which way is it?"},
 		{plan.KindServed, "is an accepted connection really there?"},
 		{plan.KindSizes, "do full-sized segments pass as small ones do?"},
+		{plan.KindReuse, "does a flow work again right after it ended?"},
 	}
 	if v.MayPrime {
 		steps = append(steps, Step{plan.KindPrime, "does the server remember our TSval once it has closed first?"},
@@ -167,4 +168,4 @@ func (v *Investigation) dead(seen []observe.Observation) bool {
 	return n > 0 && len(seen) >= 1 && n == local
 }
 
-func raw(k plan.Kind) bool { return k != plan.KindConnect }
+func raw(k plan.Kind) bool { return k != plan.KindConnect && k != plan.KindResolve }

@@ -166,6 +166,7 @@ const (
 	KindFlip      Kind = "flip"      // TSvals one tick apart around a primed one
 	KindSurvey    Kind = "survey"    // other traffic from our own address to the target, only listened to
 	KindStateful  Kind = "stateful"  // SYN-ACKs left unanswered: does the listener repeat them?
+	KindResolve   Kind = "resolve"   // kernel connects after the wire was asked for the next hop
 	KindEven      Kind = "even"      // each flow asked many times over: is loss alike on all?
 	KindStray     Kind = "stray"     // bare ACKs of no connection: is there a stack behind the port?
 )
@@ -173,12 +174,13 @@ const (
 // NeighborAction is what a NeighborStep does.
 type NeighborAction uint8
 
-// Warm resolves the next hop of Addr before the burst; Forget deletes that one entry (needs CAP_NET_ADMIN and the caller's
+// Ask sends one request for the next hop of Addr, known or not, and awaits the answer. Warm resolves it before the burst; Forget deletes that one entry (needs CAP_NET_ADMIN and the caller's
 // opt-in).
 const (
 	NeighborUnknown NeighborAction = iota
 	Warm
 	Forget
+	Ask
 )
 
 // NeighborStep prepares the neighbour entry that a burst will meet.

@@ -51,6 +51,19 @@ func (rt *Router) NextHopMAC(ctx context.Context, r Route) (wire.MAC, error) {
 	return mac, nil
 }
 
+// Ask asks the wire for r's next hop, whatever the kernel's table says, and returns who answers first. It sends one request a second, three
+// at most. Errors as of NextHopMAC.
+func Ask(ctx context.Context, r Route) (wire.MAC, error) {
+	if r.Local || r.HWType != unix.ARPHRD_ETHER {
+		return wire.MAC{}, fmt.Errorf("ask for %s on %s: %w: %d", r.NextHop(), r.IfName, ErrUnsupportedDevice, r.HWType)
+	}
+	mac, err := new(Router).solicit(ctx, r)
+	if err != nil {
+		return wire.MAC{}, fmt.Errorf("ask for %s on %s: %w", r.NextHop(), r.IfName, err)
+	}
+	return mac, nil
+}
+
 // usableNeighbor are the states in which the kernel sends at once: NUD_VALID less NUD_NOARP, whose entries hold no
 // resolved address (include/net/neighbour.h, 6.18).
 const usableNeighbor = netlink.NUD_PERMANENT | netlink.NUD_REACHABLE | netlink.NUD_PROBE | netlink.NUD_STALE | netlink.NUD_DELAY

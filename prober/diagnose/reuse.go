@@ -1,0 +1,113 @@
+package diagnose
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/vipprobe/vipprobe/prober/observe"
+	"github.com/vipprobe/vipprobe/prober/plan"
+)
+
+// checkReuse: of the SYNs of one flow asked three times, exactly the second was lost, on every flow: a balancer took it for a ghost of the
+// connection that had ended before, dropped it and its own state, and let the next pass (IPVS before 5.9: net/netfilter/ipvs/ip_vs_core.c
+// is_new_conn_expected, conn_reuse_mode=1).
+func checkReuse(in *Input) []Finding {
+	n, first, second, third, lostElsewhere := 0, 0, 0, 0, 0
+	var explains []int
+	for i := range in.Observations {
+		o := &in.Observations[i]
+		if !trusted(o) || aside(o.Kind) || in.explained[i] {
+			continue
+		}
+		if o.Kind != plan.KindReuse {
+			for j := range o.Attempts {
+				if f, ok := readFate(&o.Attempts[j]); ok {
+					lostElsewhere += f.lost()
+				}
+			}
+			continue
+		}
+		explains = append(explains, i)
+		for j := range o.Attempts {
+			a := &o.Attempts[j]
+			if len(a.SYNs) < 3 {
+				continue
+			}
+			n++
+			for k, count := range [...]*int{&first, &second, &third} {
+				if answeredSYN(a, k) {
+					*count++
+				}
+			}
+		}
+	}
+	if n < 4 || second > 0 || first < n || third < n {
+		return nil
+	}
+	// If the second SYNs were lost by chance, at the rate at which all others of the round were lost at the very most:
+	rate := float64(lostElsewhere+1) / float64(lostElsewhere+1+2*n)
+	f := Finding{
+		Verdict: IPVSPortReuseDrop, Level: Confirmed, P: math.Pow(rate, float64(n)), explains: explains,
+		Summary: fmt.Sprintf("a flow that was used before loses exactly its first SYN: %d of %d; the one before it and the repeat were answered", n-second, n),
+		Evidence: []string{
+			fmt.Sprintf("first use: %d of %d answered; same ports again: %d of %d; once more: %d of %d", first, n, second, n, third, n),
+			"a fresh source port was never lost so: the balancer drops the SYN of a port it still holds, whatever its TSval",
+		},
+		Disproof: "the same loss on source ports that were never used; a second use that is answered",
+		Remedy: "IPVS before Linux 5.9: upgrade, or set net.ipv4.vs.conn_reuse_mode=0 (not with real servers that leave) or net.ipv4.vs.conntrack=0; otherwise let clients " +
+			"use more source ports",
+	}
+	if f.P > 1e-4 {
+		f.Level = Suspected
+	}
+	return []Finding{f}
+}
+
+// answeredSYN reports whether a SYN-ACK came between the k-th SYN of an attempt and the next.
+func answeredSYN(a *observe.Attempt, k int) bool {
+	for x := range a.Answers {
+		ans := &a.Answers[x]
+		if ans.Kind == observe.SYNACK && !ans.At.Before(a.SYNs[k].At) && (k+1 >= len(a.SYNs) || ans.At.Before(a.SYNs[k+1].At)) {
+			return true
+		}
+	}
+	return false
+}
+
+// checkLocalDrop: SYNs that this host's own TCP counts never reached its wire, and no neighbour was being asked for: a packet filter or a queue of
+// the prober's own machine drops them.
+func checkLocalDrop(in *Input) []Finding {
+	hit, n := 0, 0
+	var explains []int
+	for i := range in.Observations {
+		o := &in.Observations[i]
+		if !trusted(o) || in.explained[i] || len(ours(o)) > 0 {
+			continue
+		}
+		found := false
+		for j := range o.Attempts {
+			a := &o.Attempts[j]
+			if a.Via != plan.Kernel || a.Kernel == nil || !a.Kernel.HasInfo {
+				continue
+			}
+			n++
+			if a.Unseen > 0 || a.Outcome == observe.LocalDrop {
+				hit++
+				found = true
+			}
+		}
+		if found {
+			explains = append(explains, i)
+		}
+	}
+	if hit < 2 {
+		return nil
+	}
+	return []Finding{{
+		Verdict: ProberLocalDrop, Level: Confirmed, explains: explains,
+		Summary:  fmt.Sprintf("SYNs of %d of %d connects were lost inside this host: its TCP counts them, its wire never saw them", hit, n),
+		Evidence: []string{"TCP_INFO counts more SYNs than the tap saw leave; no neighbour was being asked for, so no ARP queue holds them"},
+		Disproof: "the missing SYNs on another tap of this host's device",
+		Remedy:   "look at this host: nftables/iptables OUTPUT and POSTROUTING, the qdisc of the device (tc -s qdisc), a full conntrack table; the network is innocent of these",
+	}}
+}
