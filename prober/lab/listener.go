@@ -79,7 +79,6 @@ func synQueueFull() Scenario {
 			{"no flood", map[string]string{"rate": "0"}, Healthy()},
 			{"cookies on", map[string]string{"cookies": "1"}, Healthy().OrAlso(diagnose.SYNCookiesActive)},
 		},
-		Heavy: true,
 		Build: func(st *Stage) {
 			d := st.direct()
 			d.server.Sysctl("net.ipv4.tcp_max_syn_backlog", "64")

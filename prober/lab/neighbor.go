@@ -152,7 +152,7 @@ func arpBoth() Scenario {
 			"a burst the client sends 3 SYNs, and of their SYN-ACKs 2 come back.",
 		Params: []Param{queueParam(), {"server_qlen", "2", "the same on the other side, which never sees more packets than that"},
 			{"delay", "20ms", "of every ARP answer"}},
-		Label: Is(diagnose.LocalARPQueueOverflow, diagnose.RemoteARPQueueOverflow),
+		Label: Is(diagnose.LocalARPQueueOverflow, diagnose.RemoteARPQueueOverflow).OrAlso(diagnose.LocalARPQueueOverflow),
 		NearMisses: []NearMiss{
 			{"deep queues", map[string]string{"qlen": "256", "server_qlen": "256"}, Healthy()},
 			{"server's queue holds what comes", map[string]string{"server_qlen": "3"},
