@@ -32,6 +32,7 @@ func rules() []rule {
 	return []rule{
 		{"clock step", checkClockStep, []Verdict{SYNStallUnclassified}},
 		{"capture drops", checkCaptureDrops, []Verdict{SYNStallUnclassified}},
+		{"pool", checkPool, []Verdict{PortClosed, ACLDrop}},
 		{"closed port", checkClosed, nil},
 		{"local neighbour unresolved", checkLocalUnresolved, []Verdict{LocalARPQueueOverflow, SYNStallUnclassified}},
 		{"local neighbour queue", checkLocalQueue, []Verdict{RemoteARPQueueOverflow, SYNStallUnclassified, SlowPathNotStall}},

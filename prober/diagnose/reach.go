@@ -14,7 +14,7 @@ import (
 func checkICMP(in *Input) []Finding {
 	type complaint struct{ name, from string }
 	seen := map[complaint]int{}
-	n, served := 0, 0
+	n := 0
 	var explains []int
 	for i := range in.Observations {
 		o := &in.Observations[i]
@@ -25,9 +25,6 @@ func checkICMP(in *Input) []Finding {
 		for j := range o.Attempts {
 			a := &o.Attempts[j]
 			n++
-			if a.Outcome == observe.Accepted {
-				served++
-			}
 			for k := range a.Answers {
 				if ans := &a.Answers[k]; ans.Kind == observe.ICMP && a.Outcome == observe.Unreachable {
 					seen[complaint{ans.ICMPName, ans.From.String()}]++
@@ -52,11 +49,6 @@ func checkICMP(in *Input) []Finding {
 		case slices.Contains([]string{"admin_prohibited", "host_prohibited", "net_prohibited", "host_admin_prohibited", "net_admin_prohibited"}, c.name):
 			f.Level = Confirmed
 			f.Remedy = fmt.Sprintf("a filter at %s refuses this flow by policy: permit it there", c.from)
-		case served > 0 && alternates(in) && (c.name == "port_unreachable" || c.name == "host_unreachable"):
-			f.Verdict, f.Level = VIPPoolEmpty, Confirmed
-			f.Summary = fmt.Sprintf("the VIP both serves and refuses: %d connections accepted, %d refused with ICMP %s by %s: its pool goes empty and fills again", served, hits,
-				c.name, c.from)
-			f.Remedy = "the health check evicts the last real server: find why the check fails (timeouts of its own connects), and what it shares with the stalls seen here"
 		}
 		out = append(out, f)
 	}
@@ -69,51 +61,6 @@ func sortFindings(list []Finding) {
 	slices.SortFunc(list, func(a, b Finding) int {
 		return cmp.Or(int(b.Level)-int(a.Level), cmp.Compare(a.Verdict, b.Verdict), cmp.Compare(a.Summary, b.Summary))
 	})
-}
-
-// alternates reports whether whole bursts were served and whole bursts were refused by ICMP: a state that changes with time, not a member
-// or filter that refuses some flows of each burst.
-func alternates(in *Input) bool {
-	var served, refused bool
-	for i := range in.Observations {
-		o := &in.Observations[i]
-		if aside(o.Kind) || len(o.Attempts) < 4 {
-			continue
-		}
-		ok, bad := 0, 0
-		for j := range o.Attempts {
-			switch o.Attempts[j].Outcome {
-			case observe.Accepted:
-				ok++
-			case observe.Unreachable:
-				bad++
-			default:
-			}
-		}
-		n := len(o.Attempts)
-		switch {
-		case ok*10 >= n*9:
-			served = true
-		case bad*10 >= n*9:
-			refused = true
-		case ok > 0 && bad > 0 && !inOrder(o):
-			return false
-		}
-	}
-	return served && refused
-}
-
-// inOrder reports whether a burst changed from served to refused, or back, once.
-func inOrder(o *observe.Observation) bool {
-	changes := 0
-	var last observe.Outcome
-	for _, a := range firstSYNOrder(o) {
-		if last != observe.OutcomeUnknown && a.Outcome != last {
-			changes++
-		}
-		last = a.Outcome
-	}
-	return changes <= 1
 }
 
 // checkSilence: every SYN left and nothing came back at all. What swallows them cannot be told from silence alone; other ports and bare

@@ -31,6 +31,9 @@ func checkClosed(in *Input) []Finding {
 		Disproof: "a SYN-ACK from the same address and port",
 		Remedy:   "start the service, or take the member that refuses out of the pool",
 	}
+	if refusedOnly(in) && in.bursts(plan.KindPaced) == 0 {
+		f.Wants = []Want{{Kind: plan.KindPaced, Why: "is it closed, or does it come and go?", Most: 1}}
+	}
 	if refused < n {
 		f.Summary += "; the rest were not: one member of several refuses, or the listener came or went"
 	}

@@ -31,7 +31,10 @@ type Scenario struct {
 	Grants []Grant
 	// Budget is how long a diagnosis may take; 0 means 20 s.
 	Budget time.Duration
-	Build  func(*Stage)
+	// Pending says why the diagnosis cannot name this fault yet: which part of a connection it does not examine. A "healthy" for the parts
+	// that it does examine then counts as inconclusive. It is empty where the fault can be named.
+	Pending string
+	Build   func(*Stage)
 }
 
 // Grant is a permission that a target's owner gives.

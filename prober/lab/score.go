@@ -167,4 +167,7 @@ func (j *job) run(ctx context.Context, o ScoreOptions) {
 		return
 	}
 	r.Result, r.Why = j.label.Judge(r.Named)
+	if r.Result == Wrong && j.sc.Pending != "" && r.NearMiss == "" && sameSet(firm(r.Named), []diagnose.Verdict{diagnose.Healthy}) {
+		r.Result, r.Why = Inconclusive, j.sc.Pending
+	}
 }
