@@ -31,7 +31,11 @@ func neighborhood() []Named {
 		{"duplicate-ip", DuplicateAddress},
 		{"vip-moved", VIPMoved},
 		{"local-dnat", LocalDNAT},
-		{"prober-busy", func(s uint64) *World { return LocalLoss(s, 0.3) }},
+		{"flapping", func(s uint64) *World { return Flapping(s, 300*time.Millisecond) }},
+		{"table-full", TableFull},
+		{"slow-arp", func(s uint64) *World { return SlowARP(s, 2, 100*time.Millisecond) }},
+		{"prober-busy", Busy},
+		{"local-loss", func(s uint64) *World { return LocalLoss(s, 0.3) }},
 		{"capture-drops", func(s uint64) *World { return CaptureDrops(s, 0.2) }},
 		{"clock-step", func(s uint64) *World { return ClockStep(s, 5*time.Millisecond, -2*time.Second) }},
 		{"unprivileged", Unprivileged},
@@ -62,8 +66,17 @@ func pools() []Named {
 		{"recycle-vip", func(s uint64) *World { return RecycleVIP(s, 2, 1) }},
 		{"monitor-own-clock", func(s uint64) *World { return ClockConflict(s, 500_000_000, true, true) }},
 		{"monitor-separate-snat", func(s uint64) *World { return ClockConflict(s, 500_000_000, false, true) }},
+		{"monitor-no-ts", func(s uint64) *World {
+			w := ClockConflict(s, 500_000_000, true, false)
+			w.Client.NoTimestamps = true
+			return w
+		}},
+		{"cal-snat", CALSNAT},
 		{"l7-proxy", func(s uint64) *World { return FullProxy(s, 2, 0, false, true) }},
-		{"synproxy-dead", func(s uint64) *World { return FullProxy(s, 1, 1, false, false) }},
+		{"l7-monitor", func(s uint64) *World { return L7Monitor(s, 2) }},
+		{"synproxy", func(s uint64) *World { return Synproxy(s, false) }},
+		{"synproxy-dead", func(s uint64) *World { return Synproxy(s, true) }},
+		{"proxy-hang", func(s uint64) *World { return FullProxy(s, 3, 1, false, false) }},
 		{"proxy-reset", func(s uint64) *World { return FullProxy(s, 3, 1, true, false) }},
 		{"blackhole-1of3", func(s uint64) *World { return Blackhole(s, 3) }},
 		{"blackhole-round-robin", func(s uint64) *World { return BlackholeRoundRobin(s, 3) }},

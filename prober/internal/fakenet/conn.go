@@ -17,43 +17,47 @@ func (c *conn) receive(seg *wire.Segment) {
 	switch c.state {
 	case synReceived:
 		c.checkRequest(seg)
-		return
 	case timeWait:
 		c.timeWaitReceive(seg)
-		return
-	case gone:
-		return
 	case established, finWait1, finWait2, closing, closeWait, lastAck:
-	}
-	val, _, has := seg.Options.Timestamps()
-	if has && c.ts && val.Before(c.recent) && seg.Flags&wire.RST == 0 {
-		c.h.Counters["TcpExt.PAWSEstab"]++
-		if c.oow() {
-			c.bareACK()
+		if c.valid(seg) {
+			c.process(seg)
 		}
-		return
+	case gone:
 	}
-	if seg.Flags&wire.RST != 0 {
+}
+
+// valid is tcp_validate_incoming (net/ipv4/tcp_input.c, 6.18): PAWS, then RST, then SYN.
+func (c *conn) valid(seg *wire.Segment) bool {
+	val, _, has := seg.Options.Timestamps()
+	switch {
+	case has && c.ts && val.Before(c.recent) && seg.Flags&wire.RST == 0:
+		c.h.Counters["TcpExt.PAWSEstab"]++
+	case seg.Flags&wire.RST != 0:
 		if seg.Seq == c.rcvNxt {
 			c.kill()
-		} else if d := seg.Seq.Sub(c.rcvNxt); d > 0 && d < 65535 && c.oow() {
-			c.bareACK() // challenge ACK, RFC 5961 §3.2
+			return false
 		}
-		return
+		if d := seg.Seq.Sub(c.rcvNxt); d < 0 || d > 65535 {
+			return false
+		} // else a challenge ACK, RFC 5961 §3.2
+	case seg.Flags&wire.SYN != 0 && c.state == finWait2 && !seg.Seq.Before(c.rcvNxt):
+		c.h.refuse(c.hop, seg) // TCP_TW_RST
+		c.kill()
+		return false
+	case seg.Flags&wire.SYN != 0:
+		c.h.Counters["TcpExt.TCPSYNChallenge"]++ // RFC 5961 §4.2
+	default:
+		return true
 	}
-	if seg.Flags&wire.SYN != 0 {
-		if c.state == finWait2 && !seg.Seq.Before(c.rcvNxt) {
-			c.h.refuse(c.hop, seg) // TCP_TW_RST
-			c.kill()
-			return
-		}
-		c.h.Counters["TcpExt.TCPSYNChallenge"]++
-		if c.oow() {
-			c.bareACK() // RFC 5961 §4.2
-		}
-		return
+	if c.oow() {
+		c.bareACK()
 	}
-	if has && c.ts && !c.rcvNxt.Before(seg.Seq) {
+	return false
+}
+
+func (c *conn) process(seg *wire.Segment) {
+	if val, _, has := seg.Options.Timestamps(); has && c.ts && !c.rcvNxt.Before(seg.Seq) {
 		c.recent, c.recentAt = val, c.hop.Now()
 	}
 	if seg.Flags&wire.ACK != 0 {

@@ -113,11 +113,7 @@ func (h *Host) Take(at Hop, p *Packet) {
 	}
 	seg := &p.Seg
 	seg.Length = max(seg.Length, len(seg.Payload))
-	c := h.conns[seg.Flow()]
-	if c != nil && (c.state == gone || (c.state == timeWait || c.state == finWait2 && c.close) && at.Now() >= c.until && c.until > 0) {
-		delete(h.conns, seg.Flow())
-		c = nil
-	}
+	c := h.lookup(at.Now(), seg.Flow())
 	l := h.Ports[seg.Dst.Port()]
 	switch {
 	case l != nil && l.Mute:
@@ -132,6 +128,21 @@ func (h *Host) Take(at Hop, p *Packet) {
 	default:
 		h.refuse(at, seg)
 	}
+}
+
+// lookup finds the connection of a flow, unless it is over.
+func (h *Host) lookup(now time.Duration, f wire.Flow) *conn {
+	c := h.conns[f]
+	if c != nil && c.over(now) {
+		delete(h.conns, f)
+		return nil
+	}
+	return c
+}
+
+// over reports whether nothing is left of a connection.
+func (c *conn) over(now time.Duration) bool {
+	return c.state == gone || (c.state == timeWait || c.state == finWait2) && c.until > 0 && now >= c.until
 }
 
 // refuse answers what no socket takes with RST (RFC 9293 §3.10.7.1).
@@ -202,7 +213,7 @@ func (h *Host) sweep(now time.Duration) {
 	}
 	h.swept = 0
 	for k, c := range h.conns {
-		if c.state == gone || c.until > 0 && now >= c.until && (c.state == timeWait || c.state == finWait2) {
+		if c.over(now) {
 			delete(h.conns, k)
 		}
 	}

@@ -18,6 +18,8 @@ type Station struct {
 	Delay  time.Duration
 	Silent bool
 	Since  time.Duration
+	// Deaf is how many requests of one resolution go unheard before one is answered.
+	Deaf int
 	// Second is another MAC that answers as well, Behind after the first: a duplicate address. Zero: nobody.
 	Second wire.MAC
 	Behind time.Duration
@@ -32,6 +34,8 @@ type Resolver struct {
 	Warm bool
 	// Stale makes them stale as well: the next packet goes to the MAC that is remembered, and 5 s later the entry is verified.
 	Stale bool
+	// Full is a table beyond gc_thresh3: no entry can be made, and what is for an unknown neighbour is lost (neigh_alloc).
+	Full bool
 	// Retrans is the time between requests; 0 means 1 s (neigh.default.retrans_time_ms).
 	Retrans time.Duration
 	// HZ of the kernel's timers; 0 means 1000.
@@ -44,6 +48,7 @@ type Resolver struct {
 	failed  func(p *Packet)
 	mac     func(a netip.Addr) wire.MAC // of an entry taken as resolved
 	dropped func()
+	refused func() // an entry, by a full table
 	w       *World
 }
 
@@ -124,6 +129,12 @@ func (r *Resolver) send(a netip.Addr, p *Packet) {
 		r.emit(0, p)
 		return
 	case unknown, incomplete, failed:
+	}
+	if r.Full && n.state == unknown {
+		if r.refused != nil {
+			r.refused()
+		}
+		return
 	}
 	limit := r.Queue
 	if limit <= 0 {

@@ -25,6 +25,23 @@ func requests(o observe.Observation, outgoing bool) (at []time.Duration) {
 
 func near(d, want, slack time.Duration) bool { return d >= want && d <= want+slack }
 
+// window is how many segments of a kind are to pass the tap within a time.
+type window struct {
+	out      bool
+	flags    wire.Flags
+	from, to time.Duration
+	want     int
+}
+
+func counts(t *testing.T, seen []sent, all []window) {
+	t.Helper()
+	for _, c := range all {
+		if n := count(seen, c.out, c.flags, c.from, c.to); n != c.want {
+			t.Errorf("%s out=%t in %s–%s: %d, want %d", c.flags, c.out, c.from, c.to, n, c.want)
+		}
+	}
+}
+
 // The lab's own figures: burst 10, capacity 3, ARP delay 20 ms.
 func TestClientLacksServer(t *testing.T) {
 	w := fakenet.LocalQueue(1, 3, 20*time.Millisecond)
@@ -33,15 +50,11 @@ func TestClientLacksServer(t *testing.T) {
 	if at := requests(o, true); len(at) != 1 || at[0] != 0 {
 		t.Errorf("requests at %v, want one at once", at)
 	}
-	if n := count(*seen, true, wire.SYN, 0, 20*time.Millisecond); n != 0 {
-		t.Errorf("%d SYNs left before the reply", n)
-	}
-	if n := count(*seen, true, wire.SYN, 20*time.Millisecond, 900*time.Millisecond); n != 3 {
-		t.Errorf("%d SYNs left with the reply, want the last 3", n)
-	}
-	if n := count(*seen, true, wire.SYN, time.Second, 1100*time.Millisecond); n != 7 {
-		t.Errorf("%d SYNs one RTO later, want 7", n)
-	}
+	counts(t, *seen, []window{
+		{true, wire.SYN, 0, 20 * time.Millisecond, 0},                      // before the reply
+		{true, wire.SYN, 20 * time.Millisecond, 900 * time.Millisecond, 3}, // with it
+		{true, wire.SYN, time.Second, 1100 * time.Millisecond, 7},
+	})
 	for i, a := range o.Attempts {
 		late := i < 7
 		took := a.Kernel.Completed.Sub(a.Kernel.Started)
@@ -69,22 +82,12 @@ func TestServerLacksClient(t *testing.T) {
 	if at := requests(o, false); len(at) != 1 || at[0] > 5*time.Millisecond {
 		t.Errorf("who-has from the server at %v, want one at once", at)
 	}
-	type window struct {
-		out      bool
-		flags    wire.Flags
-		from, to time.Duration
-		want     int
-	}
-	for _, c := range []window{
+	counts(t, *seen, []window{
 		{true, wire.SYN, 0, 20 * time.Millisecond, 10},
 		{false, synAck, 20 * time.Millisecond, 900 * time.Millisecond, 3},
 		{true, wire.SYN, time.Second, 1100 * time.Millisecond, 7},
 		{false, synAck, time.Second, 1200 * time.Millisecond, 14}, // seven repeats of the server's, seven answers to ours
-	} {
-		if n := count(*seen, c.out, c.flags, c.from, c.to); n != c.want {
-			t.Errorf("%s out=%t in %s–%s: %d, want %d", c.flags, c.out, c.from, c.to, n, c.want)
-		}
-	}
+	})
 	for i, a := range o.Attempts {
 		if late := i < 7; a.Outcome != observe.Accepted || (a.Retransmissions == 1) != late || a.Unseen != 0 {
 			t.Errorf("attempt %d: %s, %d repeats", i, a.Outcome, a.Retransmissions)
@@ -156,6 +159,38 @@ func TestAddressMoved(t *testing.T) {
 	}
 }
 
+func TestFlapping(t *testing.T) {
+	w := fakenet.Flapping(1, 300*time.Millisecond)
+	b := connects(w, 1, 2*time.Second)
+	b.Linger = true
+	macs := map[string]int{}
+	for _, e := range w.Run(b).Neighbor {
+		if e.Kind == observe.NeighborGratuitous {
+			macs[e.SenderMAC]++
+		}
+	}
+	if len(macs) != 2 {
+		t.Errorf("announcements by %v, want two MACs in turn", macs)
+	}
+}
+
+func TestTableFull(t *testing.T) {
+	w := fakenet.TableFull(1)
+	o := w.Run(connects(w, 3, 2500*time.Millisecond))
+	if outcomes(o) != "3 local_drop" || len(o.Neighbor) != 0 || o.Counters["arp_cache.table_fulls"] == 0 {
+		t.Errorf("%s, %d ARP frames, counters %v", outcomes(o), len(o.Neighbor), o.Counters)
+	}
+}
+
+// Who has to ask twice.
+func TestSlowARP(t *testing.T) {
+	w := fakenet.SlowARP(1, 2, 100*time.Millisecond)
+	o := w.Run(connects(w, 3, 5*time.Second))
+	if at := requests(o, true); outcomes(o) != "3 accepted" || len(at) != 2 || !near(at[1], time.Second, 100*time.Millisecond) {
+		t.Errorf("%s, requests at %v", outcomes(o), at)
+	}
+}
+
 func TestDuplicateAddress(t *testing.T) {
 	w := fakenet.DuplicateAddress(1)
 	o := w.Run(connects(w, 1, time.Second))
@@ -178,11 +213,10 @@ func TestQueueKeepsTheLast(t *testing.T) {
 		delay := time.Duration(rapid.IntRange(5, 900).Draw(t, "delay ms")) * time.Millisecond
 		remote := rapid.Bool().Draw(t, "remote")
 		seed := rapid.Uint64().Draw(t, "seed")
-		make := fakenet.LocalQueue
+		w := fakenet.LocalQueue(seed, q, delay)
 		if remote {
-			make = fakenet.RemoteQueue
+			w = fakenet.RemoteQueue(seed, q, delay)
 		}
-		w := make(seed, q, delay)
 		o := w.Run(connects(w, n, 5*time.Second))
 		for i, a := range o.Attempts {
 			if lost := i < n-q; (a.Retransmissions > 0) != lost || a.Outcome != observe.Accepted {

@@ -28,7 +28,7 @@ func within(t *testing.T, what string, got, n int, p float64) {
 	}
 }
 
-// One of n swallows everything: the share is 1/n, and a flow that fails fails again.
+// One of n swallows everything: the share is 1/n, and a flow that was lost is lost again.
 func TestBlackhole(t *testing.T) {
 	for _, n := range []int{2, 3, 8} {
 		w := fakenet.Blackhole(uint64(n), n)
@@ -203,6 +203,50 @@ func TestConntrackLimit(t *testing.T) {
 	for i, a := range w.Run(b).Attempts {
 		if old := i < 4; (a.Outcome == observe.Accepted) != old || has(a, observe.Data) != old {
 			t.Errorf("flow %d: %s, %v", i, a.Outcome, kinds(a))
+		}
+	}
+}
+
+// The figures of the first incident, and the balancer's own reset 15 s later.
+func TestCALSNAT(t *testing.T) {
+	w := fakenet.CALSNAT(1)
+	w.Wait(2 * time.Second)
+	o := w.Run(connects(w, 3, 20*time.Second))
+	for _, a := range o.Attempts {
+		if a.Outcome != observe.Refused || !near(a.Handshake, 15*time.Second, time.Second) || a.SYNs[0].TSval.Sub(481284815) > 5000 {
+			t.Errorf("%s after %s, first TSval %d", a.Outcome, a.Handshake, a.SYNs[0].TSval)
+		}
+	}
+	w.Wait(20 * time.Second)
+	if a := one(w, script(517740536+1<<20, plan.Reset), time.Second); a.Outcome != observe.Accepted {
+		t.Errorf("a TSval above the remembered one: %s", a.Outcome)
+	}
+}
+
+func TestSynproxy(t *testing.T) {
+	s := script(1, plan.Acknowledge)
+	s.Clock.Hz = 1000
+	s.Then = plan.Exchange{Data: []byte("GET / HTTP/1.0\r\n\r\n"), DataDelay: 50 * time.Millisecond, Close: plan.WaitForPeer}
+	for _, dead := range []bool{false, true} {
+		w := fakenet.Synproxy(1, dead)
+		a := one(w, s, 3*time.Second)
+		if a.Outcome != observe.Accepted || has(a, observe.Data) == dead || len(synAcks(a)) != 1 {
+			t.Errorf("dead backend %t: %s, %v", dead, a.Outcome, kinds(a))
+		}
+	}
+}
+
+// The proxy answers without timestamps; its members, asked directly, with them.
+func TestL7Monitor(t *testing.T) {
+	w := fakenet.L7Monitor(1, 2)
+	if a := one(w, script(1, plan.Reset), time.Second); a.Outcome != observe.Accepted || a.Answers[0].HasTS {
+		t.Errorf("the proxy: %+v", a.Answers)
+	}
+	for _, m := range w.Members {
+		b := raws(w, 1, script(1, plan.Reset), time.Second)
+		b.Shots[0].Flow.Dst = m
+		if a := w.Run(b).Attempts[0]; a.Outcome != observe.Accepted || !a.Answers[0].HasTS {
+			t.Errorf("member %s: %+v", m, a.Answers)
 		}
 	}
 }

@@ -34,28 +34,20 @@ func (c *conn) timeWaitReceive(seg *wire.Segment) {
 	has = has && c.ts
 	old := has && val.Before(c.recent)
 	rst := seg.Flags&wire.RST != 0
-	if !old && seg.Seq == c.rcvNxt && (seg.End() == seg.Seq || rst) {
-		if rst {
-			c.kill() // assassination: rfc1337 is 0
-			return
-		}
+	switch {
+	case !old && seg.Seq == c.rcvNxt && rst:
+		c.kill() // assassination: rfc1337 is 0
+		return
+	case !old && seg.Seq == c.rcvNxt && seg.End() == seg.Seq:
 		c.until = c.hop.Now() + c.h.timeWait()
 		if has {
 			c.recent = val
 		}
 		return
-	}
-	syn := seg.Flags&(wire.SYN|wire.ACK|wire.RST) == wire.SYN
-	if syn && !old && (c.rcvNxt.Before(seg.Seq) || has && c.recent.Before(val)) {
-		isn := c.sndNxt + 65537
-		if isn == 0 {
-			isn++
-		}
-		c.kill()
-		c.h.request(c.hop, c.l, seg, isn)
+	case !old && seg.Flags&(wire.SYN|wire.ACK|wire.RST) == wire.SYN && (c.rcvNxt.Before(seg.Seq) || has && c.recent.Before(val)):
+		c.reopen(seg)
 		return
-	}
-	if old {
+	case old:
 		c.h.Counters["TcpExt.PAWSEstab"]++
 	}
 	if rst {
@@ -67,6 +59,16 @@ func (c *conn) timeWaitReceive(seg *wire.Segment) {
 	if c.oow() {
 		c.bareACK()
 	}
+}
+
+// reopen lets a SYN take the bucket's place; its ISN lies beyond what the old connection could have sent.
+func (c *conn) reopen(seg *wire.Segment) {
+	isn := c.sndNxt + 65537
+	if isn == 0 {
+		isn++
+	}
+	c.kill()
+	c.h.request(c.hop, c.l, seg, isn)
 }
 
 // remember is tcp_remember_stamp of kernels with recycle: the server closed first and its FIN is acknowledged.

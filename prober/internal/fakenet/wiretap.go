@@ -36,12 +36,14 @@ func (w *World) begin() {
 		w.After(time.Duration(i)*time.Microsecond, func() { w.transmit(p) })
 	}
 	n.dropped = func() { w.Client.counters["arp_cache.unresolved_discards"]++ }
+	n.refused = func() { w.Client.counters["arp_cache.table_fulls"]++ }
 	n.failed = w.hostUnreachable
 }
 
 // whoHas sends a request over the link and lets who is there answer.
 func (w *World) whoHas(a netip.Addr, to wire.MAC) {
 	c := &w.Client
+	w.Requests++
 	w.neighborFrame(observe.NeighborEvent{Outgoing: true, Kind: observe.NeighborRequest, Sender: c.Source, Target: a,
 		SenderMAC: c.MAC.String(), FrameMAC: c.MAC.String()})
 	s := c.station(a)
@@ -51,9 +53,10 @@ func (w *World) whoHas(a netip.Addr, to wire.MAC) {
 	if !to.IsBroadcast() && to != s.MAC {
 		return
 	}
+	asked := c.Neighbors.entry(a).asked
 	w.After(linkDelay, func() {
 		w.Near.heard(w, c.Source, a, c.MAC)
-		if s.Silent && (s.Since == 0 || w.now < s.Since) {
+		if s.Silent && (s.Since == 0 || w.now < s.Since) || asked <= s.Deaf {
 			return
 		}
 		w.reply(a, s.MAC, s.Delay)
@@ -100,6 +103,9 @@ func (w *World) ringDrops() bool {
 // transmit puts a packet on the link, past the tap.
 func (w *World) transmit(p *Packet) {
 	w.seen(true, &p.Seg)
+	if p.SYN() {
+		w.SYNs++
+	}
 	if f := w.flows[p.Seg.Flow()]; f != nil && f.run != nil && !w.Tap.Off && !w.ringDrops() {
 		if f.out != f.flow && p.SYN() && f.run.diverted == nil {
 			f.run.diverted = &f.out

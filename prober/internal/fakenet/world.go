@@ -23,6 +23,8 @@ type World struct {
 	OneWay, Jitter time.Duration
 	// Lose is the chance that the path drops a packet, either way: background loss beside whatever else a world has.
 	Lose float64
+	// SYNs and Requests count what has left the vantage.
+	SYNs, Requests int
 	// Business is what others on this very host send to the target from its own address: a survey sees it.
 	Business []*Primer
 	// Hosts are the servers, for their counters and their state, and Balancer what stands before them, if anything does.
@@ -38,7 +40,6 @@ type World struct {
 	flows map[wire.Flow]*flow
 	tombs []tomb
 	books [2]*plan.PortBook // kernel, raw
-	lastR *run              // the newest run, so that frames before the first shot have somewhere to go
 }
 
 // New makes a world whose vantage reaches what stands at the end of the elements. The last of them must answer or swallow whatever

@@ -149,6 +149,47 @@ func DuplicateAddress(seed uint64) *World {
 	return w
 }
 
+// Flapping is an address that two machines announce in turn, every so often.
+func Flapping(seed uint64, every time.Duration) *World {
+	f := &flapper{every: every}
+	w, _ := Server(seed, f)
+	f.macs = [2]wire.MAC{macOf(w.Target.Addr()), {2, 0, 0, 0, 0, 0x88}}
+	return w
+}
+
+// flapper announces the target from two MACs in turn.
+type flapper struct {
+	every time.Duration
+	macs  [2]wire.MAC
+	n     int
+}
+
+// Take implements Element.
+func (f *flapper) Take(h Hop, p *Packet) { h.Pass(p) }
+
+func (f *flapper) begin(h Hop) {
+	w := h.path.w
+	w.After(f.every, func() {
+		f.n++
+		w.Announce(w.Target.Addr(), f.macs[f.n%2])
+		f.begin(h)
+	})
+}
+
+// TableFull is a vantage whose neighbour table has no room for the server.
+func TableFull(seed uint64) *World {
+	w := LocalQueue(seed, 0, 0)
+	w.Client.Neighbors.Full = true
+	return w
+}
+
+// SlowARP is a server that answers only the n-th request, and that after delay.
+func SlowARP(seed uint64, n int, delay time.Duration) *World {
+	w := LocalQueue(seed, 0, 0)
+	w.Client.Link[w.Target.Addr()] = Station{Deaf: n - 1, Delay: delay}
+	return w
+}
+
 // VIPMoved is an address that has moved to another machine without an announcement: the vantage still sends to the old MAC.
 func VIPMoved(seed uint64) *World {
 	w, _ := Server(seed)
@@ -169,6 +210,13 @@ func CaptureDrops(seed uint64, share float64) *World {
 func LocalLoss(seed uint64, share float64) *World {
 	w := Clean(seed)
 	w.Client.Lose, w.Client.Refuse = share, share
+	return w
+}
+
+// Busy is a healthy server and a vantage so busy that a connect takes 5 ms and its process hears of an answer 300 ms late.
+func Busy(seed uint64) *World {
+	w := Clean(seed)
+	w.Client.SocketCost, w.Client.Wake, w.Tap.Lag = 5*time.Millisecond, 300*time.Millisecond, 40*time.Millisecond
 	return w
 }
 

@@ -172,6 +172,42 @@ func FullProxy(seed uint64, n, dead int, reset, noTS bool) *World {
 	return behindRouter(seed, p)
 }
 
+// Synproxy stands between the vantage and a server, which is dead or not, and answers handshakes by cookie itself.
+func Synproxy(seed uint64, dead bool) *World {
+	w, h := Server(seed, NewSYNProxy(seed))
+	h.Dead = dead
+	return w
+}
+
+// L7Monitor is a full proxy without timestamps before n healthy members, which the vantage can reach directly as well.
+func L7Monitor(seed uint64, n int) *World {
+	p := NewHost(vip(), seed)
+	p.Look.NoTimestamps, p.Ports[port].App = true, HTTP()
+	net := Network{vip().Addr(): p}
+	var hosts []*Host
+	var members []netip.AddrPort
+	for i := range n {
+		h := NewHost(memberAddr(i), seed+uint64(i)*101)
+		h.Ports[port].App = HTTP()
+		net[h.Addr] = h
+		hosts, members = append(hosts, h), append(members, memberAddr(i))
+	}
+	w := behindRouter(seed, net)
+	w.Hosts, w.Members = append(hosts, p), members
+	return w
+}
+
+// CALSNAT is the first incident: another client of the SNAT address has left TSval 517740536 with the only member, and the vantage's clock
+// stands at 481284815; the balancer resets what has no answer after 15 s.
+func CALSNAT(seed uint64) *World {
+	w, b := VIP(seed, 1)
+	b.LateRST = 15 * time.Second
+	b.Members[0].Host.Recycle = &Recycle{Primers: []*Primer{{From: snatAddr(), Every: time.Second,
+		Clock: Clock{Hz: 1000, Base: 517740536, Seed: seed}}}}
+	w.Client.Clock = Clock{Hz: 1000, Base: 481284815}
+	return w
+}
+
 // LateReset is a VIP whose one member drops every SYN, and which resets the client after d.
 func LateReset(seed uint64, d time.Duration) *World {
 	w := Blackhole(seed, 1)
