@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"slices"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -28,11 +29,11 @@ func demoCommand() *cobra.Command {
 		Long: "demo builds a client, a balancer with a VIP (DNAT and masquerade) and two real servers out of network namespaces that only this\n" +
 			"process sees, hides a fault in it, and lets `vipprobe diagnose` find it. Exit 0 when the cause named is the fault that was hidden.\n" +
 			"Nothing is left behind.",
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			out := cmd.OutOrStdout()
 			if topo.Inside() {
-				return demo(cmd.Context(), out)
+				return demo(cmd, out)
 			}
 			fmt.Fprintln(out, "vipprobe demo: a VIP with a hidden fault, in private namespaces of this process …")
 			return inside(cmd, os.Args[1:])
@@ -46,6 +47,7 @@ func inside(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	child := exec.Command("/proc/self/exe", args...)
+	child.Args[0] = os.Args[0]
 	child.Stdin, child.Stdout, child.Stderr = os.Stdin, cmd.OutOrStdout(), cmd.ErrOrStderr()
 	topo.Reexec(child)
 	code, err := topo.Wait(child)
@@ -59,7 +61,8 @@ func inside(cmd *cobra.Command, args []string) error {
 }
 
 // demo builds the scenario, diagnoses its VIP as a user would, and holds the answer against what was hidden.
-func demo(ctx context.Context, out io.Writer) error {
+func demo(cmd *cobra.Command, out io.Writer) error {
+	ctx := cmd.Context()
 	sc, ok := lab.Find(demoScenario)
 	if !ok {
 		return fmt.Errorf("demo: the lab has no scenario %s", demoScenario)
@@ -70,7 +73,7 @@ func demo(ctx context.Context, out io.Writer) error {
 	}
 	defer run.Close()
 	fmt.Fprintf(out, "built: a client, a balancer with the VIP %s, real servers %v\n$ vipprobe diagnose %s\n\n", run.Target(), run.Members(), run.Target())
-	doc, err := runDiagnose(ctx, run, out)
+	doc, err := runDiagnose(ctx, run, out, cmd.ErrOrStderr())
 	if err != nil {
 		return err
 	}
@@ -80,22 +83,27 @@ func demo(ctx context.Context, out io.Writer) error {
 		fmt.Fprintf(out, "What had been hidden: %v. Named: %v. That is not the same.\n", want, named)
 		return exitError(exitFinding)
 	}
-	fmt.Fprintf(out, "What had been hidden: %s\n%s\nThe cause that was named is the fault that was hidden. More: vipprobe lab list\n",
+	fmt.Fprintf(out, "\nWhat had been hidden: %s\n%s\nThe cause that was named is the fault that was hidden. More: vipprobe lab list\n",
 		want[0], paragraph("", sc.Story, 0))
 	return nil
 }
 
+// partingTime is how long a diagnosis that is interrupted may take for its partial report.
+const partingTime = 5 * time.Second
+
 // runDiagnose runs `vipprobe diagnose` on the client of a running scenario; it sees the target's address and nothing else.
-func runDiagnose(ctx context.Context, run *lab.Running, out io.Writer) (view.Document, error) {
+func runDiagnose(ctx context.Context, run *lab.Running, out, progress io.Writer) (view.Document, error) {
 	var doc view.Document
 	r, w, err := os.Pipe()
 	if err != nil {
 		return doc, fmt.Errorf("open a pipe for the result: %w", err)
 	}
 	defer r.Close()
-	args := append([]string{"diagnose", run.Target(), "--json-fd", "3"}, grants(run.Scenario.Grants)...)
+	args := append([]string{"diagnose", run.Target(), "--verbose", "--json-fd", "3"}, grants(run.Scenario.Grants)...)
 	child := run.Client().Command(ctx, "/proc/self/exe", args...)
-	child.Stdout, child.Stderr, child.ExtraFiles = out, out, []*os.File{w}
+	child.Args[0] = os.Args[0]
+	child.Stdout, child.Stderr, child.ExtraFiles = out, progress, []*os.File{w}
+	child.Cancel, child.WaitDelay = func() error { return child.Process.Signal(os.Interrupt) }, partingTime
 	if err := run.Client().Start(child); err != nil {
 		return doc, errors.Join(fmt.Errorf("start diagnose on the client: %w", err), w.Close())
 	}
@@ -104,6 +112,9 @@ func runDiagnose(ctx context.Context, run *lab.Running, out io.Writer) (view.Doc
 	}
 	decodeErr := json.NewDecoder(r).Decode(&doc)
 	err = child.Wait()
+	if ctx.Err() != nil {
+		return doc, exitError(exitInterrupted)
+	}
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
 		return doc, fmt.Errorf("run diagnose on the client: %w", err)

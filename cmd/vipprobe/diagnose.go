@@ -1,9 +1,7 @@
 package main
 
 import (
-	"context"
-	"io"
-	"sync"
+	"fmt"
 
 	"github.com/spf13/cobra"
 
@@ -16,15 +14,12 @@ func diagnoseCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "diagnose TARGET...",
 		Short: "Run experiments until the cause of stalls is named or ruled out",
-		Long: "diagnose begins with a burst of ordinary connects, and goes on with the experiments that separate the causes left, until one is\n" +
-			"proven, all are ruled out, or its time is spent. Exit 0: healthy; 1: a cause is named; 4: inconclusive.",
-		Args: cobra.MinimumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := f.checkOutput(); err != nil {
-				return err
-			}
-			return f.diagnose(cmd, args, o)
-		},
+		Long: "diagnose begins with a burst of ordinary connects, and goes on with the experiments that separate the causes left,\n" +
+			"until one is proven, all are ruled out, or its time is spent.\n\n" +
+			"Exit 0: healthy; 1: a cause is named; 2: the command line or the configuration is wrong; 3: this machine or its network\n" +
+			"denies it; 4: inconclusive; 130: interrupted, with a report of what there was.",
+		Args: wantTargets,
+		RunE: func(cmd *cobra.Command, args []string) error { return f.diagnose(cmd, args, o) },
 	}
 	f.register(cmd)
 	cmd.Flags().Float64Var(&o.Seconds, "max-seconds", 60, "time for a whole diagnosis")
@@ -34,50 +29,27 @@ func diagnoseCommand() *cobra.Command {
 }
 
 func (f *probeFlags) diagnose(cmd *cobra.Command, args []string, o prober.DiagnoseOptions) error {
-	f.module, f.count, f.ladder = "connect", 1, "kernel"
-	m, err := f.selectModule(cmd)
+	if o.Seconds <= 0 || o.Seconds > 3600 {
+		return usageError{fmt.Errorf("--max-seconds %g: want more than 0, at most 3600", o.Seconds)}
+	}
+	f.module, f.count = "connect", 1
+	cfg, m, err := f.prepare(cmd)
 	if err != nil {
 		return err
 	}
 	ctx := cmd.Context()
-	p, err := f.open(ctx, args)
+	p, err := f.open(ctx, cmd, cfg, m, args)
 	if err != nil {
 		return err
 	}
 	o.Module = m
-	results := diagnoseAll(ctx, p, args, o)
+	o.Progress = newProgress(cmd.ErrOrStderr(), f.verbose).step
+	out := f.sink(cmd)
+	results := each(args, out, func(target string) ([]prober.Round, error) { return p.Diagnose(ctx, target, o) })
 	if err := p.Close(); err != nil {
 		return err
 	}
-	err = f.report(cmd, ctx, results, func(w io.Writer) error { return renderDiagnosis(w, results) })
-	if err != nil && !isFinding(err) {
-		return err
-	}
-	if ctx.Err() != nil {
-		return exitError(exitInterrupted)
-	}
-	if code := diagnoseExit(results); code != exitPass {
-		return exitError(code)
-	}
-	return nil
-}
-
-func isFinding(err error) bool {
-	code, ok := err.(exitError)
-	return ok && int(code) != exitInterrupted
-}
-
-func diagnoseAll(ctx context.Context, p *prober.Prober, targets []string, o prober.DiagnoseOptions) []result {
-	results := make([]result, len(targets))
-	var wg sync.WaitGroup
-	for i, t := range targets {
-		wg.Go(func() {
-			rounds, err := p.Diagnose(ctx, t, o)
-			results[i] = result{target: t, rounds: rounds, err: err}
-		})
-	}
-	wg.Wait()
-	return results
+	return out.finish(ctx, results, diagnoseExit(results), func(p *printer) error { return renderDiagnosis(p, results) })
 }
 
 // diagnoseExit: any named cause but health is a finding; nothing named at all is inconclusive.

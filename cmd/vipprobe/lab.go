@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"slices"
@@ -16,10 +15,10 @@ import (
 )
 
 func labCommand() *cobra.Command {
-	cmd := &cobra.Command{
+	cmd := group(&cobra.Command{
 		Use:   "lab",
 		Short: "Make faults on demand in private namespaces, and see them diagnosed",
-	}
+	})
 	cmd.AddCommand(labListCommand(), labRunCommand(), labShellCommand(), labScoreCommand())
 	return cmd
 }
@@ -37,9 +36,9 @@ func labListCommand() *cobra.Command {
 				return err
 			}
 			if len(list) == 0 {
-				return fmt.Errorf("lab list: no scenario matches %q", pattern)
+				return usageError{fmt.Errorf("lab list: no scenario matches %q", pattern)}
 			}
-			p := &printer{w: cmd.OutOrStdout()}
+			p := newPrinter(cmd.OutOrStdout())
 			for i := range list {
 				p.scenario(&list[i])
 			}
@@ -82,6 +81,14 @@ func (f *scenarioFlags) register(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.near, "near", "", "a near miss of the scenario, by name")
 }
 
+// wantScenario refuses a command line that does not name one scenario.
+func wantScenario(cmd *cobra.Command, args []string) error {
+	if len(args) != 1 {
+		return usageError{fmt.Errorf("%s: want one scenario, not %d; see vipprobe lab list", cmd.CommandPath(), len(args))}
+	}
+	return nil
+}
+
 // start builds the scenario inside the private namespaces and returns what it should be named.
 func (f *scenarioFlags) start(ctx context.Context, name string) (*lab.Running, lab.Label, error) {
 	s, ok := lab.Find(name)
@@ -109,7 +116,7 @@ func (f *scenarioFlags) start(ctx context.Context, name string) (*lab.Running, l
 func labRunCommand() *cobra.Command {
 	var f scenarioFlags
 	cmd := &cobra.Command{
-		Use: "run NAME", Short: "Build a scenario, diagnose its target from the client, and show what had been hidden", Args: cobra.ExactArgs(1),
+		Use: "run NAME", Short: "Build a scenario, diagnose its target from the client, and show what had been hidden", Args: wantScenario,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if !topo.Inside() {
 				return inside(cmd, os.Args[1:])
@@ -119,16 +126,17 @@ func labRunCommand() *cobra.Command {
 				return err
 			}
 			defer run.Close()
-			return labRun(cmd.Context(), cmd.OutOrStdout(), run, label)
+			return labRun(cmd, run, label)
 		},
 	}
 	f.register(cmd)
 	return cmd
 }
 
-func labRun(ctx context.Context, out io.Writer, run *lab.Running, label lab.Label) error {
+func labRun(cmd *cobra.Command, run *lab.Running, label lab.Label) error {
+	out := cmd.OutOrStdout()
 	fmt.Fprintf(out, "$ vipprobe diagnose %s\n\n", run.Target())
-	doc, err := runDiagnose(ctx, run, out)
+	doc, err := runDiagnose(cmd.Context(), run, out, cmd.ErrOrStderr())
 	if err != nil {
 		return err
 	}
@@ -149,7 +157,7 @@ func labRun(ctx context.Context, out io.Writer, run *lab.Running, label lab.Labe
 func labShellCommand() *cobra.Command {
 	var f scenarioFlags
 	cmd := &cobra.Command{
-		Use: "shell NAME", Short: "Build a scenario and open a shell on its client, to try any tool", Args: cobra.ExactArgs(1),
+		Use: "shell NAME", Short: "Build a scenario and open a shell on its client, to try any tool", Args: wantScenario,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if !topo.Inside() {
 				return inside(cmd, os.Args[1:])

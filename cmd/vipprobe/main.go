@@ -6,9 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -33,10 +36,22 @@ func (e exitError) Error() string { return fmt.Sprintf("exit %d", int(e)) }
 
 func main() {
 	topo.MaybeChild()
+	os.Exit(run())
+}
+
+// run is the program: its arguments, its signals, its exit code. The first signal ends what is under way with a partial report. Another one
+// ends the process, but not within a second: a terminal's Ctrl-C reaches a child twice, by itself and through its parent.
+func run() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	code := execute(ctx, os.Args[1:], os.Stdout, os.Stderr)
-	stop()
-	os.Exit(code)
+	defer stop()
+	disarm := context.AfterFunc(ctx, func() {
+		timer := time.NewTimer(time.Second)
+		defer timer.Stop()
+		<-timer.C
+		stop()
+	})
+	defer disarm()
+	return execute(ctx, os.Args[1:], os.Stdout, os.Stderr)
 }
 
 // execute runs the command line and returns its exit code.
@@ -53,31 +68,52 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	case errors.As(err, &code):
 		return int(code)
 	}
-	fmt.Fprintf(stderr, "vipprobe: %v\n", err)
+	complain(stderr, err)
 	if ctx.Err() != nil {
 		return exitInterrupted
 	}
 	return exitCode(err)
 }
 
-// exitCode maps an error to its class.
+// complain prints an error, each of its lines with the program's name in front.
+func complain(w io.Writer, err error) {
+	for line := range strings.Lines(err.Error()) {
+		fmt.Fprintf(w, "vipprobe: %s\n", strings.TrimSuffix(line, "\n"))
+	}
+}
+
+// exitCode maps an error to its class: what this machine or its network denies is 3, everything else that went wrong is the caller's.
 func exitCode(err error) int {
+	var usage usageError
 	var env *prober.EnvironmentError
 	var unsupported *topo.Unsupported
-	if errors.As(err, &env) || errors.As(err, &unsupported) || errors.Is(err, os.ErrPermission) {
+	var lookup *net.DNSError
+	var errno syscall.Errno
+	switch {
+	case errors.As(err, &usage):
+		return exitUsage
+	case errors.As(err, &env), errors.As(err, &unsupported), errors.Is(err, os.ErrPermission):
+		return exitEnvironment
+	case errors.As(err, &lookup):
+		if lookup.IsNotFound {
+			return exitUsage
+		}
+		return exitEnvironment
+	case errors.As(err, &errno):
 		return exitEnvironment
 	}
 	return exitUsage
 }
 
 func rootCommand() *cobra.Command {
-	root := &cobra.Command{
+	root := group(&cobra.Command{
 		Use:   "vipprobe",
 		Short: "Find out why connections to a VIP stall, and prove it",
-		Long: "vipprobe opens bursts of concurrent connections to VIPs and real servers, times every handshake on the wire, counts lost SYNs,\n" +
-			"and names the cause of stalls with its evidence.",
+		Long: "vipprobe opens bursts of concurrent connections to VIPs and real servers, times every handshake on the wire, counts\n" +
+			"lost SYNs, and names the cause of stalls with its evidence.",
 		SilenceUsage: true, SilenceErrors: true,
-	}
+	})
+	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(probeCommand(), diagnoseCommand(), demoCommand(), serveCommand(), doctorCommand(), labCommand(), versionCommand())
 	return root
 }

@@ -1,133 +1,29 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
-	"math"
+	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/vipprobe/vipprobe/prober"
 	"github.com/vipprobe/vipprobe/prober/diagnose"
 	"github.com/vipprobe/vipprobe/prober/observe"
+	"github.com/vipprobe/vipprobe/prober/plan"
 )
-
-// mark is one attempt in one character: a dot for accepted at once, the number of repeats for a stall, a letter for the rest.
-func mark(a *observe.Attempt) byte {
-	switch a.Outcome {
-	case observe.Accepted:
-		switch {
-		case a.Late == observe.LateSlow:
-			return 's'
-		case a.Retransmissions == 0:
-			return '.'
-		case a.Retransmissions < 10:
-			return byte('0' + a.Retransmissions)
-		}
-		return '+'
-	case observe.Refused:
-		return 'R'
-	case observe.Reset:
-		return 'X'
-	case observe.TimedOut:
-		return 'T'
-	case observe.Unreachable:
-		return 'U'
-	case observe.LocalDrop:
-		return 'L'
-	case observe.NotSent, observe.OutcomeUnknown:
-	}
-	return '-'
-}
-
-// legend explains the marks that occur.
-func legend(marks string) string {
-	var parts []string
-	for _, l := range []struct{ set, text string }{
-		{".", ". at once"}, {"123456789+", "1-9 SYNs repeated"}, {"s", "s slow answer"}, {"R", "R refused"}, {"X", "X reset"},
-		{"T", "T timed out"}, {"U", "U unreachable"}, {"L", "L never left this host"}, {"-", "- not sent"},
-	} {
-		if strings.ContainsAny(marks, l.set) {
-			parts = append(parts, l.text)
-		}
-	}
-	return strings.Join(parts, ", ")
-}
-
-// The strip's axis: logarithmic from 10 µs to 100 s, so that the 1, 3 and 7 s bands have their place.
-const (
-	stripWidth = 64
-	stripFrom  = 1e-5
-	stripTo    = 1e2
-)
-
-func stripColumn(d time.Duration) int {
-	x := math.Log10(max(d.Seconds(), stripFrom)/stripFrom) / math.Log10(stripTo/stripFrom)
-	return min(stripWidth-1, int(x*stripWidth))
-}
-
-// stripAxis labels the decades and the bands of SYN repeats.
-func stripAxis() string {
-	line := []byte(strings.Repeat("-", stripWidth))
-	for _, l := range []struct {
-		at   time.Duration
-		text string
-	}{{10 * time.Microsecond, "10us"}, {100 * time.Microsecond, "|100us"}, {time.Millisecond, "|1ms"}, {10 * time.Millisecond, "|10ms"},
-		{100 * time.Millisecond, "|100ms"}, {time.Second, "|1s"}, {3 * time.Second, "|3"}, {7 * time.Second, "|7"}, {15 * time.Second, "|15s"}} {
-		copy(line[stripColumn(l.at):], l.text)
-	}
-	return string(line)
-}
-
-// strip counts the handshakes of a burst by duration: a digit a column, + from ten on.
-func strip(o *observe.Observation) string {
-	var counts [stripWidth]int
-	for i := range o.Attempts {
-		a := &o.Attempts[i]
-		if a.Outcome == observe.Accepted || a.Outcome == observe.Refused {
-			counts[stripColumn(waited(a))]++
-		}
-	}
-	line := []byte(strings.Repeat(" ", stripWidth))
-	for i, n := range counts {
-		switch {
-		case n == 0:
-		case n < 10:
-			line[i] = byte('0' + n)
-		default:
-			line[i] = '+'
-		}
-	}
-	return strings.TrimRight(string(line), " ")
-}
-
-// waited is how long whoever connected had to wait: by the kernel's own clock for a kernel connect, else by the tap.
-func waited(a *observe.Attempt) time.Duration {
-	if k := a.Kernel; k != nil && !k.Completed.IsZero() {
-		return max(k.Completed.Sub(k.Started), a.Handshake)
-	}
-	return a.Handshake
-}
-
-// renderProbe writes the table of probe: a row per address, first contact and repeats side by side.
-func renderProbe(w io.Writer, results []result, compare bool) error {
-	p := &printer{w: w}
-	for _, r := range results {
-		for i := range r.rounds {
-			p.round(&r.rounds[i])
-		}
-	}
-	if compare {
-		p.compare(results)
-	}
-	return p.err
-}
 
 // printer keeps the first write error.
 type printer struct {
-	w   io.Writer
-	err error
+	w      io.Writer
+	colour bool
+	err    error
 }
+
+// newPrinter colours what a person on a terminal reads.
+func newPrinter(w io.Writer) *printer { return &printer{w: w, colour: wantsColour(w)} }
 
 func (p *printer) f(format string, args ...any) {
 	if p.err == nil {
@@ -135,111 +31,329 @@ func (p *printer) f(format string, args ...any) {
 	}
 }
 
-func name(i int) string {
-	if i == 0 {
-		return "first contact"
+// renderProbe writes what probe found: several addresses as a table, first contact and repeat side by side, then each address that has
+// something to say; one address with all that is known.
+func renderProbe(p *printer, results []result, compare bool) error {
+	rows := rowsOf(results)
+	if len(rows) > 1 {
+		p.table(rows)
 	}
-	return fmt.Sprintf("repeat %d", i)
+	for i := range rows {
+		r := rows[i].round
+		if r == nil || r.Err != nil || len(rows) > 1 && rows[i].word == wordOK {
+			continue
+		}
+		if len(rows) > 1 {
+			p.f("\n")
+		}
+		p.block(r)
+	}
+	if len(rows) == 1 && (rows[0].round == nil || rows[0].round.Err != nil) {
+		p.f("%s  not probed\n", rows[0].target)
+	}
+	if compare {
+		p.compare(results)
+	}
+	return p.err
 }
 
-func (p *printer) round(r *prober.Round) {
-	p.f("%s", r.Target)
-	if r.Addr.String() != r.Target {
-		p.f(" (%s)", r.Addr)
-	}
-	p.f("  %s", r.Module)
-	if r.Err != nil {
-		p.f("  not probed: %v\n", r.Err)
-		return
-	}
-	p.f("\n")
-	marks := ""
-	for i := range r.Observations {
-		o := &r.Observations[i]
-		marks += p.observation(name(i), o)
-	}
-	if marks != "" {
-		p.f("  %-14s %s\n", "", legend(marks))
-	}
-	p.f("  %-14s %s\n", "", stripAxis())
-	for i := range r.Observations {
-		p.f("  %-14s %s\n", name(i), strip(&r.Observations[i]))
-	}
-	if stalls(r) {
-		p.f("  ladder here    %s s (kernel %s)\n", r.Ladder, r.Kernel)
-	}
-	for _, u := range unmeasured(r) {
-		p.f("  not measured   %s\n", u)
-	}
-	p.f("  %s\n\n", r.Diagnosis.Headline)
+// The first word of a row.
+const (
+	wordOK    = "ok"
+	wordStall = "stall" // all accepted, too many of them late
+	wordFail  = "fail"
+	wordNone  = "-" // not probed
+)
+
+// row is one address, or a target without any.
+type row struct {
+	word   string
+	target string
+	round  *prober.Round // nil: the target gave none
 }
 
-func (p *printer) observation(label string, o *observe.Observation) string {
-	var b strings.Builder
-	var all []*observe.Attempt
-	for i := range o.Attempts {
-		b.WriteByte(mark(&o.Attempts[i]))
-		all = append(all, &o.Attempts[i])
-	}
-	s := prober.Summarize(all)
-	p.f("  %-14s %s  %d/%d accepted, %d stalled", label, shorten(b.String()), s.Outcomes[observe.Accepted], s.Attempts, s.Stalled)
-	if n := len(s.RTTs); n > 0 {
-		p.f(", RTT %s / %s / %s", round(s.RTTs[0]), round(s.RTTs[n/2]), round(s.RTTs[n-1]))
-	}
-	if o.CaptureDrops > 0 {
-		p.f(", %d capture drops", o.CaptureDrops)
-	}
-	p.f("\n")
-	for reason, n := range reasons(all) {
-		p.f("  %-14s %d x %s\n", "", n, reason)
-	}
-	return b.String()
-}
-
-// shorten keeps a long burst's marks on one line.
-func shorten(marks string) string {
-	if len(marks) <= 64 {
-		return marks
-	}
-	return marks[:48] + fmt.Sprintf("…(%d)", len(marks))
-}
-
-func reasons(all []*observe.Attempt) map[string]int {
-	m := map[string]int{}
-	for _, a := range all {
-		if a.Reason != "" {
-			m[a.Reason]++
+func rowsOf(results []result) []row {
+	var rows []row
+	for _, r := range results {
+		if len(r.rounds) == 0 {
+			rows = append(rows, row{word: wordNone, target: r.target})
+		}
+		for i := range r.rounds {
+			x := &r.rounds[i]
+			rows = append(rows, row{word: wordOf(x), target: called(x), round: x})
 		}
 	}
-	return m
+	return rows
 }
 
-func round(d time.Duration) time.Duration {
+func wordOf(r *prober.Round) string {
+	s := prober.Summarize(r.Attempts())
 	switch {
-	case d > time.Second:
-		return d.Round(time.Millisecond)
-	case d > 10*time.Millisecond:
-		return d.Round(10 * time.Microsecond)
+	case r.Err != nil:
+		return wordNone
+	case r.Success:
+		return wordOK
+	case s.Attempts > 0 && s.Outcomes[observe.Accepted] == s.Attempts && s.Stalled > 0:
+		return wordStall
 	}
-	return d.Round(100 * time.Nanosecond)
+	return wordFail
+}
+
+// called is the target as asked for, and what it resolved to.
+func called(r *prober.Round) string {
+	if !r.Addr.IsValid() || r.Addr.String() == r.Target {
+		return r.Target
+	}
+	return r.Target + " (" + r.Addr.Addr().String() + ")"
+}
+
+// The table's columns.
+const (
+	wordWidth  = 5
+	cellMarks  = 16
+	cellWidth  = cellMarks + 1 + 9 // marks, accepted of attempts
+	waitWidth  = 8
+	maxTarget  = lineWidth - wordWidth - 2*(cellWidth+1+waitWidth) - 3*2
+	blockMarks = 40
+)
+
+// table writes a row for each address.
+func (p *printer) table(rows []row) {
+	width := len("target")
+	marks, repeats := "", false
+	for i := range rows {
+		width = max(width, utf8.RuneCountInString(rows[i].target))
+		if r := rows[i].round; r != nil {
+			marks += marksOf(r.Attempts())
+			repeats = repeats || len(r.Observations) > 1
+		}
+	}
+	width = min(width, maxTarget)
+	head := fmt.Sprintf("%-*s  %-*s  %-*s %*s", wordWidth, "", width, "target", cellWidth, "first contact", waitWidth, "slowest")
+	if repeats {
+		head += fmt.Sprintf("  %-*s %*s", cellWidth, "repeats", waitWidth, "slowest")
+	}
+	p.f("%s\n", p.tint(bold, strings.TrimRight(head, " ")))
+	for i := range rows {
+		p.row(&rows[i], width)
+	}
+	if marks != "" {
+		p.f("%s\n", paragraph(strings.Repeat(" ", wordWidth+2), "a character is a connection: "+legend(marks), wordWidth+2))
+	}
+}
+
+func (p *printer) row(r *row, width int) {
+	tints := map[string]colour{wordOK: green, wordStall: yellow, wordFail: red}
+	p.f("%s  ", p.tint(tints[r.word], fmt.Sprintf("%-*s", wordWidth, r.word)))
+	if utf8.RuneCountInString(r.target) > width {
+		p.f("%s\n%*s", r.target, wordWidth+2+width, "")
+	} else {
+		p.f("%s%*s", r.target, width-utf8.RuneCountInString(r.target), "")
+	}
+	if r.word == wordNone {
+		p.f("  not probed\n")
+		return
+	}
+	line := ""
+	if obs := r.round.Observations; len(obs) > 0 {
+		line = "  " + cell(attemptsOf(obs[:1]))
+		if len(obs) > 1 {
+			line += "  " + cell(attemptsOf(obs[1:]))
+		}
+	}
+	p.f("%s\n", strings.TrimRight(line, " "))
+}
+
+// cell is a column of the table: marks, how many were accepted, the slowest answer.
+func cell(attempts []*observe.Attempt) string {
+	s := prober.Summarize(attempts)
+	wait := "-"
+	if d := slowest(attempts); d > 0 {
+		wait = short(d)
+	}
+	return pad(shorten(marksOf(attempts), cellMarks), cellMarks) + fmt.Sprintf(" %-9s", fmt.Sprintf("%d/%d", s.Outcomes[observe.Accepted], s.Attempts)) +
+		" " + strings.Repeat(" ", max(0, waitWidth-utf8.RuneCountInString(wait))) + wait
+}
+
+// pad fills text up to width characters, which are not octets.
+func pad(text string, width int) string {
+	return text + strings.Repeat(" ", max(0, width-utf8.RuneCountInString(text)))
+}
+
+func attemptsOf(obs []observe.Observation) []*observe.Attempt {
+	r := prober.Round{Observations: obs}
+	return r.Attempts()
+}
+
+// bursts are the observations of one row of a block: one, or several of one label in which every attempt ended alike.
+type bursts struct {
+	label    string
+	from, to int // which repeats they are; 0: none
+	n        int
+	mark     byte // of every attempt; 0: they differ
+	drops    uint32
+	attempts []*observe.Attempt
+}
+
+// gather makes the rows of a block out of a round's observations.
+func gather(r *prober.Round) []bursts {
+	var out []bursts
+	for i := range r.Observations {
+		o := &r.Observations[i]
+		b := bursts{label: labelOf(o, i), n: 1, drops: o.CaptureDrops, attempts: attemptsOf(r.Observations[i : i+1])}
+		if b.label == labelRepeat && len(r.Observations) > 2 {
+			b.from, b.to = i, i
+		}
+		if m := marksOf(b.attempts); m != "" && strings.Count(m, m[:1]) == len(m) && o.CaptureDrops == 0 {
+			b.mark = m[0]
+		}
+		if last := len(out) - 1; last >= 0 && b.mark != 0 && out[last].mark == b.mark && out[last].label == b.label {
+			out[last].n++
+			out[last].to = b.to
+			out[last].attempts = append(out[last].attempts, b.attempts...)
+			continue
+		}
+		out = append(out, b)
+	}
+	return out
+}
+
+const labelRepeat = "repeat"
+
+// labelOf names a burst: those of a probe are first contact and its repeats, those of a diagnosis say themselves what they are.
+func labelOf(o *observe.Observation, i int) string {
+	switch {
+	case o.Kind != plan.KindConnect && o.Kind != plan.KindSYN, o.Label != string(o.Kind):
+		return cmp.Or(o.Label, string(o.Kind), "burst")
+	case i == 0:
+		return "first contact"
+	}
+	return labelRepeat
+}
+
+func (b *bursts) name() string {
+	switch {
+	case b.from > 0 && b.n > 1:
+		return fmt.Sprintf("%ss %d-%d", b.label, b.from, b.to)
+	case b.from > 0:
+		return fmt.Sprintf("%s %d", b.label, b.from)
+	case b.n > 1:
+		return fmt.Sprintf("%s ×%d", b.label, b.n)
+	}
+	return b.label
+}
+
+func (b *bursts) count() string {
+	s := prober.Summarize(b.attempts)
+	text := fmt.Sprintf("%d/%d", s.Outcomes[observe.Accepted], s.Attempts)
+	if s.Stalled > 0 {
+		text += fmt.Sprintf(", %d stalled", s.Stalled)
+	}
+	if b.drops > 0 {
+		text += fmt.Sprintf(", %d frames not captured", b.drops)
+	}
+	return text
+}
+
+// block writes all that is known of one address: the verdict, the bursts, the strip.
+func (p *printer) block(r *prober.Round) {
+	p.headline(r)
+	rows := gather(r)
+	p.bursts(rows)
+	p.strips(rows)
+	p.asides(r)
+}
+
+// headline is the line on top: who, and what it comes to.
+func (p *printer) headline(r *prober.Round) {
+	c := red
+	switch {
+	case r.Diagnosis.Healthy():
+		c = green
+	case len(r.Diagnosis.Causes) == 0 || r.Diagnosis.Causes[0].Level <= diagnose.Suspected:
+		c = yellow
+	}
+	text := paragraph(called(r)+": ", r.Diagnosis.Headline, 2)
+	who := len(called(r)) + 1
+	p.f("%s%s\n\n", p.tint(bold, text[:who]), p.tint(c, text[who:]))
+}
+
+// bursts writes a row for each.
+func (p *printer) bursts(rows []bursts) {
+	const head, times = "connections", "RTT least / median / most"
+	label, marks, count := 13, len(head), len("accepted")
+	all := ""
+	for i := range rows {
+		label = max(label, utf8.RuneCountInString(rows[i].name()))
+		marks = max(marks, utf8.RuneCountInString(shorten(marksOf(rows[i].attempts), blockMarks)))
+		count = max(count, len(rows[i].count()))
+		all += marksOf(rows[i].attempts)
+	}
+	p.f("  %s  %s  %s  %s\n", pad("", label), pad(head, marks), pad("accepted", count), times)
+	for i := range rows {
+		line := fmt.Sprintf("  %s  %s  %s  %s", pad(rows[i].name(), label), pad(shorten(marksOf(rows[i].attempts), blockMarks), marks),
+			pad(rows[i].count(), count), rtts(rows[i].attempts))
+		p.f("%s\n", strings.TrimRight(line, " "))
+		for _, why := range reasons(rows[i].attempts) {
+			p.f("%s\n", paragraph(strings.Repeat(" ", label+4), why, label+4))
+		}
+	}
+	if all != "" {
+		p.f("%s\n", paragraph(strings.Repeat(" ", label+4), legend(all), label+4))
+	}
+}
+
+// rtts is the least, the median and the greatest round trip.
+func rtts(attempts []*observe.Attempt) string {
+	all := prober.Summarize(attempts).RTTs
+	if len(all) == 0 {
+		return ""
+	}
+	return short(all[0]) + " / " + short(all[(len(all)-1)/2]) + " / " + short(all[len(all)-1])
+}
+
+// strips shows when the answers came; nothing where none did.
+func (p *printer) strips(rows []bursts) {
+	label := 13
+	any := false
+	for i := range rows {
+		label = max(label, utf8.RuneCountInString(rows[i].name()))
+		any = any || strip(rows[i].attempts) != ""
+	}
+	if !any {
+		return
+	}
+	p.f("\n  %s  %s\n", pad("answered after", label), stripAxis())
+	for i := range rows {
+		if s := strip(rows[i].attempts); s != "" {
+			p.f("  %s  %s\n", pad(rows[i].name(), label), s)
+		}
+	}
+}
+
+// asides are what one should know of this host to read the rest.
+func (p *printer) asides(r *prober.Round) {
+	const indent = 17
+	if stalls(r) {
+		p.f("\n%s\n", paragraph("  ladder here    ", fmt.Sprintf("%s s (kernel %s)", r.Ladder, r.Kernel), indent))
+	}
+	for i, u := range unmeasured(r) {
+		if i == 0 {
+			p.f("\n")
+		}
+		p.f("%s\n", paragraph("  not measured   ", u, indent))
+	}
 }
 
 func stalls(r *prober.Round) bool {
-	for _, a := range r.Attempts() {
-		if a.Retransmissions > 0 {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(r.Attempts(), func(a *observe.Attempt) bool { return a.Retransmissions > 0 })
 }
 
 func unmeasured(r *prober.Round) []string {
-	seen := map[string]bool{}
 	var out []string
 	for i := range r.Observations {
 		for _, u := range r.Observations[i].Unmeasured {
-			if !seen[u] {
-				seen[u] = true
+			if !slices.Contains(out, u) {
 				out = append(out, u)
 			}
 		}
@@ -247,42 +361,50 @@ func unmeasured(r *prober.Round) []string {
 	return out
 }
 
-// compare says where a VIP and its real servers differ.
-func (p *printer) compare(results []result) {
-	if len(results) < 2 {
-		return
+// reasons are why attempts ended as they did, the most frequent first. Reasons alike but for their times are one.
+func reasons(attempts []*observe.Attempt) []string {
+	type group struct {
+		text   string
+		n      int
+		lo, hi time.Duration
 	}
-	p.f("VIP beside its real servers, probed in the same second\n")
-	for i, r := range results {
-		kind := "VIP"
-		if i > 0 {
-			kind = "real"
+	var groups []*group
+	for _, a := range attempts {
+		if a.Reason == "" {
+			continue
 		}
-		for k := range r.rounds {
-			s := prober.Summarize(r.rounds[k].Attempts())
-			median := "-"
-			if n := len(s.RTTs); n > 0 {
-				median = round(s.RTTs[n/2]).String()
-			}
-			p.f("  %-5s %-24s %3d attempts, %3d not accepted, %3d stalled, median RTT %s\n", kind, r.rounds[k].Addr, s.Attempts,
-				s.Attempts-s.Outcomes[observe.Accepted], s.Stalled, median)
+		text, d := withoutTime(a.Reason)
+		i := slices.IndexFunc(groups, func(g *group) bool { return g.text == text })
+		if i < 0 {
+			i = len(groups)
+			groups = append(groups, &group{text: text, lo: d, hi: d})
 		}
+		g := groups[i]
+		g.n, g.lo, g.hi = g.n+1, min(g.lo, d), max(g.hi, d)
 	}
-	p.f("  %s\n", diagnose.CompareVIP(bad(results[:1]), bad(results[1:])))
+	slices.SortStableFunc(groups, func(a, b *group) int { return b.n - a.n })
+	out := make([]string, 0, len(groups))
+	for _, g := range groups {
+		times := short(g.lo)
+		if g.hi > g.lo {
+			times += " to " + short(g.hi)
+		}
+		out = append(out, fmt.Sprintf("%d × %s", g.n, strings.Replace(g.text, timeHere, times, 1)))
+	}
+	return out
 }
 
-// bad counts attempts and those that stalled or failed.
-func bad(results []result) diagnose.Share {
-	var s diagnose.Share
-	for _, r := range results {
-		for k := range r.rounds {
-			for _, a := range r.rounds[k].Attempts() {
-				s.N++
-				if a.Stalled() || a.Outcome != observe.Accepted {
-					s.Bad++
-				}
-			}
+// timeHere stands for the first duration of a reason.
+const timeHere = "\x00"
+
+// withoutTime takes the first duration out of a reason, so that reasons can be counted.
+func withoutTime(reason string) (string, time.Duration) {
+	words := strings.Split(reason, " ")
+	for i, w := range words {
+		if d, err := time.ParseDuration(w); err == nil && w != "0" {
+			words[i] = timeHere
+			return strings.Join(words, " "), d
 		}
 	}
-	return s
+	return reason, 0
 }

@@ -2,35 +2,25 @@ package main
 
 import (
 	"fmt"
-	"io"
-	"os"
 	"strings"
+	"unicode/utf8"
 
-	"github.com/vipprobe/vipprobe/api/view"
 	"github.com/vipprobe/vipprobe/prober"
 	"github.com/vipprobe/vipprobe/prober/diagnose"
 )
 
-// writeFD writes the JSON result to a descriptor that the parent process opened.
-func writeFD(fd int, doc view.Document) error {
-	file := os.NewFile(uintptr(fd), "json-fd")
-	if file == nil {
-		return fmt.Errorf("--json-fd %d: not an open descriptor", fd)
-	}
-	if err := view.WriteLine(file, doc); err != nil {
-		return fmt.Errorf("--json-fd %d: %w", fd, err)
-	}
-	if err := file.Close(); err != nil {
-		return fmt.Errorf("--json-fd %d: %w", fd, err)
-	}
-	return nil
-}
-
-// renderDiagnosis writes what a tired person wants to read: one verdict line, why, the strip, what to do.
-func renderDiagnosis(w io.Writer, results []result) error {
-	p := &printer{w: w}
+// renderDiagnosis writes what a tired person wants to read: one verdict line, what was seen, why, what to do.
+func renderDiagnosis(p *printer, results []result) error {
+	first := true
 	for _, r := range results {
+		if len(r.rounds) == 0 {
+			p.f("%s  not probed\n", r.target)
+		}
 		for i := range r.rounds {
+			if !first {
+				p.f("\n")
+			}
+			first = false
 			p.diagnosis(&r.rounds[i])
 		}
 	}
@@ -39,54 +29,52 @@ func renderDiagnosis(w io.Writer, results []result) error {
 
 func (p *printer) diagnosis(r *prober.Round) {
 	if r.Err != nil {
-		p.f("%s  not probed: %v\n", r.Target, r.Err)
+		p.f("%s  not probed\n", called(r))
 		return
 	}
-	p.f("%s\n\n", paragraph(r.Target+": ", r.Diagnosis.Headline, 0))
-	marks := ""
-	for i := range r.Observations {
-		o := &r.Observations[i]
-		marks += p.observation(o.Label, o)
-	}
-	p.f("  %-14s %s\n\n  %-14s %s\n", "", legend(marks), "handshakes", stripAxis())
-	for i := range r.Observations {
-		p.f("  %-14s %s\n", r.Observations[i].Label, strip(&r.Observations[i]))
-	}
-	if stalls(r) {
-		p.f("  %-14s %s s (kernel %s)\n", "ladder here", r.Ladder, r.Kernel)
-	}
-	for _, u := range unmeasured(r) {
-		p.f("  %-14s %s\n", "not measured", u)
-	}
+	p.block(r)
 	for i := range r.Diagnosis.Causes {
 		p.finding(&r.Diagnosis.Causes[i])
 	}
 	for i := range r.Diagnosis.Notes {
 		n := &r.Diagnosis.Notes[i]
-		p.f("\n%s", paragraph("note      ", fmt.Sprintf("%s (%s): %s", n.Verdict, n.Level, n.Summary), 10))
+		p.f("\n%s\n", p.item("note", fmt.Sprintf("%s (%s): %s", n.Verdict, n.Level, n.Summary)))
 		if n.Settle != "" {
-			p.f("\n%s", paragraph("          ", "to settle it: "+n.Settle, 10))
+			p.f("%s\n", p.item("", "to settle it: "+n.Settle))
 		}
-		p.f("\n")
 	}
-	p.f("\n")
+	if r.Why != "" {
+		p.f("\n%s\n", p.item("ended by", r.Why))
+	}
 }
 
 func (p *printer) finding(f *diagnose.Finding) {
-	p.f("\n%s\n", paragraph("cause     ", fmt.Sprintf("%s, %s", f.Verdict, f.Level), 10))
-	for i, e := range f.Evidence {
-		head := "          "
-		if i == 0 {
-			head = "why       "
-		}
-		p.f("%s\n", paragraph(head, e, 10))
+	what := fmt.Sprintf("%s, %s", f.Verdict, f.Level)
+	if f.P > 0 {
+		what += fmt.Sprintf(" (by chance: p = %.1g)", f.P)
+	}
+	p.f("\n%s\n", p.item("cause", what))
+	head := "why"
+	for _, e := range f.Evidence {
+		p.f("%s\n", p.item(head, "- "+e))
+		head = ""
 	}
 	if f.Disproof != "" {
-		p.f("%s\n", paragraph("unless    ", f.Disproof, 10))
+		p.f("%s\n", p.item("unless", f.Disproof))
 	}
-	if f.Remedy != "" {
-		p.f("%s\n", paragraph("do        ", f.Remedy, 10))
+	if f.Remedy != "" && f.Verdict != diagnose.Healthy {
+		p.f("%s\n", p.item("do", f.Remedy))
 	}
+}
+
+// item is a paragraph with a word in front, which hangs out to the left.
+func (p *printer) item(head, text string) string {
+	const indent = 10
+	hang := indent
+	if strings.HasPrefix(text, "- ") {
+		hang += 2
+	}
+	return p.tint(bold, pad(head, indent)) + paragraph(strings.Repeat(" ", indent), text, hang)[indent:]
 }
 
 // lineWidth is where text is broken.
@@ -96,9 +84,10 @@ const lineWidth = 110
 func paragraph(head, text string, indent int) string {
 	var b strings.Builder
 	b.WriteString(head)
-	col := len(head)
+	col := utf8.RuneCountInString(head)
 	for i, word := range strings.Fields(text) {
-		if i > 0 && col+1+len(word) > lineWidth {
+		n := utf8.RuneCountInString(word)
+		if i > 0 && col+1+n > lineWidth {
 			b.WriteString("\n" + strings.Repeat(" ", indent))
 			col = indent
 		} else if i > 0 {
@@ -106,7 +95,7 @@ func paragraph(head, text string, indent int) string {
 			col++
 		}
 		b.WriteString(word)
-		col += len([]rune(word))
+		col += n
 	}
 	return b.String()
 }

@@ -35,9 +35,10 @@ func serveCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Serve /probe and /metrics, and probe the configuration's jobs on schedule",
-		Long: "serve answers /probe as blackbox_exporter does, probes the jobs of its configuration, and exposes what it sees on /metrics. Only\n" +
-			"targets on the configuration's allow: list are probed. SIGHUP, or POST /-/reload, reads the configuration anew; a bad file keeps the old one.",
-		Args: cobra.NoArgs,
+		Long: "serve answers /probe as blackbox_exporter does, probes the jobs of its configuration, and exposes what it sees on\n" +
+			"/metrics. Only targets on the configuration's allow: list are probed. SIGHUP, or POST /-/reload, reads the configuration\n" +
+			"anew; a bad file keeps the old one.",
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.serve(cmd.Context(), cmd.ErrOrStderr()) },
 	}
 	fs := cmd.Flags()
@@ -155,7 +156,6 @@ func (s *service) reload() error {
 	case s.resched <- struct{}{}:
 	default:
 	}
-	s.log.Info().Str("file", s.flags.config).Msg("configuration reloaded")
 	return nil
 }
 

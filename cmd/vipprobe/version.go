@@ -28,7 +28,7 @@ func buildVersion() (version, revision string) {
 
 func versionCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "version", Short: "Print version, commit and toolchain", Args: cobra.NoArgs,
+		Use: "version", Short: "Print version, commit and toolchain", Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			version, revision := buildVersion()
 			_, err := fmt.Fprintf(cmd.OutOrStdout(), "vipprobe %s (revision %s, %s %s/%s)\n", version, revision, runtime.Version(), runtime.GOOS, runtime.GOARCH)
