@@ -154,7 +154,10 @@ func (c *Conn) expire(now time.Duration, out []Send) []Send {
 
 func (c *Conn) sendSYN(now time.Duration, out []Send) []Send {
 	_, _, hasTS := c.script.Options.Timestamps()
-	s := Send{Flags: wire.SYN, Seq: c.iss, TSval: c.script.Clock.At(now), HasTS: hasTS, SYN: c.syns}
+	s := Send{Flags: wire.SYN, Seq: c.iss, HasTS: hasTS, SYN: c.syns}
+	if hasTS {
+		s.TSval = c.script.Clock.At(now)
+	}
 	if c.script.First != 0 {
 		s.Flags, s.Ack = c.script.First, plan.FirstAck(c.iss)
 	}

@@ -136,7 +136,7 @@ func handed(syns []SYN, at time.Time, val wire.TSval, hasTS bool) int {
 	found := -1
 	for k := range syns {
 		s := &syns[k]
-		if s.Handed.IsZero() || !s.At.IsZero() || s.HasTS != hasTS || s.TSval != val {
+		if s.Handed.IsZero() || !s.At.IsZero() || s.HasTS != hasTS || hasTS && s.TSval != val {
 			continue
 		}
 		if found >= 0 && s.Handed.After(at) {

@@ -99,29 +99,22 @@ func (c *Correlator) echoed(a *Attempt, st *flowState) {
 	a.Answered = match
 	a.Lost = match
 	if a.Via == plan.Kernel {
-		a.Lost += c.unseenBefore(a, st, match)
+		a.Lost += c.unseenBefore(a, match)
 	}
 	if a.Retransmissions > 0 {
 		a.LostBy = ByTSecr
 	}
 }
 
-// unseenBefore is how many of the SYNs that a kernel attempt lost inside this host came before SYN k on the tap. The rung of the
-// ladder on which k left, counted from connect(2), tells; without a ladder all of them count.
-func (c *Correlator) unseenBefore(a *Attempt, st *flowState, k int) int {
-	if a.Unseen == 0 || len(st.script.Ladder.At) == 0 || a.Kernel.Started.IsZero() || a.SYNs[k].At.IsZero() {
-		return a.Unseen
-	}
-	return min(max(rung(st.script.Ladder.At, a.SYNs[k].At.Sub(a.Kernel.Started))-k, 0), a.Unseen)
-}
+// promptly is how soon after connect(2) the first SYN leaves, if it leaves: well before any repeat. The soonest repeat comes half a second
+// after a SYN that the host's own queue refused (TCP_RESOURCE_PROBE_INTERVAL, net/ipv4/tcp_timer.c tcp_retransmit_timer, 6.18; seen).
+const promptly = 250 * time.Millisecond
 
-// rung is the index of the rung nearest to d.
-func rung(at []time.Duration, d time.Duration) int {
-	best := 0
-	for k := range at {
-		if (at[k] - d).Abs() < (at[best] - d).Abs() {
-			best = k
-		}
+// unseenBefore is how many of the SYNs that a kernel attempt lost inside this host came before SYN k on the tap: none where k is
+// the first of all, else all of them as far as can be known.
+func (c *Correlator) unseenBefore(a *Attempt, k int) int {
+	if k == 0 && !a.Kernel.Started.IsZero() && a.SYNs[0].At.Sub(a.Kernel.Started) < promptly {
+		return 0
 	}
-	return best
+	return a.Unseen
 }

@@ -2,7 +2,6 @@ package observe
 
 import (
 	"testing"
-	"time"
 
 	"github.com/vipprobe/vipprobe/prober/plan"
 	"github.com/vipprobe/vipprobe/prober/wire"
@@ -41,6 +40,10 @@ func TestKernelConnectsAreCountedByTapAndTCPInfo(t *testing.T) {
 		{name: "second SYN never left, and the first was answered late: none was lost before the answered one", via: plan.Kernel,
 			events: []event{syn(0, 100), synAck(1500, 100), connected(0, 1500.1, 1, 0)},
 			want: judged{Outcome: Accepted, Retransmissions: 1, Unseen: 1, Lost: 0, LostBy: ByTSecr, RTT: 1500 * ms, Handshake: µ(1500100),
+				Clock: UserClock, Stalled: true}},
+		{name: "two SYNs never left, the host's queue being full: the kernel tries again after half a second", via: plan.Kernel,
+			events: []event{syn(1500, 1500), synAck(1500.2, 1500), connected(0, 1500.3, 2, 0.2)},
+			want: judged{Outcome: Accepted, Retransmissions: 2, Unseen: 2, Lost: 2, LostBy: ByTSecr, RTT: µ(200), Handshake: µ(1500300),
 				Clock: UserClock, Stalled: true}},
 		{name: "without a tap TCP_INFO counts alone", via: plan.Kernel,
 			events: []event{blind(), connected(0, 1000.3, 1, 0.2)},
@@ -116,14 +119,4 @@ func TestKernelAndTapDisagree(t *testing.T) {
 			want: judged{Outcome: Accepted, Answered: 1, Retransmissions: 1, Lost: 1, LostBy: ByTSecr, RTT: µ(200), Handshake: µ(15200),
 				Clock: TapClock, Stalled: true}},
 	})
-}
-
-func TestUnseenSYNsAreOrderedByTheLadder(t *testing.T) {
-	t.Parallel()
-	ladder := plan.Linear(time.Second, 4, 10).At
-	for d, want := range map[time.Duration]int{0: 0, 400 * ms: 0, 600 * ms: 1, 3040 * ms: 3, 6900 * ms: 6, time.Hour: len(ladder) - 1} {
-		if got := rung(ladder, d); got != want {
-			t.Errorf("rung at %s: got %d, want %d", d, got, want)
-		}
-	}
 }
