@@ -137,7 +137,11 @@ func checkQuadrants(in *Input) []Finding {
 		f.Wants = []Want{more}
 		return []Finding{f}
 	}
-	f.Wants = []Want{{Kind: plan.KindSurvey, Why: "does this host itself send other traffic from the same address?", Most: 1}}
+	if !in.has(plan.KindSurvey) {
+		// Whose clock it is stays open until this host's own traffic was looked at.
+		f.Level, f.Settle = Inconclusive, "whether this host itself sends other traffic from the same address"
+		f.Wants = []Want{{Kind: plan.KindSurvey, Why: f.Settle, Most: 1}}
+	}
 	if share(allIn) >= 0.9 && share(allOut) <= 0.2 {
 		f.oracle(in)
 	}

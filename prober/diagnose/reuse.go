@@ -57,8 +57,9 @@ func checkReuse(in *Input) []Finding {
 		Remedy: "IPVS before Linux 5.9: upgrade, or set net.ipv4.vs.conn_reuse_mode=0 (not with real servers that leave) or net.ipv4.vs.conntrack=0; otherwise let clients " +
 			"use more source ports",
 	}
-	if f.P > 1e-4 {
-		f.Level = Suspected
+	if f.P > 1e-4 || in.bursts(plan.KindReuse) < 2 {
+		f.Level = Inconclusive
+		f.Wants = []Want{{Kind: plan.KindReuse, Why: "the same at other intervals", Most: 2}}
 	}
 	return []Finding{f}
 }

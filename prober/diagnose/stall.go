@@ -11,12 +11,15 @@ import (
 
 // checkClosed: every attempt of a destination was refused by an RST to its SYN.
 func checkClosed(in *Input) []Finding {
-	n, refused := 0, 0
+	n, refused, silent := 0, 0, 0
 	for a := range attempts(in) {
 		if a.Outcome == observe.NotSent {
 			continue
 		}
 		n++
+		if a.Outcome == observe.TimedOut {
+			silent++
+		}
 		if a.Outcome == observe.Refused {
 			refused++
 		}
@@ -33,6 +36,10 @@ func checkClosed(in *Input) []Finding {
 	}
 	if refusedOnly(in) && in.bursts(plan.KindPaced) == 0 {
 		f.Wants = []Want{{Kind: plan.KindPaced, Why: "is it closed, or does it come and go?", Most: 1}}
+	}
+	if silent > 0 {
+		f.Level, f.Settle = Inconclusive, "what comes after: some connections were refused, others had no answer at all"
+		f.Wants = []Want{{Kind: plan.KindPaced, Why: "does it come and go?", Most: 3}}
 	}
 	if refused < n {
 		f.Summary += "; the rest were not: one member of several refuses, or the listener came or went"

@@ -88,11 +88,11 @@ func (v *Investigation) kernel(seen []observe.Observation) plan.Burst {
 	return b
 }
 
-// kernelListen covers the first three repeats of the ladder in force, and what an answer to the third may take.
+// kernelListen covers the first two repeats of the ladder in force, and what an answer to the second may take.
 func kernelListen(l plan.Ladder) time.Duration {
 	const answer = 500 * time.Millisecond
-	if len(l.At) > 3 {
-		return l.At[3] + answer
+	if len(l.At) > 2 {
+		return l.At[2] + answer
 	}
 	return l.Last() + 3*time.Second + answer
 }
@@ -170,7 +170,7 @@ const servedWait = 1500 * time.Millisecond
 // not come; one that aborts resets. Half of the flows then send a request and half a line end, so that a stack which is
 // really there acknowledges it.
 func (v *Investigation) served(seen []observe.Observation) plan.Burst {
-	b := plan.Burst{Listen: servedWait + 2500*time.Millisecond + 2*patience(seen)}
+	b := plan.Burst{Listen: servedWait + 1200*time.Millisecond + 2*patience(seen)}
 	s := v.script(v.clock(seen), thrice(seen), plan.Acknowledge)
 	s.Then = plan.Exchange{Data: []byte("\r\n"), DataDelay: servedWait, Close: plan.Abort, CloseDelay: 50 * time.Millisecond}
 	b.Arms = []plan.Arm{{Name: "served", Via: plan.Raw, Script: s}}
@@ -245,6 +245,7 @@ const evenRungs = 12
 // may take the second for a ghost of the first.
 func (v *Investigation) reuse(seen []observe.Observation) plan.Burst {
 	gap := max(150*time.Millisecond, patience(seen)/2)
+	gap += gap * time.Duration(count(seen, plan.KindReuse)) * 7 / 10 // not in step with anything periodic
 	b := plan.Burst{Listen: 2*gap + patience(seen)}
 	s := v.script(v.clock(seen), plan.Custom(0, gap, 2*gap), plan.Reset)
 	s.Persist = true
@@ -290,7 +291,7 @@ func otherPort(port uint16, i int) uint16 {
 
 // sizes sends small and full-sized segments after the handshake, each on flows of its own.
 func (v *Investigation) sizes(seen []observe.Observation) plan.Burst {
-	b := plan.Burst{Listen: 4 * time.Second}
+	b := plan.Burst{Listen: 2200*time.Millisecond + 2*patience(seen)}
 	start := v.clock(seen)
 	for _, n := range []int{500, int(v.MSS) - 12} {
 		s := v.script(start, thrice(seen), plan.Acknowledge)

@@ -132,7 +132,7 @@ func (v *Investigation) choose(seen []observe.Observation) (Step, bool) {
 		if v.dead(seen) {
 			break
 		}
-		if _, primed := diagnose.Primed(seen); s.Kind == plan.KindFlip && !primed {
+		if pointless(s.Kind, seen) {
 			continue
 		}
 		return s, true
@@ -151,6 +151,36 @@ func (v *Investigation) choose(seen []observe.Observation) (Step, bool) {
 	}
 	slices.SortStableFunc(open, func(a, b Step) int { return cost(a.Kind) - cost(b.Kind) })
 	return open[0], true
+}
+
+// pointless reports whether what was seen leaves nothing for an opening experiment to ask: a repeat of a burst that nobody answered at all,
+// connections to be completed where no flow was answered, a flip without a prime.
+func pointless(k plan.Kind, seen []observe.Observation) bool {
+	switch k {
+	case plan.KindConnect:
+		return len(seen) > 0 && !answered(seen, plan.KindConnect)
+	case plan.KindServed, plan.KindSizes, plan.KindReuse, plan.KindPrime:
+		return !answered(seen, plan.KindSticky)
+	case plan.KindFlip:
+		_, primed := diagnose.Primed(seen)
+		return !primed
+	}
+	return false
+}
+
+// answered reports whether any attempt of a kind was accepted.
+func answered(seen []observe.Observation, k plan.Kind) bool {
+	for i := range seen {
+		if seen[i].Kind != k {
+			continue
+		}
+		for j := range seen[i].Attempts {
+			if seen[i].Attempts[j].Outcome == observe.Accepted {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // dead reports whether first contact and repeat left nothing to ask raw SYNs: every attempt failed inside this host.

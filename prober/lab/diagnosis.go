@@ -42,7 +42,7 @@ func (r *Running) Question() Question {
 
 func (s Scenario) budget() time.Duration {
 	if s.Budget == 0 {
-		return 20 * time.Second
+		return 28 * time.Second
 	}
 	return s.Budget
 }
