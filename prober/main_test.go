@@ -80,6 +80,9 @@ func network(t testing.TB) *rig {
 	n := topo.New(context.Background())
 	t.Cleanup(n.Close)
 	r := &rig{Net: n, client: n.Host("client"), server: n.Host("server")}
+	for _, h := range []*topo.Host{r.client, r.server} {
+		h.Sysctl("net.ipv6.icmp.ratelimit", "0")
+	}
 	r.near, r.far = n.Cable(r.client, r.server)
 	r.near.Addr(clientV4 + "/24").Addr(clientV6 + "/64")
 	r.far.Addr(serverV4 + "/24").Addr(serverV6 + "/64")
