@@ -13,6 +13,7 @@ import (
 // is_new_conn_expected, conn_reuse_mode=1).
 func checkReuse(in *Input) []Finding {
 	n, first, second, third, lostElsewhere := 0, 0, 0, 0, 0
+	fresh, freshServed := 0, 0
 	var explains []int
 	for i := range in.Observations {
 		o := &in.Observations[i]
@@ -30,6 +31,13 @@ func checkReuse(in *Input) []Finding {
 		explains = append(explains, i)
 		for j := range o.Attempts {
 			a := &o.Attempts[j]
+			if len(o.Arms) == 2 && a.Arm == o.Arms[1].Name {
+				fresh++
+				if a.Outcome == observe.Accepted {
+					freshServed++
+				}
+				continue
+			}
 			if len(a.SYNs) < 3 {
 				continue
 			}
@@ -41,7 +49,7 @@ func checkReuse(in *Input) []Finding {
 			}
 		}
 	}
-	if n < 4 || second > 0 || first < n || third < n {
+	if n < 4 || second > 0 || first < n || third < n || fresh < n || freshServed < fresh {
 		return nil
 	}
 	// If the second SYNs were lost by chance, at the rate at which all others of the round were lost at the very most:
@@ -51,7 +59,8 @@ func checkReuse(in *Input) []Finding {
 		Summary: fmt.Sprintf("a flow that was used before loses exactly its first SYN: %d of %d; the one before it and the repeat were answered", n-second, n),
 		Evidence: []string{
 			fmt.Sprintf("first use: %d of %d answered; same ports again: %d of %d; once more: %d of %d", first, n, second, n, third, n),
-			"a fresh source port was never lost so: the balancer drops the SYN of a port it still holds, whatever its TSval",
+			fmt.Sprintf("fresh ports at the same moments: %d of %d answered", freshServed, fresh),
+			"so it is not the moment: the balancer drops the SYN of a port it still holds, whatever its TSval",
 		},
 		Disproof: "the same loss on source ports that were never used; a second use that is answered",
 		Remedy: "IPVS before Linux 5.9: upgrade, or set net.ipv4.vs.conn_reuse_mode=0 (not with real servers that leave) or net.ipv4.vs.conntrack=0; otherwise let clients " +

@@ -242,15 +242,16 @@ func (v *Investigation) other(seen []observe.Observation) plan.Burst {
 const evenRungs = 12
 
 // reuse asks the same flow three times, each after the one before was answered and reset: a balancer that holds ended connections
-// may take the second for a ghost of the first.
+// may take the second for a ghost of the first. Fresh flows beside each second use are the control.
 func (v *Investigation) reuse(seen []observe.Observation) plan.Burst {
 	gap := max(150*time.Millisecond, patience(seen)/2)
 	gap += gap * time.Duration(count(seen, plan.KindReuse)) * 7 / 10 // not in step with anything periodic
 	b := plan.Burst{Listen: 2*gap + patience(seen)}
 	s := v.script(v.clock(seen), plan.Custom(0, gap, 2*gap), plan.Reset)
 	s.Persist = true
-	b.Arms = []plan.Arm{{Name: "same flow", Via: plan.Raw, Script: s}}
+	b.Arms = []plan.Arm{{Name: "same flow", Via: plan.Raw, Script: s}, {Name: "fresh flow", Via: plan.Raw, Script: v.script(v.clock(seen), plan.Single(), plan.Reset)}}
 	v.shots(&b, 0, v.flows(6), 0, 3*time.Millisecond)
+	v.shots(&b, 1, v.flows(6), gap+time.Millisecond, 3*time.Millisecond) // beside each second use, so that no outage of that moment is blamed on it
 	return b
 }
 
