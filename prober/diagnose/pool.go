@@ -141,4 +141,3 @@ func refusedOnly(in *Input) bool {
 	}
 	return n > 0
 }
-
