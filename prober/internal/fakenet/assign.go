@@ -1,6 +1,7 @@
 package fakenet
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"time"
@@ -11,35 +12,121 @@ import (
 	"github.com/vipprobe/vipprobe/prober/wire"
 )
 
-// neighborSteps prepares the neighbour entries that the burst asks for.
-func (w *World) neighborSteps(r *run) {
-	for _, s := range r.burst.Prepare {
-		hop := w.Client.NextHop(s.Addr)
-		switch s.Action {
-		case plan.Warm:
-			w.warm(hop)
-		case plan.Forget:
-			if w.Client.MayForget {
-				w.Client.Neighbors.forget(hop)
-				continue
-			}
-			obs := r.corr.Observation()
-			obs.Unmeasured = append(obs.Unmeasured, fmt.Sprintf("forget %s: not granted", hop))
-		case plan.NeighborUnknown:
+// ways finds the way to every destination of a burst, for raw shots with everything that they need to leave.
+func (w *World) ways(r *run) {
+	r.groups = map[netip.AddrPort]*group{}
+	for i := range r.shots {
+		shot := &r.burst.Shots[i]
+		r.shots[i].raw = r.burst.Arms[shot.Arm].Via == plan.Raw
+		g := r.groups[shot.Flow.Dst]
+		if g == nil {
+			g = &group{}
+			r.groups[shot.Flow.Dst] = g
+		}
+		r.near[w.source(shot.Flow)], r.near[w.Client.NextHop(shot.Flow.Dst.Addr())] = true, true
+		if r.shots[i].raw && !g.raw {
+			g.raw = true
+			w.readyRaw(g, shot.Flow.Dst)
+			r.corr.Observation().Parity = g.parity
 		}
 	}
 }
 
-// warm resolves a next hop before the burst and reports whether it is known then.
+// source is the address that a flow leaves from.
+func (w *World) source(f wire.Flow) netip.Addr {
+	if a := f.Src.Addr(); a.IsValid() && !a.IsUnspecified() {
+		return a
+	}
+	return w.Client.Source
+}
+
+// pathLife is how long the engine believes a path.
+const pathLife = 10 * time.Second
+
+// readyRaw looks whether raw shots may be sent towards dst, and to which MAC.
+func (w *World) readyRaw(g *group, dst netip.AddrPort) {
+	if w.Tap.Off {
+		g.parity, g.why = observe.Parity{Why: "no capture"}, "raw shots need a capture: "+w.Tap.Why
+		return
+	}
+	mac, err := w.resolve(w.Client.NextHop(dst.Addr()))
+	if err != nil {
+		g.parity, g.why = observe.Parity{Why: err.Error()}, err.Error()
+		return
+	}
+	g.mac = mac
+	g.parity = w.parity(dst)
+	if g.parity.State == observe.ParityDiffers {
+		g.why = "not_applicable: local path differs: " + g.parity.Why
+	}
+}
+
+// parity is how the kernel's way out compares: as one ordinary connect shows it, or as it is known where there is no scout.
+func (w *World) parity(dst netip.AddrPort) observe.Parity {
+	c := &w.Client
+	if !c.Scout {
+		if c.LocalNAT.IsValid() {
+			return differs(fmt.Sprintf("the kernel's SYN left for %s in place of %s: NAT on this host", c.LocalNAT, dst))
+		}
+		return observe.Parity{State: observe.ParitySame}
+	}
+	known, ok := c.scouted[dst.Addr()]
+	if ok && w.now-known.at < pathLife {
+		return known.parity
+	}
+	if c.scouted == nil {
+		c.scouted = map[netip.Addr]scouted{}
+	}
+	at := w.now
+	o := w.Run(plan.Burst{Label: "path parity", Kind: plan.KindParity, Listen: 300 * time.Millisecond,
+		Arms:  []plan.Arm{{Name: "scout", Via: plan.Kernel, Script: plan.Script{Ladder: plan.Single(), Then: plan.Exchange{Close: plan.Abort}}}},
+		Shots: []plan.Shot{{Flow: wire.Flow{Dst: dst}}}})
+	c.scouted[dst.Addr()] = scouted{o.Parity, at}
+	return o.Parity
+}
+
+// scouted is what the engine's own connect showed, and when.
+type scouted struct {
+	parity observe.Parity
+	at     time.Duration
+}
+
+// neighborSteps prepares the neighbour entries that the burst asks for.
+func (w *World) neighborSteps(r *run) {
+	obs := r.corr.Observation()
+	failed := func(s plan.NeighborStep, why string) {
+		obs.Unmeasured = append(obs.Unmeasured, fmt.Sprintf("neighbour %s: %s", s.Addr, why))
+	}
+	for _, s := range r.burst.Prepare {
+		hop := w.Client.NextHop(s.Addr)
+		switch s.Action {
+		case plan.Warm:
+			if !w.warm(hop) {
+				failed(s, "nobody answered")
+			}
+		case plan.Ask:
+			if _, ok := w.askOnce(hop); !ok {
+				failed(s, "nobody answered")
+			}
+		case plan.Forget:
+			if !w.Client.MayForget {
+				failed(s, "operation not permitted")
+				continue
+			}
+			w.Client.Neighbors.forget(hop)
+		case plan.NeighborUnknown:
+			failed(s, "no such step")
+		}
+	}
+}
+
+// warm has the kernel resolve a next hop and reports whether it is known then.
 func (w *World) warm(a netip.Addr) bool {
 	r := &w.Client.Neighbors
-	if r.known(a) {
-		return true
+	if r.known(a) || r.Full {
+		return r.known(a)
 	}
 	n := r.entry(a)
-	if r.Full {
-		return false
-	}
 	if n.state != incomplete {
 		r.resolve(n)
 	}
@@ -47,96 +134,68 @@ func (w *World) warm(a netip.Addr) bool {
 	return r.known(a)
 }
 
-// assign gives every shot its flow, or says why it will not be sent.
+// assign gives every shot its flow, or says why it will not be sent: where fresh ports do not suffice, none is.
 func (w *World) assign(r *run) {
-	type ready struct {
-		parity observe.Parity
-		why    string
-	}
-	checked := map[netip.AddrPort]ready{}
 	for i := range r.shots {
-		arm := &r.burst.Arms[r.burst.Shots[i].Arm]
-		f := r.burst.Shots[i].Flow
-		r.shots[i].raw = arm.Via == plan.Raw
-		if r.shots[i].raw {
-			c, ok := checked[f.Dst]
-			if !ok {
-				c.parity, c.why = w.readyRaw(f.Dst)
-				checked[f.Dst] = c
-			}
-			r.corr.Observation().Parity = c.parity
-			if c.why != "" {
-				r.corr.NotSent(i, c.why)
-				continue
-			}
+		g := r.groups[r.burst.Shots[i].Flow.Dst]
+		if r.shots[i].raw && g.why != "" {
+			r.corr.NotSent(i, g.why)
+			continue
 		}
-		w.bind(r, i, f)
+		f := r.burst.Shots[i].Flow
+		port, err := w.port(f, r.shots[i].raw)
+		var few *plan.ErrPorts
+		switch {
+		case errors.As(err, &few):
+			w.callOff(r, err)
+			return
+		case err != nil:
+			r.corr.NotSent(i, err.Error())
+			continue
+		}
+		w.bind(r, i, wire.Flow{Src: netip.AddrPortFrom(w.source(f), port), Dst: f.Dst}, g.mac)
 	}
 }
 
-// readyRaw looks whether raw shots may be sent towards dst; why is empty if so.
-func (w *World) readyRaw(dst netip.AddrPort) (p observe.Parity, why string) {
-	if w.Tap.Off {
-		return observe.Parity{Why: "no capture"}, "raw shots need a capture: " + w.Tap.Why
+// callOff sends nothing of a burst: half of one would be another experiment. The engine returns an error where this is the outcome of all.
+func (w *World) callOff(r *run, err error) {
+	for i := range r.shots {
+		r.corr.NotSent(i, err.Error())
+		r.settle(&r.shots[i])
 	}
-	if w.Client.Scout {
-		w.scout(dst)
-	}
-	if n := w.Client.LocalNAT; n.IsValid() {
-		p = observe.Parity{State: observe.ParityDiffers,
-			Why: fmt.Sprintf("the kernel's SYN left for %s in place of %s: NAT on this host", n, dst)}
-		return p, "not_applicable: local path differs: " + p.Why
-	}
-	hop := w.Client.NextHop(dst.Addr())
-	if !w.warm(hop) {
-		return observe.Parity{}, fmt.Sprintf("resolve next hop %s: no answer", hop)
-	}
-	return observe.Parity{State: observe.ParitySame}, ""
 }
 
-// pathLife is how long the engine believes a path.
-const pathLife = 10 * time.Second
-
-// scout makes one ordinary connect, in a burst of its own.
-func (w *World) scout(dst netip.AddrPort) {
-	c := &w.Client
-	if last, ok := c.scouted[dst]; ok && w.now-last < pathLife {
-		return
-	}
-	if c.scouted == nil {
-		c.scouted = map[netip.AddrPort]time.Duration{}
-	}
-	outer := w.run
-	w.Run(plan.Burst{Label: "path parity", Kind: plan.KindParity, Listen: 300 * time.Millisecond,
-		Arms:  []plan.Arm{{Name: "scout", Via: plan.Kernel, Script: plan.Script{Ladder: plan.Single(), Then: plan.Exchange{Close: plan.Abort}}}},
-		Shots: []plan.Shot{{Flow: wire.Flow{Dst: dst}}}})
-	c.scouted[dst] = w.now
-	w.run = outer
-}
-
-// bind fixes shot i's flow.
-func (w *World) bind(r *run, i int, f wire.Flow) {
-	src := f.Src.Addr()
-	if !src.IsValid() || src.IsUnspecified() {
-		src = w.Client.Source
-	}
-	port, book := f.Src.Port(), w.books[0]
-	if r.shots[i].raw {
+// port is the source port of a flow: a fresh one, or the one that the plan names if it may be used.
+func (w *World) port(f wire.Flow, raw bool) (uint16, error) {
+	book := w.books[0]
+	if raw {
 		book = w.books[1]
 	}
-	if port != 0 {
-		book.Use(src, f.Dst, port, w.Now())
-	} else {
+	src, asked := w.source(f), f.Src.Port()
+	if asked == 0 {
 		ports, err := book.Take(src, f.Dst, 1, w.Now())
 		if err != nil {
-			r.corr.NotSent(i, err.Error())
-			return
+			return 0, err
 		}
-		port = ports[0]
+		return ports[0], nil
 	}
-	f.Src = netip.AddrPortFrom(src, port)
+	if !w.Client.Ports.Contains(asked) {
+		return 0, fmt.Errorf("source port %d is outside of %s, which the capture sees", asked, w.Client.Ports)
+	}
+	old := w.flows[wire.Flow{Src: netip.AddrPortFrom(src, asked), Dst: f.Dst}]
+	if old != nil && (old.run != nil || old.raw && w.now-old.buried < plan.PortQuarantine) {
+		return 0, errors.New("the source port is in use: by an earlier flow of ours")
+	}
+	w.books[0].Use(src, f.Dst, asked, w.Now())
+	w.books[1].Use(src, f.Dst, asked, w.Now())
+	return asked, nil
+}
+
+// bind gives shot i its flow.
+func (w *World) bind(r *run, i int, f wire.Flow, mac wire.MAC) {
 	r.corr.Bind(i, f)
-	x := &flow{flow: f, out: f, run: r, shot: i, raw: r.shots[i].raw}
+	s := &r.shots[i]
+	x := &flow{flow: f, out: f, run: r, shot: i, raw: s.raw, mac: mac}
 	if n := w.Client.LocalNAT; n.IsValid() && !x.raw {
 		x.out.Dst = n
 	}
@@ -144,7 +203,6 @@ func (w *World) bind(r *run, i int, f wire.Flow) {
 		old.sock.state = sockClosed
 	}
 	w.flows[x.out] = x
-	s := &r.shots[i]
 	s.f, s.open = x, true
 	r.open++
 	if s.raw {

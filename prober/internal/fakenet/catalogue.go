@@ -37,7 +37,7 @@ func neighborhood() []Named {
 		{"prober-busy", Busy},
 		{"local-loss", func(s uint64) *World { return LocalLoss(s, 0.3) }},
 		{"capture-drops", func(s uint64) *World { return CaptureDrops(s, 0.2) }},
-		{"clock-step", func(s uint64) *World { return ClockStep(s, 5*time.Millisecond, -2*time.Second) }},
+		{"clock-step", func(s uint64) *World { return ClockStep(s, 300*time.Microsecond, -2*time.Second) }},
 		{"unprivileged", Unprivileged},
 	}
 }

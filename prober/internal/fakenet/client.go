@@ -29,6 +29,8 @@ type Client struct {
 	Answers Station
 	// Link is who is on the link; addresses not there answer at once.
 	Link map[netip.Addr]Station
+	// Ports are what the prober uses: the lower half for kernel connects, the upper for raw shots.
+	Ports plan.PortRange
 	// Scout makes the engine's own ordinary connect before the first raw shots of a path, as the engine does every 10 s.
 	Scout bool
 	// MayForget grants the deletion of one neighbour entry (CAP_NET_ADMIN).
@@ -43,7 +45,7 @@ type Client struct {
 
 	synOptions, bareOptions wire.Options
 	counters                map[string]int64
-	scouted                 map[netip.AddrPort]time.Duration
+	scouted                 map[netip.Addr]scouted
 }
 
 // newClient is a Linux 6.18 host with everything at its default and its neighbours known.
@@ -54,6 +56,7 @@ func newClient(seed uint64) Client {
 		Clock:      Clock{Hz: 1000, Base: wire.TSval(mix(seed + 1)), Per: PerHostPair, Seed: mix(seed + 2)},
 		Neighbors:  Resolver{Queue: DefaultQueue, Warm: true},
 		Answers:    Station{MAC: wire.MAC{2, 0, 0, 0, 0, 10}},
+		Ports:      plan.PortRange{Lo: 20000, Hi: 32767},
 		SocketCost: 8 * time.Microsecond, Wake: 15 * time.Microsecond,
 		counters: map[string]int64{},
 	}

@@ -57,9 +57,7 @@ func (c *conn) valid(seg *wire.Segment) bool {
 }
 
 func (c *conn) process(seg *wire.Segment) {
-	if val, _, has := seg.Options.Timestamps(); has && c.ts && !c.rcvNxt.Before(seg.Seq) {
-		c.recent, c.recentAt = val, c.hop.Now()
-	}
+	c.echo(seg)
 	if seg.Flags&wire.ACK != 0 {
 		c.onACK(seg.Ack)
 	}

@@ -203,7 +203,7 @@ func TestSelf(t *testing.T) {
 		}
 	})
 	t.Run("a stepped clock shows once", func(t *testing.T) {
-		w := fakenet.ClockStep(1, 2*time.Millisecond, -3*time.Second)
+		w := fakenet.ClockStep(1, 300*time.Microsecond, -3*time.Second)
 		first, second := w.Run(connects(w, 1, time.Second)).ClockStep, w.Run(connects(w, 1, time.Second)).ClockStep
 		if first != -3*time.Second || second != 0 {
 			t.Errorf("steps %s, %s", first, second)

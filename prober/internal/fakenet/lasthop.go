@@ -26,6 +26,8 @@ type LastHop struct {
 	ready bool
 }
 
+func broadcast() wire.MAC { return wire.MAC{0xff, 0xff, 0xff, 0xff, 0xff, 0xff} }
+
 // linkDelay is how long a frame takes on the link between the vantage and its last hop.
 const linkDelay = 20 * time.Microsecond
 

@@ -108,6 +108,7 @@ func TestAcceptQueue(t *testing.T) {
 	t.Run("cookies while it fills: connected, and never heard of again", func(t *testing.T) {
 		w := fakenet.Far(fakenet.AcceptFull(1, 1), 2500*time.Microsecond)
 		o := w.Run(connects(w, 5, time.Second))
+		w.Wait(10 * time.Millisecond)
 		if outcomes(o) != "5 accepted" || w.Hosts[0].Ports[80].Queued != 2 {
 			t.Errorf("%s, %d queued", outcomes(o), w.Hosts[0].Ports[80].Queued)
 		}

@@ -70,6 +70,7 @@ type neighbor struct {
 	mac     wire.MAC
 	queue   []*Packet
 	asked   int
+	updated time.Duration
 	attempt int // generation of timers
 }
 
@@ -156,7 +157,7 @@ func (r *Resolver) send(a netip.Addr, p *Packet) {
 func (r *Resolver) resolve(n *neighbor) {
 	n.state, n.asked = incomplete, 0
 	n.attempt++
-	r.request(n, n.attempt, wire.MAC{0xff, 0xff, 0xff, 0xff, 0xff, 0xff})
+	r.request(n, n.attempt, broadcast())
 }
 
 func (r *Resolver) request(n *neighbor, attempt int, to wire.MAC) {
@@ -203,7 +204,7 @@ func (r *Resolver) verify(n *neighbor) {
 func (r *Resolver) learn(a netip.Addr, mac wire.MAC) {
 	n := r.entry(a)
 	n.attempt++
-	n.state, n.mac = reachable, mac
+	n.state, n.mac, n.updated = reachable, mac, r.w.now
 	queue := n.queue
 	n.queue = nil
 	for i, p := range queue {

@@ -30,23 +30,27 @@ func (c *conn) checkRequest(seg *wire.Segment) {
 		return
 	}
 	d := seg.Seq.Sub(c.rcvNxt)
-	if old || d < 0 || d > 65535 {
-		if flags&wire.RST == 0 && c.oow() {
+	switch outside := old || d < 0 || d > 65535; {
+	case outside && flags&wire.RST != 0:
+	case outside:
+		if c.oow() {
 			c.bareACK()
 		}
-		return
-	}
-	switch {
 	case flags&wire.RST != 0:
 		c.drop()
 	case flags&wire.SYN != 0:
 		c.drop()
 		c.h.refuse(c.hop, seg)
 	case flags&wire.ACK != 0:
-		if has && c.ts && d == 0 {
-			c.recent, c.recentAt = val, c.hop.Now()
-		}
+		c.echo(seg)
 		c.complete(seg)
+	}
+}
+
+// echo takes the TSval of a segment that covers what was last acknowledged (tcp_replace_ts_recent).
+func (c *conn) echo(seg *wire.Segment) {
+	if val, _, has := seg.Options.Timestamps(); has && c.ts && !c.rcvNxt.Before(seg.Seq) {
+		c.recent, c.recentAt = val, c.hop.Now()
 	}
 }
 

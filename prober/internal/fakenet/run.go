@@ -3,6 +3,7 @@ package fakenet
 import (
 	"fmt"
 	"maps"
+	"net/netip"
 	"time"
 
 	"github.com/vipprobe/vipprobe/prober/handshake"
@@ -19,9 +20,18 @@ type run struct {
 	start time.Duration
 	open  int
 	socks int // kernel shots not reported yet
-	// diverted is the first kernel SYN that left on another flow than the one asked for.
-	diverted *wire.Flow
-	drops    uint32
+	// diverted is the first kernel flow that left as another than the one asked for.
+	diverted *flow
+	near     map[netip.Addr]bool // addresses whose ARP frames concern the burst
+	groups   map[netip.AddrPort]*group
+}
+
+// group is what is known of the way to one destination of a burst.
+type group struct {
+	raw    bool   // some of its shots are
+	why    string // raw shots cannot be sent
+	parity observe.Parity
+	mac    wire.MAC
 }
 
 // shot is one planned handshake in execution.
@@ -42,7 +52,10 @@ type flow struct {
 	shot int
 	raw  bool
 	iss  wire.Seq
+	mac  wire.MAC // of the next hop, for a raw flow
 	sock *socket
+	// buried is when a raw flow's burst ended.
+	buried time.Duration
 }
 
 // tomb is a raw flow that is kept so that a late SYN-ACK is still reset.
@@ -52,9 +65,9 @@ type tomb struct {
 }
 
 const (
-	rawCost    = time.Microsecond      // between two segments of one sendmmsg
-	reaction   = 30 * time.Microsecond // from a segment on the tap to our answer to it
-	settleTime = 6 * time.Millisecond
+	rawCost    = time.Microsecond       // between two segments of one sendmmsg
+	reaction   = 30 * time.Microsecond  // from a segment on the tap to our answer to it
+	settleTime = 500 * time.Microsecond // until the ring has delivered what was captured
 )
 
 // Run executes a burst in virtual time and returns what it showed.
@@ -63,22 +76,24 @@ func (w *World) Run(b plan.Burst) observe.Observation {
 	if b.Kind == plan.KindSurvey {
 		return w.survey(&b)
 	}
-	r := &run{burst: &b, corr: observe.NewCorrelator(&b), shots: make([]shot, len(b.Shots)), drops: w.Tap.drops}
-	w.run = r
+	r := &run{burst: &b, corr: observe.NewCorrelator(&b), shots: make([]shot, len(b.Shots)), near: map[netip.Addr]bool{}}
+	w.runs = append(w.runs, r)
 	obs := r.corr.Observation()
 	obs.Captured = !w.Tap.Off
 	if w.Tap.Off {
 		obs.Unmeasured = append(obs.Unmeasured,
 			fmt.Sprintf("no capture: %s; losses are counted by TCP_INFO alone, and raw shots are not sent", w.Tap.Why))
 	}
+	w.ways(r)
 	w.neighborSteps(r)
 	w.assign(r)
+	drops := w.Tap.drops
 	before := maps.Clone(w.Client.counters)
 	obs.Started = w.Now()
 	began := w.now
 	w.execute(r)
 	obs.Finished = w.Now()
-	obs.CaptureDrops = w.Tap.drops - r.drops
+	obs.CaptureDrops = w.Tap.drops - drops
 	obs.SendLag = max(w.Tap.Lag, rawCost)
 	if w.Tap.Step != 0 && began < w.Tap.StepAt && w.Tap.StepAt <= w.now {
 		obs.ClockStep = w.Tap.Step
@@ -171,16 +186,14 @@ func (w *World) leave(r *run) {
 		if f == nil {
 			continue
 		}
-		f.run = nil
-		if f.raw {
+		f.run, f.buried = nil, w.now
+		if f.raw && r.shots[i].conn.SYNs() > 0 {
 			w.tombs = append(w.tombs, tomb{f.out, w.now})
-		} else if f.sock == nil || f.sock.state == sockClosed {
+		} else if f.raw || f.sock == nil || f.sock.state == sockClosed {
 			delete(w.flows, f.out)
 		}
 	}
-	if w.run == r {
-		w.run = nil
-	}
+	w.runs = w.runs[:len(w.runs)-1]
 	w.books[0].Sweep(w.Now())
 	w.books[1].Sweep(w.Now())
 }
@@ -191,12 +204,22 @@ func kernelParity(r *run, obs *observe.Observation) observe.Parity {
 		return observe.Parity{Why: "no capture"}
 	}
 	if r.diverted != nil {
-		return observe.Parity{State: observe.ParityDiffers, Why: fmt.Sprintf("the kernel's SYN left as %s: NAT on this host", *r.diverted)}
+		return differs(fmt.Sprintf("the kernel's SYN left as %s in place of %s: NAT on this host", r.diverted.out, r.diverted.flow))
 	}
+	parity := observe.Parity{Why: "the kernel's own SYN was not seen leaving"}
 	for i := range obs.Attempts {
-		if a := &obs.Attempts[i]; a.Via == plan.Kernel && len(a.SYNs) > 0 {
-			return observe.Parity{State: observe.ParitySame}
+		a := &obs.Attempts[i]
+		switch {
+		case a.Via != plan.Kernel:
+		case len(a.SYNs) > 0:
+			parity = observe.Parity{State: observe.ParitySame}
+		case (a.Outcome == observe.Accepted || a.Outcome == observe.Refused) && obs.CaptureDrops == 0:
+			return differs("a kernel connect was answered, but no SYN of it was seen on its own port: NAT, a tunnel or IPsec on this host")
 		}
 	}
-	return observe.Parity{Why: "the kernel's own SYN was not seen leaving"}
+	return parity
+}
+
+func differs(why string) observe.Parity {
+	return observe.Parity{State: observe.ParityDiffers, Why: why}
 }

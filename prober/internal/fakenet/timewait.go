@@ -21,7 +21,7 @@ func (c *conn) enterTimeWait() {
 	again := c.state == finWait2
 	c.state = timeWait
 	c.timer++
-	c.until = c.hop.Now() + c.h.timeWait()
+	c.stay()
 	c.hasOOW = false
 	if !again {
 		c.h.remember(c)
@@ -34,27 +34,35 @@ func (c *conn) timeWaitReceive(seg *wire.Segment) {
 	has = has && c.ts
 	old := has && val.Before(c.recent)
 	rst := seg.Flags&wire.RST != 0
+	expected := !old && seg.Seq == c.rcvNxt
+	fresh := !old && (c.rcvNxt.Before(seg.Seq) || has && c.recent.Before(val))
 	switch {
-	case !old && seg.Seq == c.rcvNxt && rst:
+	case expected && rst:
 		c.kill() // assassination: rfc1337 is 0
-		return
-	case !old && seg.Seq == c.rcvNxt && seg.End() == seg.Seq:
-		c.until = c.hop.Now() + c.h.timeWait()
-		if has {
-			c.recent = val
-		}
-		return
-	case !old && seg.Flags&(wire.SYN|wire.ACK|wire.RST) == wire.SYN && (c.rcvNxt.Before(seg.Seq) || has && c.recent.Before(val)):
+	case expected && seg.End() == seg.Seq:
+		c.stay()
+		c.echo(seg)
+	case fresh && seg.Flags&(wire.SYN|wire.ACK|wire.RST) == wire.SYN:
 		c.reopen(seg)
-		return
-	case old:
+	default:
+		c.outOfWindow(old, seg)
+	}
+}
+
+// stay begins the bucket's time anew.
+func (c *conn) stay() { c.until = c.hop.Now() + c.h.timeWait() }
+
+// outOfWindow answers what is not the next segment with an ACK, at most every 500 ms. A SYN without ACK does not prolong the bucket's
+// life: it may be a new connection with a lower sequence number.
+func (c *conn) outOfWindow(old bool, seg *wire.Segment) {
+	if old {
 		c.h.Counters["TcpExt.PAWSEstab"]++
 	}
-	if rst {
+	if seg.Flags&wire.RST != 0 {
 		return
 	}
 	if old || seg.Flags&wire.ACK != 0 {
-		c.until = c.hop.Now() + c.h.timeWait()
+		c.stay()
 	}
 	if c.oow() {
 		c.bareACK()

@@ -14,7 +14,7 @@ import (
 // reuse meets a TIME_WAIT bucket that expects sequence numbers above or below ours, with a TSval of 1000.
 func reuse(val wire.TSval, ts, higher bool) (*fakenet.World, observe.Attempt) {
 	w := fakenet.Clean(1)
-	src := netip.AddrPortFrom(w.Client.Source, 40001)
+	src := netip.AddrPortFrom(w.Client.Source, 26500)
 	b := raws(w, 1, script(val, plan.Ignore), 900*time.Millisecond)
 	if !ts {
 		b.Arms[0].Script.Options = wire.LinuxSYNWithoutTimestamps(1460, 7)
@@ -65,7 +65,7 @@ func TestTimeWait(t *testing.T) {
 func TestKernelMeetsTimeWait(t *testing.T) {
 	w := fakenet.Clean(1)
 	b := connects(w, 1, 5*time.Second)
-	b.Shots[0].Flow.Src = netip.AddrPortFrom(w.Client.Source, 40001)
+	b.Shots[0].Flow.Src = netip.AddrPortFrom(w.Client.Source, 26500)
 	w.Hosts[0].Occupy(w, wire.Flow{Src: b.Shots[0].Flow.Src, Dst: w.Target}, 1, w.Client.Clock.At(time.Hour, wire.Flow{
 		Src: b.Shots[0].Flow.Src, Dst: w.Target}))
 	a := w.Run(b).Attempts[0]
@@ -93,7 +93,7 @@ func TestTimeWaitThroughSNAT(t *testing.T) {
 func TestPortReuse(t *testing.T) {
 	w := fakenet.ReusedPort(1)
 	b := connects(w, 1, 5*time.Second)
-	b.Shots[0].Flow.Src = netip.AddrPortFrom(w.Client.Source, 40001)
+	b.Shots[0].Flow.Src = netip.AddrPortFrom(w.Client.Source, 26500)
 	var repeats []int
 	for range 3 {
 		repeats = append(repeats, w.Run(b).Attempts[0].Retransmissions)

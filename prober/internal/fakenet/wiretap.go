@@ -6,6 +6,7 @@ import (
 
 	"github.com/vipprobe/vipprobe/prober/handshake"
 	"github.com/vipprobe/vipprobe/prober/observe"
+	"github.com/vipprobe/vipprobe/prober/plan"
 	"github.com/vipprobe/vipprobe/prober/wire"
 )
 
@@ -24,10 +25,12 @@ func (w *World) begin() {
 		}
 	}
 	n.w, n.HZ = w, w.Client.HZ
+	kernel, raw := w.Client.Ports.Split()
+	w.books = [2]*plan.PortBook{plan.NewPortBook(kernel, uint16(mix(w.seed))), plan.NewPortBook(raw, uint16(mix(w.seed)))}
 	w.Client.synOptions = wire.LinuxSYN(w.Client.MSS, 0, 7)
 	w.Client.bareOptions = wire.LinuxSYNWithoutTimestamps(w.Client.MSS, 7)
 	n.mac = func(a netip.Addr) wire.MAC { return w.Client.station(a).MAC }
-	n.ask = w.whoHas
+	n.ask = func(a netip.Addr, to wire.MAC) { w.whoHas(a, to) }
 	n.emit = func(i int, p *Packet) {
 		if i == 0 {
 			w.transmit(p)
@@ -38,58 +41,6 @@ func (w *World) begin() {
 	n.dropped = func() { w.Client.counters["arp_cache.unresolved_discards"]++ }
 	n.refused = func() { w.Client.counters["arp_cache.table_fulls"]++ }
 	n.failed = w.hostUnreachable
-}
-
-// whoHas sends a request over the link and lets who is there answer.
-func (w *World) whoHas(a netip.Addr, to wire.MAC) {
-	c := &w.Client
-	w.Requests++
-	w.neighborFrame(observe.NeighborEvent{Outgoing: true, Kind: observe.NeighborRequest, Sender: c.Source, Target: a,
-		SenderMAC: c.MAC.String(), FrameMAC: c.MAC.String()})
-	s := c.station(a)
-	if w.Near.Moved != (wire.MAC{}) && a == c.NextHop(w.Target.Addr()) {
-		s.MAC = w.Near.Moved
-	}
-	if !to.IsBroadcast() && to != s.MAC {
-		return
-	}
-	asked := c.Neighbors.entry(a).asked
-	w.After(linkDelay, func() {
-		w.Near.heard(w, c.Source, a, c.MAC)
-		if s.Silent && (s.Since == 0 || w.now < s.Since) || asked <= s.Deaf {
-			return
-		}
-		w.reply(a, s.MAC, s.Delay)
-		if s.Second != (wire.MAC{}) {
-			w.reply(a, s.Second, s.Delay+s.Behind)
-		}
-	})
-}
-
-func (w *World) reply(a netip.Addr, mac wire.MAC, delay time.Duration) {
-	w.After(delay+10*time.Microsecond+linkDelay, func() {
-		w.neighborFrame(observe.NeighborEvent{Kind: observe.NeighborReply, Sender: a, Target: w.Client.Source,
-			SenderMAC: mac.String(), FrameMAC: mac.String()})
-		w.Client.Neighbors.learn(a, mac)
-	})
-}
-
-// Announce puts a gratuitous ARP of an address on the link.
-func (w *World) Announce(a netip.Addr, mac wire.MAC) {
-	w.begin()
-	w.neighborFrame(observe.NeighborEvent{Kind: observe.NeighborGratuitous, Sender: a, Target: a, SenderMAC: mac.String(), FrameMAC: mac.String()})
-	if w.Client.Neighbors.known(a) {
-		w.Client.Neighbors.learn(a, mac)
-	}
-}
-
-// neighborFrame shows an ARP frame to the tap.
-func (w *World) neighborFrame(e observe.NeighborEvent) {
-	if w.run == nil || w.Tap.Off || w.ringDrops() {
-		return
-	}
-	e.At, e.IfIndex = w.Now(), w.Client.IfIndex
-	w.run.corr.Neighbor(e)
 }
 
 func (w *World) ringDrops() bool {
@@ -108,7 +59,7 @@ func (w *World) transmit(p *Packet) {
 	}
 	if f := w.flows[p.Seg.Flow()]; f != nil && f.run != nil && !w.Tap.Off && !w.ringDrops() {
 		if f.out != f.flow && p.SYN() && f.run.diverted == nil {
-			f.run.diverted = &f.out
+			f.run.diverted = f
 			f.run.corr.Stray("locally_rewritten")
 		}
 		f.run.corr.Outgoing(f.shot, w.Now(), w.Client.IfIndex, p.mac, &p.Seg)
@@ -158,9 +109,6 @@ func (w *World) receive(p *Packet) {
 
 // unasked resets a segment that no socket of the vantage knows (RFC 9293 §3.10.7.1).
 func (w *World) unasked(seg *wire.Segment) {
-	if w.run != nil && !w.Tap.Off {
-		w.run.corr.Stray("no_such_flow")
-	}
 	if seg.Flags&wire.RST == 0 && seg.Flags&wire.ACK != 0 {
 		w.kernelSend(&Packet{Seg: wire.Segment{Src: seg.Dst, Dst: seg.Src, Seq: seg.Ack, Flags: wire.RST}})
 	}
@@ -170,7 +118,7 @@ func (w *World) receiveRaw(f *flow, seg *wire.Segment) {
 	if f.run == nil {
 		if seg.Flags.Has(wire.SYN|wire.ACK) && seg.Flags&wire.RST == 0 && seg.Ack == f.iss+1 {
 			w.transmit(&Packet{Seg: wire.Segment{Src: seg.Dst, Dst: seg.Src, Seq: seg.Ack, Flags: wire.RST, HopLimit: 64, DF: true},
-				mac: w.nextMAC(seg.Src.Addr())})
+				mac: f.mac})
 		}
 		return
 	}
@@ -231,7 +179,7 @@ func (w *World) sendRaw(r *run, i int, s *handshake.Send) {
 	f := r.shots[i].f
 	script := &r.burst.Arms[r.burst.Shots[i].Arm].Script
 	p := &Packet{Seg: wire.Segment{Src: f.out.Src, Dst: f.out.Dst, Seq: s.Seq, Flags: s.Flags, Payload: s.Payload, Length: len(s.Payload),
-		DF: true, Window: script.Window, HopLimit: script.HopLimit, ToS: script.ToS}, mac: w.nextMAC(f.out.Dst.Addr())}
+		DF: true, Window: script.Window, HopLimit: script.HopLimit, ToS: script.ToS}, mac: f.mac}
 	seg := &p.Seg
 	if seg.Window == 0 {
 		seg.Window = 64240
@@ -255,12 +203,6 @@ func (w *World) sendRaw(r *run, i int, s *handshake.Send) {
 		seg.Window = 0
 	}
 	w.transmit(p)
-}
-
-// nextMAC is what the link header of a raw shot says, from the path's own look-up.
-func (w *World) nextMAC(dst netip.Addr) wire.MAC {
-	n := w.Client.Neighbors.entry(w.Client.NextHop(dst))
-	return n.mac
 }
 
 func (w *World) receiveICMP(e *wire.ICMPError) {

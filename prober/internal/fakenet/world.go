@@ -36,10 +36,13 @@ type World struct {
 	now   time.Duration
 	queue queue
 	path  *Path
-	run   *run
+	runs  []*run // under way: the newest last, those that wait for a scout before it
 	flows map[wire.Flow]*flow
 	tombs []tomb
-	books [2]*plan.PortBook // kernel, raw
+	// What the link has answered, what the engine remembers of it, and requests that went unheard.
+	replies, hops map[netip.Addr]reply
+	unheard       map[netip.Addr]int
+	books         [2]*plan.PortBook // kernel, raw
 }
 
 // New makes a world whose vantage reaches what stands at the end of the elements. The last of them must answer or swallow whatever
@@ -49,10 +52,8 @@ func New(seed uint64, target netip.AddrPort, elements ...Element) *World {
 		Client: newClient(seed), Target: target, OneWay: 250 * time.Microsecond, Jitter: 40 * time.Microsecond,
 		Near: LastHop{Addr: target.Addr(), Knows: true},
 		rng:  rand.New(rand.NewPCG(seed, 0x9e3779b97f4a7c15)), seed: seed, flows: map[wire.Flow]*flow{},
+		replies: map[netip.Addr]reply{}, hops: map[netip.Addr]reply{}, unheard: map[netip.Addr]int{},
 	}
-	kernel, raw := plan.PortRange{Lo: 20000, Hi: 32767}.Split()
-	start := uint16(mix(seed))
-	w.books = [2]*plan.PortBook{plan.NewPortBook(kernel, start), plan.NewPortBook(raw, start)}
 	all := append([]Element{&w.Near, &wireDelay{}}, elements...)
 	w.path = &Path{w: w, near: w.receive, elements: all}
 	for _, e := range elements {
