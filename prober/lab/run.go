@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"slices"
 	"strings"
 	"time"
 )
@@ -79,47 +78,4 @@ func Shell(ctx context.Context, name string, set map[string]string, args []strin
 		return exit.ExitCode(), nil
 	}
 	return 0, err
-}
-
-// WriteList prints the catalogue: a line a scenario, or with details the story, the parameters and the near misses as well.
-func WriteList(w io.Writer, list []Scenario, details bool) {
-	width := 0
-	for _, s := range list {
-		width = max(width, len(s.Name))
-	}
-	for _, s := range list {
-		fmt.Fprintf(w, "%-*s  %s%s\n", width, s.Name, joinVerdicts(s.Label.Verdicts), s.marks())
-		if !details {
-			continue
-		}
-		fmt.Fprintf(w, "    %s\n", s.Story)
-		for _, p := range s.Params {
-			fmt.Fprintf(w, "    --set %s=%s  %s\n", p.Name, p.Default, p.Help)
-		}
-		for _, m := range s.NearMisses {
-			var set []string
-			for k, v := range m.Set {
-				set = append(set, k+"="+v)
-			}
-			slices.Sort(set)
-			fmt.Fprintf(w, "    near miss: %s (%s): %s\n", m.Name, strings.Join(set, " "), joinVerdicts(m.Label.Verdicts))
-		}
-	}
-}
-
-func (s Scenario) marks() string {
-	var m []string
-	if s.Root != "" {
-		m = append(m, "needs root")
-	}
-	if s.Heavy {
-		m = append(m, "heavy")
-	}
-	if s.Slow {
-		m = append(m, "slow")
-	}
-	if len(m) == 0 {
-		return ""
-	}
-	return "  (" + strings.Join(m, ", ") + ")"
 }

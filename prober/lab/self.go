@@ -12,8 +12,9 @@ func selfScenarios() []Scenario { return []Scenario{localDrop(), proberBusy()} }
 
 func localDrop() Scenario {
 	return Scenario{
-		Name:       "local-drop",
-		Story:      "The prober's own host drops every third SYN behind the tap's back: a filter or a full queue of its device. The network is innocent.",
+		Name: "local-drop",
+		Story: "The prober's own host drops every third SYN before it reaches the wire, or a tap: a filter at its device, a full queue. The network is " +
+			"innocent.",
 		Params:     []Param{{"one_in", "3", "SYNs that are dropped; 0 for none"}},
 		Label:      Is(diagnose.ProberLocalDrop),
 		NearMisses: []NearMiss{{"none", map[string]string{"one_in": "0"}, Healthy()}},
@@ -21,7 +22,8 @@ func localDrop() Scenario {
 			d := st.direct()
 			d.server.Serve(topo.Service{Port: port, Then: topo.Echo})
 			if n := st.Int("one_in"); n > 0 {
-				st.Client.Rules(filter("qdisc", nft.Output, nft.Rule{nft.SYN(), nft.DstPort(port), nft.OneOf(uint32(n)), nft.Drop()}))
+				st.Client.Rules(nft.Table{Family: nft.Netdev, Name: "full_queue", Chains: []nft.Chain{{Hook: nft.Egress, Device: d.clientLink.Name,
+					Rules: []nft.Rule{{nft.SYN(), nft.DstPort(port), nft.OneOf(uint32(n)), nft.Drop()}}}}})
 			}
 		},
 	}

@@ -10,9 +10,6 @@ import (
 // Drop discards the packet in silence.
 func Drop() Part { return Part{&expr.Verdict{Kind: expr.VerdictDrop}} }
 
-// Accept ends the chain in the packet's favour.
-func Accept() Part { return Part{&expr.Verdict{Kind: expr.VerdictAccept}} }
-
 // Reset answers with a TCP RST and drops.
 func Reset() Part { return Part{&expr.Reject{Type: unix.NFT_REJECT_TCP_RST}} }
 

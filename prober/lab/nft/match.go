@@ -32,20 +32,9 @@ func TCP() Part {
 	return Part{&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: reg}, equal([]byte{unix.IPPROTO_TCP})}
 }
 
-// ICMP matches ICMP packets of one type.
-func ICMP(typ uint8) Part {
-	return Part{&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: reg}, equal([]byte{unix.IPPROTO_ICMP}),
-		load(expr.PayloadBaseTransportHeader, 0, 1, reg), equal([]byte{typ})}
-}
-
 // DstPort matches TCP packets to a port.
 func DstPort(port uint16) Part {
 	return append(TCP(), load(expr.PayloadBaseTransportHeader, 2, 2, reg), equal(be16(port)))
-}
-
-// SrcPort matches TCP packets from a port.
-func SrcPort(port uint16) Part {
-	return append(TCP(), load(expr.PayloadBaseTransportHeader, 0, 2, reg), equal(be16(port)))
 }
 
 // FlagsSet matches TCP packets in which, of the bits of mask, exactly those of want are set.
@@ -71,16 +60,8 @@ func address(a netip.Addr, offset4, offset6 uint32) Part {
 	return Part{load(expr.PayloadBaseNetworkHeader, offset6, 16, reg), equal(a.AsSlice())}
 }
 
-// LongerThan matches IPv4 packets whose total length is more than octets.
-func LongerThan(octets uint16) Part {
-	return Part{load(expr.PayloadBaseNetworkHeader, 2, 2, reg), &expr.Cmp{Op: expr.CmpOpGt, Register: reg, Data: be16(octets)}}
-}
-
 // ARPRequest matches ARP requests (RFC 826: operation 1 at octet 6).
 func ARPRequest() Part { return Part{load(expr.PayloadBaseNetworkHeader, 6, 2, reg), equal(be16(1))} }
-
-// ARPReply matches ARP replies.
-func ARPReply() Part { return Part{load(expr.PayloadBaseNetworkHeader, 6, 2, reg), equal(be16(2))} }
 
 // ARPSender matches the sender's protocol address (octet 14).
 func ARPSender(a netip.Addr) Part {

@@ -23,7 +23,7 @@ const (
 	Netdev = Family(nftables.TableFamilyNetdev)
 )
 
-// Chain is the rules of one hook; Device only for Ingress and Egress.
+// Chain is the rules of one hook; Device only for Egress.
 type Chain struct {
 	Hook   Hook
 	Device string
@@ -44,7 +44,6 @@ type Hook uint8
 const (
 	HookUnknown Hook = iota
 	Raw              // prerouting, before connection tracking
-	RawOutput        // locally made packets, before connection tracking
 	Prerouting
 	DNAT       // prerouting, nat
 	OutputDNAT // locally made packets, nat
@@ -52,9 +51,8 @@ const (
 	Forward
 	Output
 	Postrouting
-	SNAT // postrouting, nat
-	Ingress
-	Egress
+	SNAT   // postrouting, nat
+	Egress // what a device is about to send, all protocols; needs a Netdev table
 )
 
 type place struct {
@@ -68,8 +66,6 @@ func (h Hook) place() place {
 	switch h {
 	case Raw:
 		return place{"raw", nftables.ChainTypeFilter, nftables.ChainHookPrerouting, nftables.ChainPriorityRaw}
-	case RawOutput:
-		return place{"raw_output", nftables.ChainTypeFilter, nftables.ChainHookOutput, nftables.ChainPriorityRaw}
 	case Prerouting:
 		return place{"prerouting", nftables.ChainTypeFilter, nftables.ChainHookPrerouting, nftables.ChainPriorityMangle}
 	case DNAT:
@@ -86,8 +82,6 @@ func (h Hook) place() place {
 		return place{"postrouting", nftables.ChainTypeFilter, nftables.ChainHookPostrouting, nftables.ChainPriorityMangle}
 	case SNAT:
 		return place{"snat", nftables.ChainTypeNAT, nftables.ChainHookPostrouting, nftables.ChainPriorityNATSource}
-	case Ingress:
-		return place{"ingress", nftables.ChainTypeFilter, nftables.ChainHookIngress, nftables.ChainPriorityFilter}
 	case Egress:
 		return place{"egress", nftables.ChainTypeFilter, nftables.ChainHookEgress, nftables.ChainPriorityFilter}
 	case HookUnknown:
@@ -123,13 +117,6 @@ func (t Table) Install(c *nftables.Conn) {
 			c.AddRule(&nftables.Rule{Table: table, Chain: chain, Exprs: r.exprs()})
 		}
 	}
-}
-
-// Remove queues the table's deletion on c; one that is not there is no error.
-func (t Table) Remove(c *nftables.Conn) {
-	table := &nftables.Table{Family: nftables.TableFamily(t.Family), Name: t.Name}
-	c.AddTable(table)
-	c.DelTable(table)
 }
 
 func (r Rule) exprs() []expr.Any {

@@ -157,11 +157,6 @@ func (h *Host) Sysctl(name, value string) {
 	h.Build("sysctl", func() error { return writeSysctl(name, value) })
 }
 
-// SetSysctl is Sysctl for a network that is already running.
-func (h *Host) SetSysctl(name, value string) error {
-	return h.Do(func() error { return writeSysctl(name, value) })
-}
-
 // Rules installs a table of packet rules, in place of any of the same family and name.
 func (h *Host) Rules(t nft.Table) {
 	h.Build("rules "+t.Name, func() error { return install(t) })

@@ -191,16 +191,6 @@ func (l *Link) Addr(prefix string) *Link {
 	return l
 }
 
-// RemoveAddr takes an address off the link of a running network.
-func (l *Link) RemoveAddr(prefix netip.Prefix) error {
-	return l.Host.Do(func() error { return l.Host.nl.AddrDel(l.device(), l.address(prefix)) })
-}
-
-// AddAddr is Addr for a network that is already running. The kernel announces nothing unless arp_notify is set.
-func (l *Link) AddAddr(prefix netip.Prefix) error {
-	return l.Host.Do(func() error { return l.Host.nl.AddrAdd(l.device(), l.address(prefix)) })
-}
-
 func (l *Link) address(p netip.Prefix) *netlink.Addr {
 	a := &netlink.Addr{IPNet: ipNet(p)}
 	if p.Addr().Is6() {
@@ -222,12 +212,6 @@ func (l *Link) Neighbor(family, name, value string) *Link {
 // Conf sets one device's own parameter for IPv4 or IPv6: "arp_ignore", "rp_filter", ….
 func (l *Link) Conf(family, name, value string) *Link {
 	l.Host.Sysctl("net."+family+".conf."+l.Name+"."+name, value)
-	return l
-}
-
-// MTU sets the device's maximum transmission unit in octets.
-func (l *Link) MTU(octets int) *Link {
-	l.Host.Build("mtu of "+l.Name, func() error { return l.Host.nl.LinkSetMTU(l.device(), octets) })
 	return l
 }
 

@@ -2,13 +2,11 @@ package topo
 
 import (
 	"errors"
-	"fmt"
 	"net"
 	"net/netip"
 	"syscall"
 
 	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
 )
 
 // Route sends a destination ("10.0.1.0/24", "default", "default6") by one or more gateways; several are an ECMP route with
@@ -50,22 +48,6 @@ func (h *Host) OnLink(prefix string, l *Link) {
 			return err
 		}
 		return h.nl.RouteAdd(&netlink.Route{Dst: ipNet(p), LinkIndex: l.Index, Scope: netlink.SCOPE_LINK})
-	})
-}
-
-// LocalRoute makes a whole prefix the host's own, so that a few addresses stand for many.
-func (h *Host) LocalRoute(prefix string) {
-	h.Build("local route "+prefix, func() error {
-		p, err := netip.ParsePrefix(prefix)
-		if err != nil {
-			return err
-		}
-		lo, err := h.nl.LinkByName("lo")
-		if err != nil {
-			return fmt.Errorf("find lo: %w", err)
-		}
-		return h.nl.RouteAdd(&netlink.Route{Dst: ipNet(p), LinkIndex: lo.Attrs().Index, Type: unix.RTN_LOCAL,
-			Scope: netlink.SCOPE_HOST, Table: unix.RT_TABLE_LOCAL})
 	})
 }
 

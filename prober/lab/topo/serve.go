@@ -52,7 +52,9 @@ func (h *Host) Serve(s Service) {
 		}
 		h.net.OnClose(func() { l.Close() })
 		if s.Then != Stuck {
-			h.net.Go(func(ctx context.Context) { accept(ctx, l, s.handle) })
+			h.net.Go(func(ctx context.Context) {
+				accept(ctx, l, func(ctx context.Context, c *net.TCPConn) { s.handle(ctx, h.net, c) })
+			})
 		}
 		return nil
 	})
@@ -118,7 +120,7 @@ func accept(ctx context.Context, l *net.TCPListener, handle func(context.Context
 	}
 }
 
-func (s Service) handle(ctx context.Context, c *net.TCPConn) {
+func (s Service) handle(ctx context.Context, n *Net, c *net.TCPConn) {
 	switch s.Then {
 	case Echo:
 		_, _ = io.Copy(c, c)
@@ -127,6 +129,7 @@ func (s Service) handle(ctx context.Context, c *net.TCPConn) {
 	case Hang:
 		<-ctx.Done()
 	case Bulk:
+		n.Pin()
 		if _, err := c.Write(make([]byte, s.Size)); err == nil {
 			_ = c.CloseWrite()
 			_, _ = io.Copy(io.Discard, c)

@@ -9,8 +9,11 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/vipprobe/vipprobe/prober/lab/nft"
 	"github.com/vipprobe/vipprobe/prober/lab/topo"
@@ -177,6 +180,74 @@ func TestSlowARPAnswerHoldsBackTheFirstContactOnly(t *testing.T) {
 		}
 		if err := b.SetRules(topo.SlowARP("10.0.0.2", "10.0.0.1")); err != nil {
 			t.Fatal(err)
+		}
+	}
+}
+
+func TestMacvlanHasItsOwnMAC(t *testing.T) {
+	n := private(t)
+	lan := n.Bridge("lan")
+	a, b := n.Host("a"), n.Host("b")
+	la := a.Attach(lan, "10.0.0.1/24")
+	second := la.Macvlan(a, "10.0.0.3/24")
+	lb := b.Attach(lan, "10.0.0.2/24")
+	b.Serve(topo.Service{Port: 80, Then: topo.Echo})
+	built(t, n)
+	c, err := a.Dial(t.Context(), &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(10, 0, 0, 3)}, Control: bindTo(second.Name)}, "10.0.0.2:80")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
+	if known, err := lb.HasNeighbor(netip.MustParseAddr("10.0.0.3")); err != nil || !known || second.MAC.String() == la.MAC.String() {
+		t.Errorf("the peer knows the second address: %v, %v; its MAC %s", known, err, second.MAC)
+	}
+}
+
+func bindTo(dev string) func(string, string, syscall.RawConn) error {
+	return func(_, _ string, c syscall.RawConn) error {
+		var inner error
+		if err := c.Control(func(fd uintptr) { inner = unix.BindToDevice(int(fd), dev) }); err != nil {
+			return err
+		}
+		return inner
+	}
+}
+
+func TestServicesCloseInTheirOrder(t *testing.T) {
+	n := private(t)
+	lan := n.Bridge("lan")
+	a, b := n.Host("a"), n.Host("b")
+	a.Attach(lan, "10.0.0.1/24")
+	b.Attach(lan, "10.0.0.2/24")
+	b.Serve(topo.Service{Port: 80, Then: topo.CloseFirst})
+	b.Serve(topo.Service{Port: 81, Then: topo.Bulk, Size: 10_000})
+	b.Serve(topo.Service{Port: 82, Then: topo.Stuck, Backlog: 1})
+	b.Proxy(83, []string{"10.0.0.2:81"})
+	built(t, n)
+	for _, x := range []struct {
+		to, ask string
+		want    int
+	}{{"10.0.0.2:80", "GET / HTTP/1.0\r\n\r\n", 57}, {"10.0.0.2:80", "", 0}, {"10.0.0.2:81", "", 10_000}, {"10.0.0.2:83", "", 10_000}} {
+		c, err := a.Dial(t.Context(), nil, x.to)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(c, x.ask); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := io.Copy(io.Discard, c); err != nil || int(got) != x.want {
+			t.Errorf("%s after %q: %d octets to the end, %v; want %d", x.to, x.ask, got, err, x.want)
+		}
+		c.Close()
+	}
+	// backlog 1 holds two connections; the third is not answered.
+	for i, want := range []bool{true, true, false} {
+		c, err := a.Dial(t.Context(), &net.Dialer{Timeout: 500 * time.Millisecond}, "10.0.0.2:82")
+		if (err == nil) != want {
+			t.Errorf("connection %d to the stuck server: %v", i, err)
+		}
+		if err == nil {
+			t.Cleanup(func() { c.Close() })
 		}
 	}
 }

@@ -1,8 +1,6 @@
 package wires
 
 import (
-	"net/netip"
-
 	"github.com/vipprobe/vipprobe/prober/wire"
 )
 
@@ -20,9 +18,6 @@ func All(ms ...Match) Match {
 		return true
 	}
 }
-
-// Not chooses what m does not.
-func Not(m Match) Match { return func(p Packet) bool { return !m(p) } }
 
 // Any chooses every packet, ARP included.
 func Any(Packet) bool { return true }
@@ -47,15 +42,7 @@ func Longer(octets int) Match {
 	return func(p Packet) bool { return len(p.Frame) > ethernetHeader+octets }
 }
 
-// From chooses segments by source address.
-func From(a netip.Addr) Match {
-	return func(p Packet) bool { return p.TCP && p.Seg.Src.Addr() == a }
+// ShorterThan chooses segments with less payload than octets: with Data, the short last one of an answer.
+func ShorterThan(octets int) Match {
+	return func(p Packet) bool { return p.TCP && p.Seg.Length < octets }
 }
-
-// Between chooses segments of connections with host a, both directions.
-func Between(a netip.Addr) Match {
-	return func(p Packet) bool { return p.TCP && (p.Seg.Src.Addr() == a || p.Seg.Dst.Addr() == a) }
-}
-
-// Pushed chooses segments with PSH: on Linux the last of a write.
-func Pushed(p Packet) bool { return p.TCP && p.Seg.Flags&wire.PSH != 0 }

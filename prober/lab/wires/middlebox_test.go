@@ -182,6 +182,11 @@ func TestOneClockJoinsTwoClients(t *testing.T) {
 	if got := val(passed(t, o, began.Add(2*time.Second), out(4001, 1001, wire.SYN))); got != 5_002_000 {
 		t.Errorf("its repeated SYN: %d", got)
 	}
+	// A segment that shows how late the SYN of the first had been, and a third client right behind it.
+	ahead := val(passed(t, o, began.Add(2*time.Second), out(4000, 900_002_050, wire.ACK)))
+	if got := val(passed(t, o, began.Add(2*time.Second), out(4002, 7, wire.SYN))); got.Before(ahead) {
+		t.Errorf("third client: %d, behind %d", got, ahead)
+	}
 	answer := packet(In, wire.SYN|wire.ACK, func(s *wire.Segment) {
 		stamps(3, 5_001_000)(s)
 		s.Src, s.Dst = server(), netip.AddrPortFrom(server().Addr(), 4001)

@@ -72,7 +72,10 @@ func insert(n *topo.Net, w *topo.Host, inner, outer *topo.Link, stages []Stage) 
 		n.OnClose(func() { e.conn.Close() })
 		n.Go(func(ctx context.Context) { e.read(ctx, frames) })
 	}
-	n.Go(func(ctx context.Context) { run(ctx, NewLine(stages...), frames, a, b) })
+	n.Go(func(ctx context.Context) {
+		n.Pin()
+		run(ctx, NewLine(stages...), frames, a, b)
+	})
 }
 
 func open(l *topo.Link, dir Direction) (*end, error) {

@@ -54,6 +54,8 @@ type OneClock struct {
 	Clock func(time.Time) wire.TSval
 
 	flows map[wire.Flow]offset
+	high  wire.TSval // the newest value sent so far: a new connection never begins behind it
+	sent  bool
 }
 
 // offset belongs to one connection, known by its ISN so that a repeated SYN keeps it.
@@ -73,14 +75,28 @@ func (o *OneClock) Pass(now time.Time, p Packet) []Departure {
 	switch {
 	case p.Dir == Out && p.Seg.Dst.Port() == o.Port:
 		flow := p.Seg.Flow()
-		if val, _, ok := p.Seg.Options.Timestamps(); ok && SYN(p) && o.flows[flow].isn != p.Seg.Seq {
-			o.flows[flow] = offset{p.Seg.Seq, int64(o.Clock(now).Sub(val))}
+		if SYN(p) && o.flows[flow].isn != p.Seg.Seq {
+			o.flows[flow] = o.begin(now, &p.Seg)
 		}
 		p = p.Edited(func(s *wire.Segment) { shift(s, o.flows[flow].by, 0) })
+		if val, _, ok := p.Seg.Options.Timestamps(); ok && (!o.sent || o.high.Before(val)) {
+			o.high, o.sent = val, true
+		}
 	case p.Dir == In && p.Seg.Src.Port() == o.Port:
 		p = p.Edited(func(s *wire.Segment) { shift(s, 0, -o.flows[s.Flow().Reverse()].by) })
 	}
 	return pass(now, p)
+}
+
+// begin chooses the offset of a new connection. A SYN that waited on its way here makes its connection run ahead of the clock by as
+// much, so the next one must start from what has been sent.
+func (o *OneClock) begin(now time.Time, s *wire.Segment) offset {
+	val, _, _ := s.Options.Timestamps()
+	start := o.Clock(now)
+	if o.sent && start.Before(o.high) {
+		start = o.high
+	}
+	return offset{s.Seq, int64(start.Sub(val))}
 }
 
 // shift moves both values of the option; an echo of 0 without ACK means nothing and stays (RFC 7323 §3.2).
