@@ -26,9 +26,9 @@ func demoCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "demo",
 		Short: "Build a faulty VIP in private namespaces, probe it, and name the cause; needs no root",
-		Long: "demo builds a client, a balancer with a VIP (DNAT and masquerade) and two real servers out of network namespaces that only this\n" +
-			"process sees, hides a fault in it, and lets `vipprobe diagnose` find it. Exit 0 when the cause named is the fault that was hidden.\n" +
-			"Nothing is left behind.",
+		Long: "demo builds a client, a balancer with a VIP (DNAT and masquerade) and two real servers out of network\n" +
+			"namespaces that only this process sees, hides a fault in it, and lets `vipprobe diagnose` find it. Exit 0 when\n" +
+			"the cause named is the fault that was hidden. Nothing is left behind.",
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			out := cmd.OutOrStdout()

@@ -14,10 +14,10 @@ func diagnoseCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "diagnose TARGET...",
 		Short: "Run experiments until the cause of stalls is named or ruled out",
-		Long: "diagnose begins with a burst of ordinary connects, and goes on with the experiments that separate the causes left,\n" +
-			"until one is proven, all are ruled out, or its time is spent.\n\n" +
-			"Exit 0: healthy; 1: a cause is named; 2: the command line or the configuration is wrong; 3: this machine or its network\n" +
-			"denies it; 4: inconclusive; 130: interrupted, with a report of what there was.",
+		Long: "diagnose begins with a burst of ordinary connects, and goes on with the experiments that separate the causes\n" +
+			"left, until one is proven, all are ruled out, or its time is spent.\n\n" +
+			"Exit 0: healthy; 1: a cause is named; 2: the command line or the configuration is wrong; 3: this machine or its\n" +
+			"network denies it; 4: inconclusive; 130: interrupted, with a report of what there was.",
 		Args: wantTargets,
 		RunE: func(cmd *cobra.Command, args []string) error { return f.diagnose(cmd, args, o) },
 	}

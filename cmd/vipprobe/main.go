@@ -109,11 +109,12 @@ func rootCommand() *cobra.Command {
 	root := group(&cobra.Command{
 		Use:   "vipprobe",
 		Short: "Find out why connections to a VIP stall, and prove it",
-		Long: "vipprobe opens bursts of concurrent connections to VIPs and real servers, times every handshake on the wire, counts\n" +
-			"lost SYNs, and names the cause of stalls with its evidence.",
+		Long: "vipprobe opens bursts of concurrent connections to VIPs and real servers, times every handshake on the wire,\n" +
+			"counts lost SYNs, and names the cause of stalls with its evidence.",
 		SilenceUsage: true, SilenceErrors: true,
 	})
 	root.SetFlagErrorFunc(flagError)
+	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages", fmt.Sprintf(".FlagUsagesWrapped %d", lineWidth)))
 	root.AddCommand(probeCommand(), diagnoseCommand(), demoCommand(), serveCommand(), doctorCommand(), labCommand(), versionCommand())
 	return root
 }

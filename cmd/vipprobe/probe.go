@@ -17,11 +17,12 @@ func probeCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "probe TARGET...",
 		Short: "Open a burst of connections to each target and time every handshake",
-		Long: "probe opens a burst of concurrent connections to every address of each target, and an immediate repeat, and shows first\n" +
-			"contact and repeat side by side. A target is HOST:PORT, ADDR:PORT or [ADDR]:PORT. Naming a target here permits probing\n" +
-			"its addresses.\n\n" +
-			"Exit 0: every attempt was accepted, and no more stalled than --max-stalled; 1: not so; 2: the command line or the\n" +
-			"configuration is wrong; 3: this machine or its network denies it; 130: interrupted, with a report of what there was.",
+		Long: "probe opens a burst of concurrent connections to every address of each target, and an immediate repeat, and\n" +
+			"shows first contact and repeat side by side. A target is HOST:PORT, ADDR:PORT or [ADDR]:PORT. Naming a target\n" +
+			"here permits probing its addresses.\n\n" +
+			"Exit 0: every attempt was accepted, and no more stalled than --max-stalled; 1: not so; 2: the command line or\n" +
+			"the configuration is wrong; 3: this machine or its network denies it; 130: interrupted, with a report of what\n" +
+			"there was.",
 		Example: "  vipprobe probe web.example.org:443\n  vipprobe probe --module syn --burst 10 192.0.2.10:80\n" +
 			"  vipprobe probe --compare 192.0.2.10:80 192.0.2.21:80 192.0.2.22:80",
 		Args: wantTargets,

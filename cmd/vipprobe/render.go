@@ -62,6 +62,7 @@ const (
 	wordOK    = "ok"
 	wordStall = "stall" // all accepted, too many of them late
 	wordFail  = "fail"
+	wordCut   = "cut" // interrupted
 	wordNone  = "-" // not probed
 )
 
@@ -93,6 +94,8 @@ func wordOf(r *prober.Round) string {
 		return wordNone
 	case r.Success:
 		return wordOK
+	case s.Outcomes[observe.OutcomeUnknown] > 0:
+		return wordCut
 	case s.Attempts > 0 && s.Outcomes[observe.Accepted] == s.Attempts && s.Stalled > 0:
 		return wordStall
 	}
@@ -107,72 +110,91 @@ func called(r *prober.Round) string {
 	return r.Target + " (" + r.Addr.Addr().String() + ")"
 }
 
-// The table's columns.
+// The table's columns; those of target and marks are as wide as they must be.
 const (
 	wordWidth  = 5
 	cellMarks  = 16
-	cellWidth  = cellMarks + 1 + 9 // marks, accepted of attempts
+	countWidth = 9
 	waitWidth  = 8
-	maxTarget  = lineWidth - wordWidth - 2*(cellWidth+1+waitWidth) - 3*2
 	blockMarks = 40
 )
 
-// table writes a row for each address.
-func (p *printer) table(rows []row) {
-	width := len("target")
-	marks, repeats := "", false
+// columns are the widths of one table.
+type columns struct{ target, marks, cells int }
+
+// fit finds the widths for rows: a target that does not fit has a line of its own.
+func fit(rows []row) columns {
+	c := columns{target: len("target"), marks: len("first contact") - countWidth, cells: 1}
 	for i := range rows {
-		width = max(width, utf8.RuneCountInString(rows[i].target))
+		c.target = max(c.target, utf8.RuneCountInString(rows[i].target))
 		if r := rows[i].round; r != nil {
-			marks += marksOf(r.Attempts())
-			repeats = repeats || len(r.Observations) > 1
+			for _, a := range halves(r) {
+				c.marks = max(c.marks, utf8.RuneCountInString(shorten(marksOf(a), cellMarks)))
+			}
+			c.cells = max(c.cells, len(halves(r)))
 		}
 	}
-	width = min(width, maxTarget)
-	head := fmt.Sprintf("%-*s  %-*s  %-*s %*s", wordWidth, "", width, "target", cellWidth, "first contact", waitWidth, "slowest")
-	if repeats {
-		head += fmt.Sprintf("  %-*s %*s", cellWidth, "repeats", waitWidth, "slowest")
+	c.target = min(c.target, lineWidth-wordWidth-2-c.cells*(2+c.marks+1+countWidth+1+waitWidth))
+	return c
+}
+
+// halves are the attempts of first contact, and those of all repeats where there were any.
+func halves(r *prober.Round) [][]*observe.Attempt {
+	if len(r.Observations) < 2 {
+		return [][]*observe.Attempt{r.Attempts()}
 	}
-	p.f("%s\n", p.tint(bold, strings.TrimRight(head, " ")))
+	return [][]*observe.Attempt{attemptsOf(r.Observations[:1]), attemptsOf(r.Observations[1:])}
+}
+
+// table writes a row for each address.
+func (p *printer) table(rows []row) {
+	c := fit(rows)
+	head := pad("", wordWidth) + "  " + pad("target", c.target)
+	for _, what := range []string{"first contact", "repeats"}[:c.cells] {
+		head += "  " + pad(what, c.marks+1+countWidth) + fmt.Sprintf(" %*s", waitWidth, "slowest")
+	}
+	p.f("%s\n", p.tint(bold, head))
+	marks := ""
 	for i := range rows {
-		p.row(&rows[i], width)
+		p.row(&rows[i], c)
+		if r := rows[i].round; r != nil {
+			marks += marksOf(r.Attempts())
+		}
 	}
 	if marks != "" {
 		p.f("%s\n", paragraph(strings.Repeat(" ", wordWidth+2), "a character is a connection: "+legend(marks), wordWidth+2))
 	}
 }
 
-func (p *printer) row(r *row, width int) {
-	tints := map[string]colour{wordOK: green, wordStall: yellow, wordFail: red}
-	p.f("%s  ", p.tint(tints[r.word], fmt.Sprintf("%-*s", wordWidth, r.word)))
-	if utf8.RuneCountInString(r.target) > width {
-		p.f("%s\n%*s", r.target, wordWidth+2+width, "")
-	} else {
-		p.f("%s%*s", r.target, width-utf8.RuneCountInString(r.target), "")
-	}
+func (p *printer) row(r *row, c columns) {
+	tints := map[string]colour{wordOK: green, wordStall: yellow, wordFail: red, wordCut: yellow}
+	word := p.tint(tints[r.word], pad(r.word, wordWidth))
 	if r.word == wordNone {
-		p.f("  not probed\n")
+		p.f("%s  %s  not probed\n", word, pad(r.target, c.target))
 		return
 	}
-	line := ""
-	if obs := r.round.Observations; len(obs) > 0 {
-		line = "  " + cell(attemptsOf(obs[:1]))
-		if len(obs) > 1 {
-			line += "  " + cell(attemptsOf(obs[1:]))
-		}
+	if utf8.RuneCountInString(r.target) > c.target {
+		p.f("%s  %s\n", word, r.target)
+		p.f("%s", strings.Repeat(" ", wordWidth+2+c.target))
+	} else {
+		p.f("%s  %s", word, pad(r.target, c.target))
 	}
-	p.f("%s\n", strings.TrimRight(line, " "))
+	for _, attempts := range halves(r.round) {
+		p.f("  %s", cell(attempts, c.marks))
+	}
+	p.f("\n")
 }
 
-// cell is a column of the table: marks, how many were accepted, the slowest answer.
-func cell(attempts []*observe.Attempt) string {
+// cell is one half of a row: marks, how many were accepted, the slowest answer.
+func cell(attempts []*observe.Attempt, marks int) string {
 	s := prober.Summarize(attempts)
 	wait := "-"
 	if d := slowest(attempts); d > 0 {
 		wait = short(d)
 	}
-	return pad(shorten(marksOf(attempts), cellMarks), cellMarks) + fmt.Sprintf(" %-9s", fmt.Sprintf("%d/%d", s.Outcomes[observe.Accepted], s.Attempts)) +
-		" " + strings.Repeat(" ", max(0, waitWidth-utf8.RuneCountInString(wait))) + wait
+	count := fmt.Sprintf("%d/%d", s.Outcomes[observe.Accepted], s.Attempts)
+	return pad(shorten(marksOf(attempts), cellMarks), marks) + " " + pad(count, countWidth) + " " +
+		strings.Repeat(" ", max(0, waitWidth-utf8.RuneCountInString(wait))) + wait
 }
 
 // pad fills text up to width characters, which are not octets.

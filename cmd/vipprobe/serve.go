@@ -35,9 +35,9 @@ func serveCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Serve /probe and /metrics, and probe the configuration's jobs on schedule",
-		Long: "serve answers /probe as blackbox_exporter does, probes the jobs of its configuration, and exposes what it sees on\n" +
-			"/metrics. Only targets on the configuration's allow: list are probed. SIGHUP, or POST /-/reload, reads the configuration\n" +
-			"anew; a bad file keeps the old one.",
+		Long: "serve answers /probe as blackbox_exporter does, probes the jobs of its configuration, and exposes what it sees\n" +
+			"on /metrics. Only targets on the configuration's allow: list are probed. SIGHUP, or POST /-/reload, reads the\n" +
+			"configuration anew; a bad file keeps the old one.",
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.serve(cmd.Context(), cmd.ErrOrStderr()) },
 	}
