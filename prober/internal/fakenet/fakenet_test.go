@@ -2,6 +2,7 @@ package fakenet_test
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -217,6 +218,61 @@ func TestSelf(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A SYN-ACK that comes after its burst is over is reset, for as long as the flow is in quarantine.
+func TestLateSYNACK(t *testing.T) {
+	w := fakenet.SlowSYNACK(1, 1300*time.Millisecond)
+	seen := watch(w)
+	if a := one(w, script(1, plan.Reset), 500*time.Millisecond); a.Outcome != observe.TimedOut {
+		t.Errorf("%s", a.Outcome)
+	}
+	w.Wait(2 * time.Second)
+	if n := count(*seen, true, wire.RST, time.Second, 3*time.Second); n == 0 || w.Hosts[0].Ports[80].HalfOpen != 0 {
+		t.Errorf("%d resets, %d half-open", n, w.Hosts[0].Ports[80].HalfOpen)
+	}
+}
+
+// The plan may name a port: within the prober's own, and not of a raw flow in quarantine.
+func TestAskedPort(t *testing.T) {
+	w := fakenet.Clean(1)
+	for _, c := range []struct {
+		story string
+		via   plan.Via
+		port  uint16
+		wait  time.Duration
+		want  observe.Outcome
+	}{
+		{"outside of what the capture sees", plan.Raw, 4000, 0, observe.NotSent},
+		{"a raw port", plan.Raw, 30000, 0, observe.Accepted},
+		{"again at once", plan.Raw, 30000, 0, observe.NotSent},
+		{"by the kernel", plan.Kernel, 30000, 0, observe.NotSent},
+		{"after the quarantine", plan.Raw, 30000, 121 * time.Second, observe.Accepted},
+		{"a kernel port", plan.Kernel, 21000, 0, observe.Accepted},
+		{"again, on purpose", plan.Kernel, 21000, time.Second, observe.Accepted},
+	} {
+		w.Wait(c.wait)
+		b := raws(w, 1, script(1, plan.Reset), 50*time.Millisecond)
+		b.Arms[0].Via = c.via
+		b.Shots[0].Flow.Src = netip.AddrPortFrom(netip.Addr{}, c.port)
+		if a := w.Run(b).Attempts[0]; a.Outcome != c.want {
+			t.Errorf("%s: %s %q, want %s", c.story, a.Outcome, a.Reason, c.want)
+		}
+	}
+}
+
+// Where fresh ports do not suffice nothing of the burst is sent.
+func TestTooFewPorts(t *testing.T) {
+	w := fakenet.Clean(1)
+	w.Client.Ports = plan.PortRange{Lo: 20000, Hi: 20019}
+	if got := outcomes(w.Run(connects(w, 11, time.Second))); got != "11 not_sent" || w.SYNs != 0 {
+		t.Errorf("%s, %d SYNs", got, w.SYNs)
+	}
+	w = fakenet.Clean(1)
+	w.Client.Ports = plan.PortRange{Lo: 20000, Hi: 20019}
+	if got := outcomes(w.Run(connects(w, 10, time.Second))); got != "10 accepted" || w.SYNs != 10 {
+		t.Errorf("%s, %d SYNs", got, w.SYNs)
+	}
 }
 
 // The engine's own connect comes before raw shots, once in ten seconds.

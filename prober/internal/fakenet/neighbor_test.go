@@ -249,6 +249,24 @@ func TestRemoteQueueAtClosedPort(t *testing.T) {
 	}
 }
 
+// The engine asks the wire itself for raw shots: that makes no entry of the kernel's, and shows who else answers.
+func TestAsk(t *testing.T) {
+	w := fakenet.DuplicateAddress(1)
+	o := w.Run(raws(w, 1, script(1, plan.Reset), 100*time.Millisecond))
+	if at := requests(o, true); outcomes(o) != "1 accepted" || len(at) != 1 {
+		t.Errorf("raw: %s, requests at %v", outcomes(o), at)
+	}
+	b := connects(w, 1, time.Second)
+	b.Prepare = []plan.NeighborStep{{Action: plan.Ask, Addr: w.Target.Addr()}}
+	o = w.Run(b)
+	if at := requests(o, true); outcomes(o) != "1 accepted" || len(at) != 2 || at[0] >= 0 || at[1] != 0 {
+		t.Errorf("kernel after asking: %s, requests at %v, want the step's and the kernel's own", outcomes(o), at)
+	}
+	if o = w.Run(b); len(requests(o, true)) != 1 {
+		t.Errorf("asked when known: requests at %v, want the step's alone", requests(o, true))
+	}
+}
+
 func TestForget(t *testing.T) {
 	w := fakenet.Clean(1)
 	b := connects(w, 3, time.Second)
