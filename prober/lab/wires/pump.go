@@ -70,7 +70,10 @@ func insert(n *topo.Net, w *topo.Host, inner, outer *topo.Link, stages []Stage) 
 	frames := make(chan Packet, 256)
 	for _, e := range []*end{a, b} {
 		n.OnClose(func() { e.conn.Close() })
-		n.Go(func(ctx context.Context) { e.read(ctx, frames) })
+		n.Go(func(ctx context.Context) {
+			n.Pin() // freeing a frame here lets its sender go on, from here (tcp_wfree in net/ipv4/tcp_output.c, 6.18)
+			e.read(ctx, frames)
+		})
 	}
 	n.Go(func(ctx context.Context) {
 		n.Pin()
