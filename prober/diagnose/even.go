@@ -144,7 +144,7 @@ func checkRace(in *Input) []Finding {
 				if f.lost() > 0 {
 					together.silent++
 				}
-				once = once && f.answered && f.lost() <= 1
+				once = once && f.answered && f.lost() <= 1 && f.back == 0
 			}
 		case plan.KindQuadrants, plan.KindSticky, plan.KindPaced:
 			for j := range o.Attempts {
@@ -163,7 +163,7 @@ func checkRace(in *Input) []Finding {
 	}
 	p := fisher(together, apart)
 	f := Finding{
-		Verdict: SNATPortRace, Level: Suspected, P: p, explains: explains,
+		Verdict: SNATPortRace, Level: Inconclusive, P: p, Settle: "the same burst again",
 		Summary: fmt.Sprintf("%d of %d connects made at one instant lost their first SYN, each repeat worked; of %d SYNs a few milliseconds apart none was lost", together.silent,
 			together.n, apart.n),
 		Evidence: []string{
@@ -179,7 +179,7 @@ func checkRace(in *Input) []Finding {
 		return nil
 	}
 	if p < 1e-4 {
-		f.Level, f.Wants = Confirmed, nil
+		f.Level, f.Wants, f.Settle, f.explains = Confirmed, nil, "", explains
 	}
 	return []Finding{f}
 }

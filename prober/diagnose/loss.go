@@ -205,7 +205,7 @@ func forwardLoss(f Finding, in *Input, t, paced, other tally) Finding {
 	switch {
 	case other.lost() >= 2 && paced.lost() >= 1:
 		f.Level, f.Wants = Confirmed, nil
-	case other.lost() >= 1:
+	case other.lost() >= 2:
 		f.Level = Suspected
 	}
 	return f

@@ -91,7 +91,7 @@ func checkLocalDrop(in *Input) []Finding {
 	var explains []int
 	for i := range in.Observations {
 		o := &in.Observations[i]
-		if !trusted(o) || in.explained[i] || len(ours(o)) > 0 {
+		if !trusted(o) || in.explained[i] || len(o.Neighbor) > 0 {
 			continue
 		}
 		found := false
@@ -113,8 +113,13 @@ func checkLocalDrop(in *Input) []Finding {
 	if hit < 2 {
 		return nil
 	}
+	level, wants := Confirmed, []Want(nil)
+	if len(explains) < 2 || hit < 3 {
+		level, wants = Inconclusive, []Want{{Kind: plan.KindConnect, Why: "does this host lose SYNs again?", Most: 4}}
+	}
 	return []Finding{{
-		Verdict: ProberLocalDrop, Level: Confirmed, explains: explains,
+		Wants:   wants,
+		Verdict: ProberLocalDrop, Level: level, explains: explains,
 		Summary:  fmt.Sprintf("SYNs of %d of %d connects were lost inside this host: its TCP counts them, its wire never saw them", hit, n),
 		Evidence: []string{"TCP_INFO counts more SYNs than the tap saw leave; no neighbour was being asked for, so no ARP queue holds them"},
 		Disproof: "the missing SYNs on another tap of this host's device",
