@@ -38,7 +38,7 @@ func anyBurst(t *rapid.T, w *fakenet.World) plan.Burst {
 		b.Arms = append(b.Arms, a)
 	}
 	dsts := append(slices.Clone(w.Members), w.Target)
-	for range rapid.IntRange(1, 30).Draw(t, "shots") {
+	for range rapid.IntRange(1, 12).Draw(t, "shots") {
 		b.Shots = append(b.Shots, plan.Shot{
 			Offset: time.Duration(rapid.IntRange(0, 2000).Draw(t, "offset ms")) * time.Millisecond,
 			Arm:    rapid.IntRange(0, len(b.Arms)-1).Draw(t, "arm"),

@@ -8,9 +8,9 @@ import (
 	"github.com/vipprobe/vipprobe/prober/wire"
 )
 
-// icmp is tcp_v4_err for a socket in SYN_SENT.
+// icmp takes an ICMP error that ends a connect: tcp_v4_err for a socket in SYN_SENT.
 func (s *socket) icmp(e *wire.ICMPError) {
-	if s.state != sockSynSent || !fatal(e) || e.HasSeq && e.QuotedSeq != s.iss {
+	if s.state != sockSynSent || e.HasSeq && e.QuotedSeq != s.iss {
 		return
 	}
 	s.err = e

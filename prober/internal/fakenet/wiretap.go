@@ -210,33 +210,23 @@ func (w *World) receiveICMP(e *wire.ICMPError) {
 	if f == nil || f.run == nil {
 		return
 	}
-	if f.raw && e.HasSeq && e.QuotedSeq != f.iss {
-		return
+	if d := e.QuotedSeq.Sub(f.iss); e.HasSeq && (d < 0 || d >= 1<<16) {
+		return // of an earlier flow (RFC 5927 §4.1)
 	}
+	ans := observe.Answer{At: w.Now(), From: e.From, ICMPType: e.Type, ICMPCode: e.Code, ICMPMTU: e.MTU, ICMPName: e.Name()}
 	taken := !w.Tap.Off && !w.ringDrops()
 	if taken {
-		f.run.corr.ICMP(f.shot, observe.Answer{At: w.Now(), From: e.From, ICMPType: e.Type, ICMPCode: e.Code, ICMPMTU: e.MTU, ICMPName: e.Name()})
+		f.run.corr.ICMP(f.shot, ans)
 	}
 	switch {
 	case f.raw && !taken:
-	case f.raw && fatal(e):
+	case f.raw && ans.Ends():
 		s := &f.run.shots[f.shot]
 		s.conn.Unreachable()
 		if s.conn.Settled() {
 			f.run.settle(s)
 		}
-	case !f.raw && f.sock != nil:
+	case !f.raw && f.sock != nil && ans.Ends():
 		f.sock.icmp(e)
 	}
-}
-
-// fatal reports whether an ICMP error ends a connect in SYN_SENT (net/ipv4/tcp_ipv4.c tcp_v4_err, net/ipv6/tcp_ipv6.c tcp_v6_err, 6.18).
-func fatal(e *wire.ICMPError) bool {
-	switch {
-	case e.V6:
-		return e.Type != 2
-	case e.Type == 3:
-		return e.Code != 4
-	}
-	return e.Type == 11 || e.Type == 12
 }
