@@ -1,6 +1,7 @@
 package experiment_test
 
 import (
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
@@ -32,16 +33,24 @@ type story struct {
 	quiet bool
 	// prime permits connections that the server closes first.
 	prime bool
+	// settle is how long the world lives before anybody looks.
+	settle time.Duration
 	// plain leaves path, ladder and burst as the world made them.
 	plain bool
 	// pending says which rule is wrong and how; the row then asserts that it is still not right, and fails once it is.
 	pending string
+	// rare is the share of the seeds for which something wrong may be named by chance while rules name at p < 1e-2 after several looks;
+	// it bounds and asserts nothing, as any change of plan moves such a seed.
+	rare float64
 	// seeds, if more than the usual number are wanted.
 	seeds int
 }
 
-// seedsPerStory is how many networks of each kind are tried.
-const seedsPerStory = 200
+// How to look closer: go test ./prober/experiment -run 'TestStories/STORY' -v -seed N explains one network, -seeds N tries more of them.
+var (
+	moreSeeds = flag.Int("seeds", 200, "networks of each story")
+	oneSeed   = flag.Uint64("seed", 0, "explain this network alone")
+)
 
 // result is one investigation from end to end.
 type result struct {
@@ -112,6 +121,7 @@ func (s *story) build(seed uint64) (*fakenet.World, int) {
 	if s.plain {
 		return w, 10
 	}
+	w.Wait(s.settle + lasting(r, 0, 2*time.Second))
 	w.OneWay = time.Duration(50e3 * (1 + 600*r.Float64()*r.Float64()*r.Float64())) // 50 µs … 30 ms, mostly short
 	w.Jitter = time.Duration(float64(w.OneWay) * 0.4 * r.Float64())
 	if w.Client.Ladder.Name == "linear" && r.IntN(3) == 0 {
@@ -129,7 +139,11 @@ func (s *story) run(seed uint64) result {
 
 // play runs a story over its seeds.
 func (s *story) play(t *testing.T) {
-	n := max(s.seeds, seedsPerStory)
+	if *oneSeed != 0 {
+		t.Log(s.explain(*oneSeed))
+		return
+	}
+	n := max(s.seeds, *moreSeeds)
 	right, bad := 0, 0
 	tally := map[string]int{}
 	for k := range n {
@@ -143,9 +157,12 @@ func (s *story) play(t *testing.T) {
 		if len(wrong) == 0 {
 			continue
 		}
-		if bad++; bad <= 2 && s.pending == "" {
+		if bad++; bad <= 2 && s.pending == "" && s.rare == 0 {
 			t.Errorf("seed %d names %v:\n%s", seed, wrong, s.explain(seed))
 		}
+	}
+	if float64(bad) <= s.rare*float64(n) {
+		bad = 0
 	}
 	ok := bad == 0 && float64(right) >= s.share*float64(n)
 	summary := fmt.Sprintf("right %d of %d, wrong %d; %s", right, n, bad, count(tally))
@@ -212,7 +229,26 @@ func (s *story) explain(seed uint64) string {
 		fmt.Fprintf(&b, "  %2d %-9s %-60s %s\n", i, st.Kind, st.Why, outcomes(&res.seen[i]))
 	}
 	fmt.Fprintf(&b, "%s\n", strings.Join(lines, "\n"))
+	for i := range res.seen {
+		detail(&b, i, &res.seen[i])
+	}
 	return b.String()
+}
+
+// detail writes down the attempts of a burst that were not served at once.
+func detail(b *strings.Builder, burst int, o *observe.Observation) {
+	for i := range o.Attempts {
+		a := &o.Attempts[i]
+		if a.Outcome == observe.Accepted && a.Retransmissions == 0 && a.Handshake < 500*time.Millisecond {
+			continue
+		}
+		fmt.Fprintf(b, "  burst %d %s/%s #%d %s, %d SYNs, answered %d, lost %d, unseen %d, rtt %s, handshake %s, late %q %s:", burst, o.Kind, a.Arm, a.Index,
+			a.Outcome, len(a.SYNs), a.Answered, a.Lost, a.Unseen, a.RTT, a.Handshake, a.Late, a.Reason)
+		for k := range a.Answers {
+			fmt.Fprintf(b, " %s@%s", a.Answers[k].Kind, a.Answers[k].At.Sub(o.Started))
+		}
+		b.WriteByte('\n')
+	}
 }
 
 // outcomes is one letter an attempt: . accepted, ! accepted after a repeat, - timed out, R refused, X reset, U unreachable, L lost in

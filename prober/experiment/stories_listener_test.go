@@ -1,0 +1,72 @@
+package experiment_test
+
+import (
+	"math/rand/v2"
+	"time"
+
+	"github.com/vipprobe/vipprobe/prober/diagnose"
+	"github.com/vipprobe/vipprobe/prober/internal/fakenet"
+)
+
+func listenerStories() []story {
+	overflow, healthy := only(diagnose.AcceptQueueOverflow), only(diagnose.Healthy)
+	return []story{
+		{name: "nobody accepts, backlog 1 to 30", right: overflow, share: 0.75,
+			world: func(seed uint64, r *rand.Rand) *fakenet.World { return fakenet.AcceptFull(seed, between(r, 1, 30)) }},
+		{name: "nobody accepts, 3 % loss", pending: "blackhole_backend: first flows answered and the rest dead is no share of flows", right: overflow, share: 0.4, also: lossy(),
+			world: func(seed uint64, r *rand.Rand) *fakenet.World {
+				return lose(fakenet.AcceptFull(seed, between(r, 1, 30)), 0.03)
+			}},
+		{name: "near miss: nobody accepts, backlog 1,000", right: healthy, share: 1, also: overflow[0],
+			world: func(seed uint64, _ *rand.Rand) *fakenet.World { return fakenet.AcceptFull(seed, 1000) }},
+		{name: "near miss: accepts slowly, queue deep enough", right: healthy, share: 1,
+			world: func(seed uint64, r *rand.Rand) *fakenet.World {
+				w := fakenet.Clean(seed)
+				w.Hosts[0].Ports[80].Backlog = 64
+				w.Hosts[0].Ports[80].App.Every = lasting(r, time.Millisecond, 4*time.Millisecond)
+				return w
+			}},
+		{name: "accepts too slowly for a burst", right: overflow, quiet: true,
+			world: func(seed uint64, r *rand.Rand) *fakenet.World {
+				w := fakenet.Clean(seed)
+				w.Hosts[0].Ports[80].Backlog = between(r, 1, 4)
+				w.Hosts[0].Ports[80].App.Every = lasting(r, 50*time.Millisecond, 400*time.Millisecond)
+				return w
+			}},
+		{name: "full queue resets", right: either(diagnose.AbortOnOverflow, diagnose.AcceptQueueOverflow), share: 1,
+			world: func(seed uint64, r *rand.Rand) *fakenet.World { return fakenet.AbortOnOverflow(seed, between(r, 1, 6)) }},
+		{name: "near miss: the application resets", also: []diagnose.Verdict{diagnose.LBFullProxyMasks}, quiet: true,
+			world: func(seed uint64, r *rand.Rand) *fakenet.World {
+				w := fakenet.Clean(seed)
+				w.Hosts[0].Ports[80].App.Close = []fakenet.AppClose{fakenet.ResetAtOnce, fakenet.ResetOnData}[r.IntN(2)]
+				w.Hosts[0].Ports[80].App.Delay = lasting(r, 0, 50*time.Millisecond)
+				return w
+			}},
+		{name: "near miss: the application closes at once", pending: "an RST to the data of a sizes burst, after the server closed, counts as a failed connect", right: healthy, share: 1,
+			world: func(seed uint64, _ *rand.Rand) *fakenet.World {
+				w := fakenet.Clean(seed)
+				w.Hosts[0].Ports[80].App.Close = fakenet.CloseAtOnce
+				return w
+			}},
+		{name: "deferred accept", right: healthy, also: []diagnose.Verdict{diagnose.DeferAcceptBenign}, share: 1,
+			world: func(seed uint64, _ *rand.Rand) *fakenet.World { return fakenet.DeferAccept(seed) }},
+		{name: "deferred accept, 3 % loss", rare: chance, also: append(lossy(), diagnose.DeferAcceptBenign), quiet: true,
+			world: func(seed uint64, _ *rand.Rand) *fakenet.World { return lose(fakenet.DeferAccept(seed), 0.03) }},
+		{name: "SYN cookies always", right: healthy, also: []diagnose.Verdict{diagnose.SYNCookiesActive}, share: 1,
+			world: func(seed uint64, _ *rand.Rand) *fakenet.World { return fakenet.SYNCookies(seed) }},
+		{name: "SYN cookies always, 5 % loss", rare: chance, also: append(lossy(), diagnose.SYNCookiesActive), quiet: true,
+			world: func(seed uint64, _ *rand.Rand) *fakenet.World { return lose(fakenet.SYNCookies(seed), 0.05) }},
+		{name: "SYN queue full, no cookies", right: only(diagnose.SYNQueueFullDrop),
+			world: func(seed uint64, r *rand.Rand) *fakenet.World {
+				return fakenet.SYNQueueFull(seed, 64, between(r, 65, 200))
+			}},
+		{name: "SYN queue nearly full, no cookies", pending: "ecmp_path_loss: losses that depend on the order of arrival are read as loss of some flows", right: only(diagnose.SYNQueueFullDrop), quiet: true,
+			world: func(seed uint64, r *rand.Rand) *fakenet.World {
+				return fakenet.SYNQueueFull(seed, 64, between(r, 40, 64))
+			}},
+		{name: "nobody listens", right: only(diagnose.PortClosed), share: 1,
+			world: func(seed uint64, _ *rand.Rand) *fakenet.World { return fakenet.Closed(seed) }},
+		{name: "nobody listens, 5 % loss", pending: "one silent connect among many refused makes port_closed inconclusive, so any loss hides a closed port", right: only(diagnose.PortClosed), share: 1, also: lossy(),
+			world: func(seed uint64, _ *rand.Rand) *fakenet.World { return lose(fakenet.Closed(seed), 0.05) }},
+	}
+}

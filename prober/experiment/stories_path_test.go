@@ -1,0 +1,121 @@
+package experiment_test
+
+import (
+	"math/rand/v2"
+	"net/netip"
+	"time"
+
+	"github.com/vipprobe/vipprobe/prober/diagnose"
+	"github.com/vipprobe/vipprobe/prober/internal/fakenet"
+)
+
+// lose adds background loss to a world's path.
+func lose(w *fakenet.World, share float64) *fakenet.World {
+	w.Lose = share
+	return w
+}
+
+// upTo is a random share of lo … hi.
+func upTo(r *rand.Rand, lo, hi float64) float64 { return lo + (hi-lo)*r.Float64() }
+
+// either is any of several right answers.
+func either(vs ...diagnose.Verdict) [][]diagnose.Verdict {
+	var sets [][]diagnose.Verdict
+	for _, v := range vs {
+		sets = append(sets, []diagnose.Verdict{v})
+	}
+	return sets
+}
+
+// chance is the share of networks with random loss for which rules that name at p < 1e-2, after several looks, are wrong at most.
+const chance = 0.05
+
+func pathStories() []story {
+	forward, back, healthy := only(diagnose.ForwardSYNLoss), only(diagnose.SYNACKLoss), only(diagnose.Healthy)
+	return []story{
+		{name: "SYNs lost, 10 to 50 %", rare: chance, right: forward, share: 0.85,
+			world: func(seed uint64, r *rand.Rand) *fakenet.World { return fakenet.SYNLoss(seed, upTo(r, 0.1, 0.5)) }},
+		{name: "SYNs lost, 1 to 5 %", rare: chance, right: forward, quiet: true,
+			world: func(seed uint64, r *rand.Rand) *fakenet.World { return fakenet.SYNLoss(seed, upTo(r, 0.01, 0.05)) }},
+		{name: "SYN-ACKs lost, 10 to 50 %", rare: chance, right: back, share: 0.8,
+			world: func(seed uint64, r *rand.Rand) *fakenet.World { return fakenet.SYNACKLoss(seed, upTo(r, 0.1, 0.5)) }},
+		{name: "SYN-ACKs lost, 1 to 5 %", rare: chance, right: back, quiet: true,
+			world: func(seed uint64, r *rand.Rand) *fakenet.World { return fakenet.SYNACKLoss(seed, upTo(r, 0.01, 0.05)) }},
+		{name: "lost both ways, 5 to 30 %", rare: chance, right: either(diagnose.ForwardSYNLoss, diagnose.SYNACKLoss), share: 0.4,
+			world: func(seed uint64, r *rand.Rand) *fakenet.World { return fakenet.Loss(seed, upTo(r, 0.05, 0.3)) }},
+		{name: "lost both ways, 1 to 5 %", rare: chance, right: either(diagnose.ForwardSYNLoss, diagnose.SYNACKLoss), quiet: true,
+			world: func(seed uint64, r *rand.Rand) *fakenet.World { return fakenet.Loss(seed, upTo(r, 0.01, 0.05)) }},
+		{name: "VIP, lost both ways, 1 to 5 %", rare: chance, right: either(diagnose.ForwardSYNLoss, diagnose.SYNACKLoss), quiet: true,
+			world: func(seed uint64, r *rand.Rand) *fakenet.World {
+				return lose(fakenet.CleanVIP(seed, between(r, 1, 8)), upTo(r, 0.01, 0.05))
+			}},
+		{name: "first SYN of every flow lost",
+			world: func(seed uint64, _ *rand.Rand) *fakenet.World { return fakenet.NthSYN(seed, 1) }},
+		{name: "first two SYNs of every flow lost",
+			world: func(seed uint64, _ *rand.Rand) *fakenet.World { return fakenet.NthSYN(seed, 1, 2) }},
+		{name: "near miss: reordered and doubled, nothing lost", pending: "an RST that crosses our own abort counts as a failed connect", right: healthy, share: 1,
+			world: func(seed uint64, r *rand.Rand) *fakenet.World {
+				return fakenet.Reordered(seed, upTo(r, 0, 0.3), upTo(r, 0, 0.3), lasting(r, 0, 20*time.Millisecond))
+			}},
+		{name: "SYN-ACKs 1.2 to 1.8 s late", right: only(diagnose.SlowPathNotStall), share: 1,
+			world: func(seed uint64, r *rand.Rand) *fakenet.World {
+				return fakenet.SlowSYNACK(seed, lasting(r, 1200*time.Millisecond, 1800*time.Millisecond))
+			}},
+		{name: "near miss: SYN-ACKs 0 to 0.6 s late", right: healthy, share: 1,
+			world: func(seed uint64, r *rand.Rand) *fakenet.World {
+				return fakenet.SlowSYNACK(seed, lasting(r, 0, 600*time.Millisecond))
+			}},
+		{name: "SYNs over a rate dropped", rare: chance, right: only(diagnose.SYNRateLimited), share: 0.5,
+			world: func(seed uint64, r *rand.Rand) *fakenet.World {
+				return fakenet.RateLimit(seed, upTo(r, 2.6, 8), between(r, 1, 8))
+			}},
+		{name: "SYNs over a rate dropped, 3 % loss", pending: "blackhole_backend: first flows answered and the rest dead is no share of flows", right: only(diagnose.SYNRateLimited), also: lossy(),
+			world: func(seed uint64, r *rand.Rand) *fakenet.World {
+				return lose(fakenet.RateLimit(seed, upTo(r, 2.6, 8), between(r, 1, 8)), 0.03)
+			}},
+		{name: "near miss: a rate that nobody reaches", right: healthy, share: 1,
+			world: func(seed uint64, _ *rand.Rand) *fakenet.World { return fakenet.RateLimit(seed, 10_000, 10_000) }},
+		{name: "filtered with a word", right: only(diagnose.ACLDrop), share: 1,
+			world: func(seed uint64, _ *rand.Rand) *fakenet.World { return fakenet.ACL(seed, true) }},
+		{name: "filtered without a word", right: only(diagnose.ACLDrop),
+			world: func(seed uint64, _ *rand.Rand) *fakenet.World { return fakenet.ACL(seed, false) }},
+		{name: "filtered by source", right: only(diagnose.ReversePathFilter), also: []diagnose.Verdict{diagnose.ACLDrop},
+			world: func(seed uint64, _ *rand.Rand) *fakenet.World { return fakenet.RPFilter(seed) }},
+		{name: "near miss: the source that passes", right: healthy, share: 1,
+			world: func(seed uint64, _ *rand.Rand) *fakenet.World {
+				w := fakenet.RPFilter(seed)
+				w.Client.Source = netip.AddrFrom4([4]byte{192, 0, 2, 11})
+				return w
+			}},
+		{name: "one of several ways loses some", pending: "blackhole_backend: a way that loses much leaves some flows dead; the dead are not asked again", right: either(diagnose.ECMPPathLoss, diagnose.ForwardSYNLoss, diagnose.SYNACKLoss), quiet: true,
+			world: func(seed uint64, r *rand.Rand) *fakenet.World {
+				return fakenet.ECMPLoss(seed, between(r, 2, 8), upTo(r, 0.2, 0.6))
+			}},
+		{name: "one of several ways loses all", right: either(diagnose.ECMPPathLoss, diagnose.BlackholeBackend), quiet: true,
+			world: func(seed uint64, r *rand.Rand) *fakenet.World { return fakenet.ECMPLoss(seed, between(r, 2, 8), 1) }},
+		{name: "large segments vanish", right: only(diagnose.MTUBlackhole), share: 0.9,
+			world: func(seed uint64, r *rand.Rand) *fakenet.World {
+				return fakenet.MTUBlackhole(seed, between(r, 700, 1400))
+			}},
+		{name: "large segments vanish, 5 % loss", rare: chance, right: only(diagnose.MTUBlackhole), also: lossy(), share: 0.5,
+			world: func(seed uint64, r *rand.Rand) *fakenet.World {
+				return lose(fakenet.MTUBlackhole(seed, between(r, 700, 1400)), 0.05)
+			}},
+		{name: "near miss: the path carries 1,500", right: healthy, share: 1,
+			world: func(seed uint64, _ *rand.Rand) *fakenet.World { return fakenet.MTUBlackhole(seed, 1500) }},
+		{name: "connection table full", pending: "blackhole_backend and syn_rate_limited: a table that fills answers the first flows and no later ones", right: only(diagnose.ConntrackTableFull), quiet: true,
+			world: func(seed uint64, r *rand.Rand) *fakenet.World { return fakenet.ConntrackLimit(seed, between(r, 0, 60)) }},
+		{name: "near miss: room in the connection table", right: healthy, share: 1,
+			world: func(seed uint64, _ *rand.Rand) *fakenet.World { return fakenet.ConntrackLimit(seed, 4000) }},
+		{name: "SNAT ports exhausted", pending: "blackhole_backend and syn_rate_limited: a table that fills answers the first flows and no later ones", right: only(diagnose.SNATPortExhaustion), quiet: true,
+			world: func(seed uint64, r *rand.Rand) *fakenet.World {
+				return fakenet.SNATPool(seed, between(r, 4, 40), 0, lasting(r, time.Second, 120*time.Second))
+			}},
+		{name: "SNAT ports allocated twice at once", pending: "blackhole_backend and syn_rate_limited from losses that only a burst suffers", right: only(diagnose.SNATPortRace), also: []diagnose.Verdict{diagnose.ForwardSYNLoss}, quiet: true,
+			world: func(seed uint64, r *rand.Rand) *fakenet.World { return fakenet.SNATRace(seed, between(r, 30, 400)) }},
+		{name: "near miss: SNAT with ports for all", right: healthy, share: 1,
+			world: func(seed uint64, _ *rand.Rand) *fakenet.World { return fakenet.SNATPool(seed, 20000, 0, time.Second) }},
+		{name: "a reused port loses its first SYN", right: only(diagnose.IPVSPortReuseDrop, diagnose.Healthy), quiet: true,
+			world: func(seed uint64, _ *rand.Rand) *fakenet.World { return fakenet.ReusedPort(seed) }},
+	}
+}

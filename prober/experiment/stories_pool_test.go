@@ -1,0 +1,73 @@
+package experiment_test
+
+import (
+	"math/rand/v2"
+	"time"
+
+	"github.com/vipprobe/vipprobe/prober/diagnose"
+	"github.com/vipprobe/vipprobe/prober/internal/fakenet"
+)
+
+func poolStories() []story {
+	hole, healthy := only(diagnose.BlackholeBackend), only(diagnose.Healthy)
+	return []story{
+		{name: "1 of 2 to 6 swallows", right: hole, share: 0.9,
+			world: func(seed uint64, r *rand.Rand) *fakenet.World { return fakenet.Blackhole(seed, between(r, 2, 6)) }},
+		{name: "1 of 7 to 30 swallows", right: hole, quiet: true,
+			world: func(seed uint64, r *rand.Rand) *fakenet.World { return fakenet.Blackhole(seed, between(r, 7, 30)) }},
+		{name: "1 of 2 to 6 swallows, 3 % loss", rare: chance, right: hole, also: lossy(), share: 0.5,
+			world: func(seed uint64, r *rand.Rand) *fakenet.World {
+				return lose(fakenet.Blackhole(seed, between(r, 2, 6)), 0.03)
+			}},
+		{name: "1 of 2 to 6 swallows, in turn", right: hole, share: 0.8,
+			world: func(seed uint64, r *rand.Rand) *fakenet.World {
+				return fakenet.BlackholeRoundRobin(seed, between(r, 2, 6))
+			}},
+		{name: "the only member swallows",
+			world: func(seed uint64, _ *rand.Rand) *fakenet.World { return fakenet.Blackhole(seed, 1) }},
+		{name: "the balancer resets late", pending: "port_closed: an RST long after the SYN is no closed port",
+			world: func(seed uint64, r *rand.Rand) *fakenet.World {
+				return fakenet.LateReset(seed, lasting(r, time.Second, 15*time.Second))
+			}},
+		{name: "1 of 2 to 6 refuses", right: only(diagnose.PortClosed), share: 0.9,
+			world: func(seed uint64, r *rand.Rand) *fakenet.World { return fakenet.Refusing(seed, between(r, 2, 6)) }},
+		{name: "1 of 2 to 6 refuses, 5 % loss", pending: "one silent connect among many refused makes port_closed inconclusive, so any loss hides a closed port", right: only(diagnose.PortClosed), also: lossy(), share: 0.9,
+			world: func(seed uint64, r *rand.Rand) *fakenet.World {
+				return lose(fakenet.Refusing(seed, between(r, 2, 6)), 0.05)
+			}},
+		{name: "members of different make", right: only(diagnose.BackendHeterogeneity), also: []diagnose.Verdict{diagnose.MiddleboxTSStripped}, share: 0.95,
+			world: func(seed uint64, r *rand.Rand) *fakenet.World { return fakenet.Mixed(seed, between(r, 2, 3)) }},
+		{name: "members of different make, 5 % loss", rare: chance, right: only(diagnose.BackendHeterogeneity), also: lossy(), share: 0.9,
+			world: func(seed uint64, r *rand.Rand) *fakenet.World {
+				return lose(fakenet.Mixed(seed, between(r, 2, 3)), 0.05)
+			}},
+		{name: "one member without timestamps", right: only(diagnose.BackendHeterogeneity), share: 0.9,
+			world: func(seed uint64, r *rand.Rand) *fakenet.World {
+				w, b := fakenet.VIP(seed, between(r, 2, 4))
+				b.Members[0].Host.Look.NoTimestamps = true
+				return w
+			}},
+		{name: "pool goes empty, unreachable", right: either(diagnose.VIPPoolEmpty), quiet: true,
+			also: []diagnose.Verdict{diagnose.TWRecyclePAWSDropSNAT, diagnose.ACLDrop},
+			world: func(seed uint64, _ *rand.Rand) *fakenet.World {
+				return fakenet.PoolEmpty(seed, fakenet.EmptyUnreachable)
+			}},
+		{name: "pool goes empty, reset", right: either(diagnose.VIPPoolEmpty), quiet: true,
+			also:  []diagnose.Verdict{diagnose.TWRecyclePAWSDropSNAT, diagnose.PortClosed},
+			world: func(seed uint64, _ *rand.Rand) *fakenet.World { return fakenet.PoolEmpty(seed, fakenet.EmptyReset) }},
+		{name: "full proxy, members hang", right: only(diagnose.LBFullProxyMasks), quiet: true,
+			world: func(seed uint64, r *rand.Rand) *fakenet.World {
+				return fakenet.FullProxy(seed, 3, between(r, 1, 3), false, false)
+			}},
+		{name: "full proxy, members reset", right: only(diagnose.LBFullProxyMasks), quiet: true,
+			world: func(seed uint64, r *rand.Rand) *fakenet.World {
+				return fakenet.FullProxy(seed, 3, between(r, 1, 3), true, false)
+			}},
+		{name: "near miss: a member with another TSval clock", right: healthy, share: 1,
+			world: func(seed uint64, r *rand.Rand) *fakenet.World {
+				w, b := fakenet.VIP(seed, between(r, 2, 6))
+				b.Members[0].Host.Clock.Hz = 250
+				return w
+			}},
+	}
+}

@@ -1,0 +1,18 @@
+package experiment_test
+
+import (
+	"testing"
+)
+
+// TestStories: every fault with its near miss one step away, each on many networks.
+func TestStories(t *testing.T) {
+	for _, group := range [][]story{neighborStories(), pathStories(), listenerStories(), poolStories(), timestampStories(), middleboxStories(), proberStories()} {
+		for i := range group {
+			s := &group[i]
+			t.Run(s.name, func(t *testing.T) {
+				t.Parallel()
+				s.play(t)
+			})
+		}
+	}
+}

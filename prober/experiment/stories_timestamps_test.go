@@ -1,0 +1,111 @@
+package experiment_test
+
+import (
+	"math/rand/v2"
+	"time"
+
+	"github.com/vipprobe/vipprobe/prober/diagnose"
+	"github.com/vipprobe/vipprobe/prober/internal/fakenet"
+	"github.com/vipprobe/vipprobe/prober/wire"
+)
+
+// sharedAddress is an old server and others whose connections it closes from the vantage's own address, every so often, ahead ticks before
+// the vantage's clock. seen: they go out from this very host, where a survey hears them.
+func sharedAddress(seed uint64, ahead int64, every time.Duration, seen bool) *fakenet.World {
+	w := fakenet.RecycleDirect(seed, seed%2 == 0)
+	own := w.Client.Clock.At(0, wire.Flow{Src: addrPort(w.Client.Source, 0), Dst: w.Target})
+	p := &fakenet.Primer{From: w.Client.Source, Every: every, Clock: fakenet.Clock{Hz: 1000, Base: own.Add(ahead), Seed: seed}}
+	w.Hosts[0].Recycle.Primers = []*fakenet.Primer{p}
+	if seen {
+		w.Business = []*fakenet.Primer{p}
+	}
+	return w
+}
+
+// ahead is a distance on the circle at which the vantage is refused: more than one tick, less than half the circle; far from both ends.
+func ahead(r *rand.Rand) int64 { return 100_000 + r.Int64N(1<<31-200_000) }
+
+// primed is when others have closed connections enough to be remembered.
+const primed = 5 * time.Second
+
+func timestampStories() []story {
+	snat := only(diagnose.TWRecyclePAWSDropSNAT)
+	own := only(diagnose.TWRecyclePAWSDrop)
+	healthy := only(diagnose.Healthy)
+	return []story{
+		{settle: primed, name: "shared address, another clock ahead", right: snat, share: 0.98,
+			world: func(seed uint64, r *rand.Rand) *fakenet.World {
+				return sharedAddress(seed, ahead(r), lasting(r, 20*time.Millisecond, time.Second), false)
+			}},
+		{settle: primed, name: "shared address, another clock ahead, 5 % loss", rare: chance, right: snat, share: 0.95, also: lossy(),
+			world: func(seed uint64, r *rand.Rand) *fakenet.World {
+				return lose(sharedAddress(seed, ahead(r), lasting(r, 20*time.Millisecond, time.Second), false), 0.05)
+			}},
+		{settle: primed, name: "shared address, another clock behind", right: snat, quiet: true,
+			world: func(seed uint64, r *rand.Rand) *fakenet.World {
+				return sharedAddress(seed, -ahead(r), lasting(r, 20*time.Millisecond, time.Second), false)
+			}},
+		{settle: primed, name: "shared address, own clock", right: own, also: snat[0], quiet: true,
+			world: func(seed uint64, r *rand.Rand) *fakenet.World {
+				return sharedAddress(seed, 0, lasting(r, 20*time.Millisecond, time.Second), false)
+			}},
+		{settle: primed, name: "this host sends business of others", right: only(diagnose.TSClockDomainConflict), share: 0.9,
+			world: func(seed uint64, r *rand.Rand) *fakenet.World {
+				return sharedAddress(seed, ahead(r), lasting(r, 20*time.Millisecond, 200*time.Millisecond), true)
+			}},
+		{name: "another clock comes to be remembered meanwhile", pending: "accept_queue_overflow: silence from some SYN on, with a live stack, is not asked about its TSval", right: snat, quiet: true,
+			world: func(seed uint64, r *rand.Rand) *fakenet.World {
+				w := sharedAddress(seed, ahead(r), 20*time.Millisecond, false)
+				w.Hosts[0].Recycle.Primers[0].Since = lasting(r, 0, 4*time.Second)
+				return w
+			}},
+		{name: "near miss: the same from an address of their own", right: healthy, share: 1,
+			world: func(seed uint64, r *rand.Rand) *fakenet.World {
+				w := sharedAddress(seed, ahead(r), lasting(r, 20*time.Millisecond, 200*time.Millisecond), false)
+				w.Hosts[0].Recycle.Primers[0].From = w.Target.Addr()
+				return w
+			}},
+		{name: "near miss: recycle, and nobody whom the server closes", right: healthy, share: 1,
+			world: func(seed uint64, _ *rand.Rand) *fakenet.World { return fakenet.RecycleDirect(seed, seed%2 == 0) }},
+		{settle: primed, name: "VIP with SNAT, two clocks, every member old", right: snat, share: 0.95,
+			world: func(seed uint64, r *rand.Rand) *fakenet.World {
+				n := between(r, 1, 4)
+				return fakenet.RecycleVIP(seed, n, n)
+			}},
+		{settle: primed, name: "VIP with SNAT, two clocks, one of two old", pending: "blackhole_backend: flows dead for one TSval are not asked with another", right: snat, share: 0.8,
+			world: func(seed uint64, _ *rand.Rand) *fakenet.World { return fakenet.RecycleVIP(seed, 2, 1) }},
+		{settle: primed, name: "VIP with SNAT, two clocks, one of four old", pending: "blackhole_backend: flows dead for one TSval are not asked with another", right: snat, quiet: true,
+			world: func(seed uint64, _ *rand.Rand) *fakenet.World { return fakenet.RecycleVIP(seed, 4, 1) }},
+		{settle: primed, name: "VIP with SNAT, two clocks, one of two old, 3 % loss", pending: "blackhole_backend: flows dead for one TSval are not asked with another", right: snat, also: lossy(), share: 0.5,
+			world: func(seed uint64, _ *rand.Rand) *fakenet.World { return lose(fakenet.RecycleVIP(seed, 2, 1), 0.03) }},
+		{name: "near miss: VIP with SNAT, two clocks, modern members", right: healthy, share: 1,
+			world: func(seed uint64, r *rand.Rand) *fakenet.World { return fakenet.RecycleVIP(seed, between(r, 1, 4), 0) }},
+		{settle: primed, name: "client with a random clock per connection", pending: "ts_clock_domain_conflict: on a host whose every connection has a clock of its own, other traffic's clock is no conflict", right: only(diagnose.ClientRandomTSVsRecycle), also: snat[0], share: 0.8,
+			world: func(seed uint64, _ *rand.Rand) *fakenet.World { return fakenet.RandomTSClient(seed) }},
+		{name: "near miss: random clock per connection, modern server", right: healthy, share: 1,
+			world: func(seed uint64, _ *rand.Rand) *fakenet.World {
+				w := fakenet.RandomTSClient(seed)
+				w.Hosts[0].Recycle = nil
+				return w
+			}},
+		{name: "old server primed", right: own, share: 0.95, prime: true,
+			world: func(seed uint64, _ *rand.Rand) *fakenet.World { return fakenet.RecycleDirect(seed, seed%2 == 0) }},
+		{name: "old server primed, 5 % loss", rare: chance, right: own, share: 0.8, prime: true, also: lossy(),
+			world: func(seed uint64, _ *rand.Rand) *fakenet.World {
+				return lose(fakenet.RecycleDirect(seed, seed%2 == 0), 0.05)
+			}},
+		{name: "near miss: modern server primed", right: healthy, share: 1, prime: true,
+			world: func(seed uint64, _ *rand.Rand) *fakenet.World { return fakenet.Clean(seed) }},
+		{name: "near miss: modern server primed, 5 % loss", rare: chance, right: either(diagnose.ForwardSYNLoss, diagnose.SYNACKLoss), prime: true, quiet: true,
+			world: func(seed uint64, _ *rand.Rand) *fakenet.World { return lose(fakenet.Clean(seed), 0.05) }},
+		{name: "near miss: old server that lets the client close first", prime: true, right: healthy, share: 1,
+			world: func(seed uint64, _ *rand.Rand) *fakenet.World {
+				w := fakenet.RecycleDirect(seed, seed%2 == 0)
+				w.Hosts[0].Ports[80].App = fakenet.App{Reply: []byte("ok\r\n")}
+				return w
+			}},
+		{name: "SNAT gives ports that are in TIME_WAIT", right: only(diagnose.TimeWaitCollision), quiet: true,
+			also:  []diagnose.Verdict{diagnose.SNATPortExhaustion},
+			world: func(seed uint64, r *rand.Rand) *fakenet.World { return fakenet.TimeWaitReuse(seed, between(r, 20, 60)) }},
+	}
+}
