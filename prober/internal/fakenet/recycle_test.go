@@ -229,3 +229,22 @@ func TestSurveySeesBusiness(t *testing.T) {
 		}
 	}
 }
+
+// A client with random timestamps meets a recycle server without NAT: about half of its new ports fail, and its raw SYNs with a TSval just
+// above the remembered one do not.
+func TestRandomTimestampsMeetRecycle(t *testing.T) {
+	w := fakenet.RandomTSClient(5)
+	lost, n := 0, 0
+	for range 20 {
+		w.Wait(10 * time.Second)
+		o := w.Run(connects(w, 20, 900*time.Millisecond))
+		lost, n = lost+share(o), n+len(o.Attempts)
+	}
+	if lost < n/4 || lost > n*3/4 {
+		t.Errorf("%d of %d lost, want about half", lost, n)
+	}
+	x, _ := w.Hosts[0].Recycle.Remembered(w, w.Client.Source)
+	if !answered(w, x.Add(1<<20)) {
+		t.Error("a TSval above the remembered one is silent")
+	}
+}
