@@ -44,12 +44,7 @@ func main() {
 func run() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	disarm := context.AfterFunc(ctx, func() {
-		timer := time.NewTimer(time.Second)
-		defer timer.Stop()
-		<-timer.C
-		stop()
-	})
+	disarm := context.AfterFunc(ctx, func() { time.AfterFunc(time.Second, stop) })
 	defer disarm()
 	return execute(ctx, os.Args[1:], os.Stdout, os.Stderr)
 }

@@ -1,3 +1,5 @@
 package main
+
 import "github.com/spf13/cobra"
-func doctorCommand() *cobra.Command { return &cobra.Command{Use:"doctor"} }
+
+func doctorCommand() *cobra.Command { return &cobra.Command{Use: "doctor"} }

@@ -72,5 +72,6 @@ func (p *progress) step(s prober.Progress) {
 	if s.Shots == 0 {
 		what = "listen"
 	}
-	p.f("%s +%.1fs  %s: %s (%s, at most %s)", s.Addr, s.Spent.Seconds(), s.Label, s.Why, what, short(s.Most))
+	head := fmt.Sprintf("%s +%.1fs  ", s.Addr, s.Spent.Seconds())
+	p.f("%s", paragraph(head, fmt.Sprintf("%s: %s (%s, ≤ %s)", s.Label, s.Why, what, short(s.Most)), len(head)))
 }
