@@ -116,6 +116,9 @@ func (e *engine) due(t timer, now time.Time, out *outbox) {
 	if next, ok := s.conn.Next(); ok && next <= at {
 		t.run.lag = max(t.run.lag, now.Sub(t.at))
 	}
+	if s.conn.SYNs() == 0 && now.After(s.first) {
+		s.first, at = now, 0 // the ladder counts from the first SYN as it leaves, however late
+	}
 	e.act(t.run, int(t.shot), now, s.conn.Step(max(now.Sub(s.first), at), nil, out.scratch()), out)
 }
 
