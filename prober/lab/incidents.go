@@ -234,7 +234,7 @@ func newHostsARP() Scenario {
 		Name: "new-hosts-arp",
 		Story: "Thirty new machines on one switch; a program opens ten connections to each at once. Those it has not talked to for a while stall: the queue for " +
 			"unresolved neighbours holds 3 packets, on both sides.",
-		Params: []Param{queueParam(), {"hosts", "5", "machines, 2 … 30; the second and every fourth after it unknown to us, the fourth and so on to whom we are unknown"}},
+		Params: []Param{queueParam(), delayParam(), {"hosts", "5", "machines, 2 … 30; the second and every fourth after it unknown to us, the fourth and so on to whom we are unknown"}},
 		Label:  Is(diagnose.LocalARPQueueOverflow, diagnose.RemoteARPQueueOverflow),
 		NearMisses: []NearMiss{
 			deepQueue(),
@@ -243,14 +243,14 @@ func newHostsARP() Scenario {
 			lan := st.Bridge("lan")
 			st.Client = st.Host("client")
 			us := st.Client.Attach(lan, clientIP+"/24")
-			us.Neighbor("ipv4", "retrans_time_ms", "50")
+			us.Neighbor("ipv4", "retrans_time_ms", st.millis("delay"))
 			us.Neighbor("ipv4", "unres_qlen_bytes", queueBytes(st.Int("qlen")))
 			var all, strangers []string
 			for i := range min(st.Int("hosts"), 30) {
 				ip := realIP(i)
 				h := st.Host("host" + strconv.Itoa(i+1))
 				l := h.Attach(lan, ip+"/24")
-				l.Neighbor("ipv4", "retrans_time_ms", "50")
+				l.Neighbor("ipv4", "retrans_time_ms", st.millis("delay"))
 				l.Neighbor("ipv4", "unres_qlen_bytes", queueBytes(st.Int("qlen")))
 				h.Serve(topo.Service{Port: port, Then: topo.Echo})
 				switch i % 4 {

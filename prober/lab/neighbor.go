@@ -20,6 +20,10 @@ func queueParam() Param {
 	return Param{"qlen", "3", "packets that wait for one unresolved neighbour, 1 … 256"}
 }
 
+// delayParam is long enough for a burst to be sent in full before the answer, also on a busy machine, and well below the first
+// repeat of a SYN or SYN-ACK.
+func delayParam() Param { return Param{"delay", "200ms", "of the ARP or ND answer, less than 1s"} }
+
 // queueBytes is the unres_qlen_bytes that holds as many SYNs.
 func queueBytes(packets int) string { return strconv.Itoa(packets * synTruesize) }
 
@@ -31,7 +35,7 @@ func arpClient() Scenario {
 		Name: "arp-client",
 		Story: "The client has no ARP entry for the VIP and keeps only 3 packets while it asks. Of a burst of connects the " +
 			"first SYNs never leave; they are repeated a second later.",
-		Params:     []Param{queueParam()},
+		Params:     []Param{queueParam(), delayParam()},
 		Label:      Is(diagnose.LocalARPQueueOverflow),
 		NearMisses: []NearMiss{deepQueue()},
 		Build: func(st *Stage) {
@@ -49,7 +53,7 @@ func (st *Stage) coldTowards(asker, answerer *topo.Link, askerIP, answererIP str
 	if addr(askerIP).Is6() {
 		family = "ipv6"
 	}
-	asker.Neighbor(family, "retrans_time_ms", "50")
+	asker.Neighbor(family, "retrans_time_ms", st.millis("delay"))
 	asker.Neighbor(family, "unres_qlen_bytes", queueBytes(st.Int("qlen")))
 	slow := topo.SlowARP(answererIP, askerIP)
 	answerer.Host.Rules(slow)
@@ -66,7 +70,7 @@ func arp3s() Scenario {
 		Name: "arp-3s",
 		Story: "arp-client on kernels of the time of incident 003: the first retransmission comes after 3 s, so a burst to a cold address takes " +
 			"just over 3 s.",
-		Params:     []Param{queueParam(), {"rto", "3s", "first retransmission timeout of client and balancer"}},
+		Params:     []Param{queueParam(), delayParam(), {"rto", "3s", "first retransmission timeout of client and balancer"}},
 		Label:      Is(diagnose.LocalARPQueueOverflow),
 		NearMisses: []NearMiss{deepQueue()},
 		Root:       "a BPF program sets the first retransmission timeout",
@@ -85,7 +89,7 @@ func arpServer() Scenario {
 		Name: "arp-server",
 		Story: "The machine that answers for the VIP has no ARP entry for the client and keeps only 3 packets while it asks: " +
 			"all SYNs arrive, but of the SYN-ACKs only the last 3 come back before the SYNs are repeated.",
-		Params:     []Param{queueParam()},
+		Params:     []Param{queueParam(), delayParam()},
 		Label:      Is(diagnose.RemoteARPQueueOverflow),
 		NearMisses: []NearMiss{deepQueue()},
 		Build: func(st *Stage) {
@@ -120,7 +124,7 @@ func ndClient() Scenario {
 	return Scenario{
 		Name:       "nd-client",
 		Story:      "arp-client in IPv6: neighbour discovery has the same queue, and drops from the same end.",
-		Params:     []Param{queueParam()},
+		Params:     []Param{queueParam(), delayParam()},
 		Label:      Is(diagnose.LocalARPQueueOverflow),
 		NearMisses: []NearMiss{deepQueue()},
 		Build: func(st *Stage) {
@@ -134,7 +138,7 @@ func ndServer() Scenario {
 	return Scenario{
 		Name:       "nd-server",
 		Story:      "arp-server in IPv6: the server must discover the client before its SYN-ACKs can leave.",
-		Params:     []Param{queueParam()},
+		Params:     []Param{queueParam(), delayParam()},
 		Label:      Is(diagnose.RemoteARPQueueOverflow),
 		NearMisses: []NearMiss{deepQueue()},
 		Build: func(st *Stage) {
@@ -151,7 +155,7 @@ func arpBoth() Scenario {
 		Story: "Neither side knows the other and neither learns from being asked: new machines on both sides of a switch that answers ARP for them. Of " +
 			"a burst the client sends 3 SYNs, and of their SYN-ACKs 2 come back.",
 		Params: []Param{queueParam(), {"server_qlen", "2", "the same on the other side, which never sees more packets than that"},
-			{"delay", "20ms", "of every ARP answer"}},
+			delayParam()},
 		Label: Is(diagnose.LocalARPQueueOverflow, diagnose.RemoteARPQueueOverflow).OrAlso(diagnose.LocalARPQueueOverflow),
 		NearMisses: []NearMiss{
 			{"deep queues", map[string]string{"qlen": "256", "server_qlen": "256"}, Healthy()},

@@ -78,6 +78,11 @@ func (v *Values) Duration(name string) time.Duration {
 	return d
 }
 
+// millis returns a duration as the whole milliseconds that a sysctl wants.
+func (v *Values) millis(name string) string {
+	return strconv.FormatInt(v.Duration(name).Milliseconds(), 10)
+}
+
 // Fraction returns a parameter of 0 … 1.
 func (v *Values) Fraction(name string) float64 {
 	f, err := strconv.ParseFloat(v.String(name), 64)

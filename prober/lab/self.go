@@ -1,8 +1,6 @@
 package lab
 
 import (
-	"context"
-
 	"github.com/vipprobe/vipprobe/prober/diagnose"
 	"github.com/vipprobe/vipprobe/prober/lab/nft"
 	"github.com/vipprobe/vipprobe/prober/lab/topo"
@@ -33,24 +31,17 @@ func proberBusy() Scenario {
 	return Scenario{
 		Name:   "prober-busy",
 		Story:  "The prober's machine is busy with other things. Handshakes may look slow to the program; on the wire nothing is.",
-		Params: []Param{{"loops", "4", "threads that spin"}},
+		Params: []Param{{"loops", "4", "processes that spin"}},
 		Label:  Healthy().OrAlso(diagnose.SlowPathNotStall),
 		Heavy:  true,
 		Build: func(st *Stage) {
 			d := st.direct()
 			d.server.Serve(topo.Service{Port: port, Then: topo.Echo})
 			for range st.Int("loops") {
-				st.Go(spin)
+				st.Step("a busy loop", func() error {
+					return st.Client.Start(st.Client.Command(st.Context(), "sh", "-c", "while :; do :; done"))
+				})
 			}
 		},
-	}
-}
-
-// spin keeps one processor busy.
-func spin(ctx context.Context) {
-	for x := 0; ctx.Err() == nil; x++ {
-		for range 1_000_000 {
-			x ^= x << 1
-		}
 	}
 }

@@ -25,12 +25,19 @@ func request(_ context.Context, c *net.TCPConn) {
 // hangUp closes at once: what a TCP health check does.
 func hangUp(context.Context, *net.TCPConn) {}
 
-// dialTimeout bounds a background connection.
-const dialTimeout = 3 * time.Second
+// dialTimeout bounds a background connection; buildTimeout one without which a scenario cannot stand.
+const (
+	dialTimeout  = 3 * time.Second
+	buildTimeout = 10 * time.Second
+)
 
 // visit makes one connection from a host.
 func visit(ctx context.Context, from *topo.Host, to string, do exchange) error {
-	c, err := from.Dial(ctx, &net.Dialer{Timeout: dialTimeout}, to)
+	return visitWithin(ctx, dialTimeout, from, to, do)
+}
+
+func visitWithin(ctx context.Context, timeout time.Duration, from *topo.Host, to string, do exchange) error {
+	c, err := from.Dial(ctx, &net.Dialer{Timeout: timeout}, to)
 	if err != nil {
 		return err
 	}
@@ -52,7 +59,7 @@ func (st *Stage) visits(from *topo.Host, to string, servers int, every time.Dura
 
 // visitOnce makes one connection, as a building step.
 func (st *Stage) visitOnce(from *topo.Host, to string, do exchange) {
-	st.Step("visit of "+from.Name, func() error { return visit(st.Context(), from, to, do) })
+	st.Step("visit of "+from.Name, func() error { return visitWithin(st.Context(), buildTimeout, from, to, do) })
 }
 
 // goesOnVisiting makes a connection every so often from now on.
@@ -75,7 +82,11 @@ func (st *Stage) goesOnVisiting(from *topo.Host, to string, every time.Duration,
 func (st *Stage) holds(from *topo.Host, to string, n int) {
 	st.Step("held connections of "+from.Name, func() error {
 		for i := range n {
-			c, err := from.Dial(st.Context(), &net.Dialer{Timeout: 300 * time.Millisecond}, to)
+			timeout := 300 * time.Millisecond
+			if i == 0 {
+				timeout = buildTimeout
+			}
+			c, err := from.Dial(st.Context(), &net.Dialer{Timeout: timeout}, to)
 			if err != nil {
 				if i == 0 {
 					return fmt.Errorf("first of %d: %w", n, err)

@@ -8,7 +8,7 @@ import (
 
 // SlowARP is rules for the owner of an address: of the requests for it that an asker sends within a second (ARP, or the
 // neighbour solicitations of IPv6) the first is dropped, so that an asker with retrans_time_ms=50 gets its answer after 52 ms,
-// each time it has forgotten the entry for a second or more. Replacing the table by itself gives the drops back at once.
+// each time it has not asked for a second or more. Replacing the table by itself gives the drops back at once.
 func SlowARP(owned string, askers ...string) nft.Table {
 	var rules []nft.Rule
 	target := netip.MustParseAddr(owned)
