@@ -121,43 +121,42 @@ func checkUneven(in *Input) []Finding {
 	return []Finding{f}
 }
 
+// concurrency counts the losses of connects made at one instant and of SYNs a few milliseconds apart. once: none of the former lost more than its
+// first SYN, and none of them an answer.
+func concurrency(in *Input) (together, apart silences, once bool, explains []int) {
+	once = true
+	for i := range in.Observations {
+		o := &in.Observations[i]
+		spaced := o.Kind == plan.KindQuadrants || o.Kind == plan.KindSticky || o.Kind == plan.KindPaced
+		if !trusted(o) || in.explained[i] || !spaced && o.Kind != plan.KindConnect {
+			continue
+		}
+		group := &apart
+		if !spaced {
+			group = &together
+			explains = append(explains, i)
+		}
+		for j := range o.Attempts {
+			f, ok := readFate(&o.Attempts[j])
+			if !ok {
+				continue
+			}
+			group.n++
+			if f.lost() > 0 {
+				group.silent++
+			}
+			if !spaced {
+				once = once && f.answered && f.lost() <= 1 && f.back == 0
+			}
+		}
+	}
+	return together, apart, once, explains
+}
+
 // checkRace: connects that leave at one instant lose a first SYN here and there, and the repeat always works; SYNs a few milliseconds apart lose
 // none. Neither the first nor the last of the burst suffer more, so no queue or bucket does it.
 func checkRace(in *Input) []Finding {
-	var together, apart silences
-	once := true
-	var explains []int
-	for i := range in.Observations {
-		o := &in.Observations[i]
-		if !trusted(o) || in.explained[i] {
-			continue
-		}
-		switch o.Kind {
-		case plan.KindConnect:
-			explains = append(explains, i)
-			for j := range o.Attempts {
-				f, ok := readFate(&o.Attempts[j])
-				if !ok {
-					continue
-				}
-				together.n++
-				if f.lost() > 0 {
-					together.silent++
-				}
-				once = once && f.answered && f.lost() <= 1 && f.back == 0
-			}
-		case plan.KindQuadrants, plan.KindSticky, plan.KindPaced:
-			for j := range o.Attempts {
-				if f, ok := readFate(&o.Attempts[j]); ok {
-					apart.n++
-					if f.lost() > 0 {
-						apart.silent++
-					}
-				}
-			}
-		default:
-		}
-	}
+	together, apart, once, explains := concurrency(in)
 	if together.silent < 3 || !once || apart.silent > 0 || apart.n < 16 || ordered(in) {
 		return nil
 	}

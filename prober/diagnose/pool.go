@@ -73,7 +73,7 @@ func runsChance(n, m, r int) float64 {
 }
 
 // checkPool: the address serves everybody for a while and refuses everybody for a while: its pool goes empty and fills again. A member that
-// refuses refuses some of each burst.
+// refuses turns some of each burst away.
 func checkPool(in *Input) []Finding {
 	ms := moments(in)
 	served, refused, runs := 0, 0, 0

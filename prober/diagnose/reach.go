@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/vipprobe/vipprobe/prober/observe"
 	"github.com/vipprobe/vipprobe/prober/plan"
@@ -45,8 +46,7 @@ func checkICMP(in *Input) []Finding {
 			Disproof: "a SYN-ACK on a flow like these",
 			Settle:   "what the sender of the ICMP error is configured to refuse",
 		}
-		switch {
-		case slices.Contains([]string{"admin_prohibited", "host_prohibited", "net_prohibited", "host_admin_prohibited", "net_admin_prohibited"}, c.name):
+		if strings.Contains(c.name, "prohibited") {
 			f.Level = Confirmed
 			f.Remedy = fmt.Sprintf("a filter at %s refuses this flow by policy: permit it there", c.from)
 		}
@@ -161,7 +161,7 @@ func fullListener(f Finding, in *Input, accepted int) Finding {
 // sameHops reports whether the RSTs to bare ACKs came as far as the SYN-ACKs did: what answers a bare ACK for a listener is then the listener's
 // own stack and no device before it.
 func sameHops(in *Input) bool {
-	var syn, rst map[uint8]bool = map[uint8]bool{}, map[uint8]bool{}
+	syn, rst := map[uint8]bool{}, map[uint8]bool{}
 	for i := range in.Observations {
 		o := &in.Observations[i]
 		for j := range o.Attempts {

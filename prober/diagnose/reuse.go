@@ -8,47 +8,65 @@ import (
 	"github.com/vipprobe/vipprobe/prober/plan"
 )
 
-// checkReuse: of the SYNs of one flow asked three times, exactly the second was lost, on every flow: a balancer took it for a ghost of the
-// connection that had ended before, dropped it and its own state, and let the next pass (IPVS before 5.9: net/netfilter/ipvs/ip_vs_core.c
-// is_new_conn_expected, conn_reuse_mode=1).
-func checkReuse(in *Input) []Finding {
-	n, first, second, third, lostElsewhere := 0, 0, 0, 0, 0
-	fresh, freshServed := 0, 0
-	var explains []int
+// uses is what flows asked three times showed.
+type uses struct {
+	flows       int
+	answered    [3]int // by the first, second and third SYN
+	fresh       int    // flows beside the second use
+	freshServed int
+	// lostElsewhere counts the SYNs lost in all other bursts.
+	lostElsewhere int
+	bursts        []int
+}
+
+func readUses(in *Input) uses {
+	var u uses
 	for i := range in.Observations {
 		o := &in.Observations[i]
 		if !trusted(o) || aside(o.Kind) || in.explained[i] {
 			continue
 		}
-		if o.Kind != plan.KindReuse {
-			for j := range o.Attempts {
-				if f, ok := readFate(&o.Attempts[j]); ok {
-					lostElsewhere += f.lost()
-				}
-			}
+		if o.Kind == plan.KindReuse && len(o.Arms) == 2 {
+			u.bursts = append(u.bursts, i)
+			u.add(o)
 			continue
 		}
-		explains = append(explains, i)
 		for j := range o.Attempts {
-			a := &o.Attempts[j]
-			if len(o.Arms) == 2 && a.Arm == o.Arms[1].Name {
-				fresh++
-				if a.Outcome == observe.Accepted {
-					freshServed++
-				}
-				continue
+			if f, ok := readFate(&o.Attempts[j]); ok {
+				u.lostElsewhere += f.lost()
 			}
-			if len(a.SYNs) < 3 {
-				continue
+		}
+	}
+	return u
+}
+
+func (u *uses) add(o *observe.Observation) {
+	for j := range o.Attempts {
+		a := &o.Attempts[j]
+		switch {
+		case a.Arm == o.Arms[1].Name:
+			u.fresh++
+			if a.Outcome == observe.Accepted {
+				u.freshServed++
 			}
-			n++
-			for k, count := range [...]*int{&first, &second, &third} {
+		case len(a.SYNs) >= 3:
+			u.flows++
+			for k := range u.answered {
 				if answeredSYN(a, k) {
-					*count++
+					u.answered[k]++
 				}
 			}
 		}
 	}
+}
+
+// checkReuse: of the SYNs of one flow asked three times, exactly the second was lost, on every flow: a balancer took it for a ghost of the
+// connection that had ended before, dropped it and its own state, and let the next pass (IPVS before 5.9: net/netfilter/ipvs/ip_vs_core.c
+// is_new_conn_expected, conn_reuse_mode=1).
+func checkReuse(in *Input) []Finding {
+	u := readUses(in)
+	n, first, second, third, fresh, freshServed := u.flows, u.answered[0], u.answered[1], u.answered[2], u.fresh, u.freshServed
+	lostElsewhere, explains := u.lostElsewhere, u.bursts
 	if n < 4 || second > 0 || first < n || third < n || fresh < n || freshServed < fresh {
 		return nil
 	}

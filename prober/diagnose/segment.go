@@ -164,6 +164,35 @@ func duplicate(addr netip.Addr, list []claim) (Finding, bool) {
 	return f, true
 }
 
+// moved counts the SYNs that went to another MAC before a claim, how many of them found no answer until then, and the SYNs that went to the
+// claiming MAC after it, with how many of their connections were accepted.
+func moved(in *Input, c *claim) (old wire.MAC, before, lost, after, served int) {
+	for i := range in.Observations {
+		for j := range in.Observations[i].Attempts {
+			a := &in.Observations[i].Attempts[j]
+			ans := firstSYNACK(a)
+			for s := range a.SYNs {
+				syn := &a.SYNs[s]
+				switch {
+				case syn.At.IsZero() || syn.NextHop == (wire.MAC{}):
+				case syn.At.Before(c.at) && syn.NextHop != c.mac:
+					old = syn.NextHop
+					before++
+					if ans == nil || ans.At.After(c.at) {
+						lost++
+					}
+				case syn.At.After(c.at) && syn.NextHop == c.mac:
+					after++
+					if a.Outcome == observe.Accepted {
+						served++
+					}
+				}
+			}
+		}
+	}
+	return old, before, lost, after, served
+}
+
 // stale: SYNs went to one MAC without an answer, then another MAC answered for the address, and SYNs to it were served.
 func stale(in *Input, addr netip.Addr, list []claim) (Finding, bool) {
 	for k := range list {
@@ -171,33 +200,7 @@ func stale(in *Input, addr netip.Addr, list []claim) (Finding, bool) {
 		if c.told {
 			return Finding{}, false // announced: nobody had to find out
 		}
-		var before, after, lost, served int
-		var old wire.MAC
-		for i := range in.Observations {
-			for j := range in.Observations[i].Attempts {
-				a := &in.Observations[i].Attempts[j]
-				for s := range a.SYNs {
-					syn := &a.SYNs[s]
-					if syn.At.IsZero() || syn.NextHop == (wire.MAC{}) {
-						continue
-					}
-					if syn.At.Before(c.at) && syn.NextHop != c.mac {
-						before++
-						old = syn.NextHop
-						ans := firstSYNACK(a)
-						if ans == nil || ans.At.After(c.at) {
-							lost++
-						}
-					}
-					if syn.At.After(c.at) && syn.NextHop == c.mac {
-						after++
-						if a.Outcome == observe.Accepted {
-							served++
-						}
-					}
-				}
-			}
-		}
+		old, before, lost, after, served := moved(in, c)
 		if before >= 3 && lost == before && served > 0 && served*10 >= after*9 {
 			return Finding{
 				Verdict: StaleNeighborAfterFailover, Level: Confirmed, explains: through(in, c.at),

@@ -175,21 +175,19 @@ func masks(hollow, n int) Finding {
 	return f
 }
 
-// checkSizes: small segments are acknowledged, full-sized ones never.
-func checkSizes(in *Input) []Finding {
-	var small, big silences
-	smallest := 0
-	for i := range in.Observations {
-		if in.Observations[i].Kind == plan.KindSizes && len(in.Observations[i].Arms) == 2 {
-			smallest = len(in.Observations[i].Arms[0].Script.Then.Data)
-		}
-	}
+// readSizes counts the connections whose data was never acknowledged, by the smaller and the larger size of the data.
+func readSizes(in *Input) (small, big silences, smallest int) {
 	sent := map[string]int{}
 	for i := range in.Observations {
 		o := &in.Observations[i]
-		if o.Kind == plan.KindSizes {
-			for k := range o.Arms {
-				sent[o.Arms[k].Name] = len(o.Arms[k].Script.Then.Data)
+		if o.Kind != plan.KindSizes {
+			continue
+		}
+		for k := range o.Arms {
+			n := len(o.Arms[k].Script.Then.Data)
+			sent[o.Arms[k].Name] = n
+			if smallest == 0 || n < smallest {
+				smallest = n
 			}
 		}
 	}
@@ -203,6 +201,12 @@ func checkSizes(in *Input) []Finding {
 			arm.silent++
 		}
 	}
+	return small, big, smallest
+}
+
+// checkSizes: small segments are acknowledged, full-sized ones never.
+func checkSizes(in *Input) []Finding {
+	small, big, smallest := readSizes(in)
 	if big.silent == 0 || small.n == 0 {
 		return nil
 	}

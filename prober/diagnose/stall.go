@@ -50,34 +50,40 @@ func checkClosed(in *Input) []Finding {
 // slowFrom is where a first answer counts as slow: it comes later than most of the first wait of a Linux ladder.
 const slowFrom = 700 * time.Millisecond
 
-// checkSlow: SYNs were repeated although their first answer was only late. Single SYNs that are never repeated tell it best: what
-// answers them after so long was on its way all the time.
-func checkSlow(in *Input) []Finding {
-	var late []time.Duration
-	n, single := 0, 0
-	var explains []int
+// slowOnes lists the handshakes whose first answer was late, counts those of single SYNs among them, and the observations that hold them.
+func slowOnes(in *Input) (late []time.Duration, n, single int, explains []int) {
 	for i := range in.Observations {
 		o := &in.Observations[i]
 		if aside(o.Kind) || in.explained[i] {
 			continue
 		}
-		hit := false
+		before := len(late)
 		for j := range o.Attempts {
 			a := &o.Attempts[j]
 			n++
-			alone := a.Via == plan.Raw && len(a.SYNs) == 1 && a.Outcome == observe.Accepted && a.RTT >= slowFrom && !listenerRung(a.RTT)
+			if a.Outcome != observe.Accepted {
+				continue
+			}
+			alone := a.Via == plan.Raw && len(a.SYNs) == 1 && a.RTT >= slowFrom && !listenerRung(a.RTT)
 			if alone {
 				single++
 			}
-			if alone || a.Outcome == observe.Accepted && (a.Late == observe.LateSlow || a.Late == observe.LateAmbiguous) && !listenerRung(a.Handshake) {
+			repeated := (a.Late == observe.LateSlow || a.Late == observe.LateAmbiguous) && !listenerRung(a.Handshake)
+			if alone || repeated {
 				late = append(late, a.Handshake)
-				hit = true
 			}
 		}
-		if hit {
+		if len(late) > before {
 			explains = append(explains, i)
 		}
 	}
+	return late, n, single, explains
+}
+
+// checkSlow: SYNs were repeated although their first answer was only late. Single SYNs that are never repeated tell it best: what
+// answers them after so long was on its way all the time.
+func checkSlow(in *Input) []Finding {
+	late, n, single, explains := slowOnes(in)
 	if len(late) == 0 {
 		return nil
 	}

@@ -12,51 +12,33 @@ import (
 
 // build makes the burst of a step.
 func (v *Investigation) build(s Step, seen []observe.Observation) plan.Burst {
-	var b plan.Burst
-	switch s.Kind {
-	case plan.KindQuadrants:
-		b = v.quadrants(seen)
-	case plan.KindSticky:
-		b = v.sticky(seen)
-	case plan.KindServed:
-		b = v.served(seen)
-	case plan.KindDirection:
-		b = v.direction(seen)
-	case plan.KindPaced:
-		b = v.paced(seen)
-	case plan.KindRate:
-		b = v.rate(seen)
-	case plan.KindOther:
-		b = v.other(seen)
-	case plan.KindStray:
-		b = v.stray(seen)
-	case plan.KindResolve:
-		b = v.kernel(seen)
-		b.Label = "asked again"
-		b.Prepare = []plan.NeighborStep{{Action: plan.Ask, Addr: v.Dst.Addr()}}
-	case plan.KindReuse:
-		b = v.reuse(seen)
-	case plan.KindStateful:
-		b = v.stateful(seen)
-	case plan.KindEven:
-		b = v.even(seen)
-	case plan.KindOracle:
-		b = v.oracle(seen)
-	case plan.KindPrime:
-		b = v.prime(seen)
-	case plan.KindFlip:
-		b = v.flip(seen)
-	case plan.KindSurvey:
-		b = survey()
-	case plan.KindSizes:
-		b = v.sizes(seen)
-	default:
-		b = v.kernel(seen)
-	}
+	b := v.maker(s.Kind)(seen)
 	b.Kind = s.Kind
 	if b.Label == "" {
 		b.Label = string(s.Kind)
 	}
+	return b
+}
+
+// maker is what makes the bursts of a kind; kernel connects are what is left.
+func (v *Investigation) maker(k plan.Kind) func([]observe.Observation) plan.Burst {
+	known := map[plan.Kind]func([]observe.Observation) plan.Burst{
+		plan.KindQuadrants: v.quadrants, plan.KindSticky: v.sticky, plan.KindServed: v.served, plan.KindDirection: v.direction,
+		plan.KindPaced: v.paced, plan.KindRate: v.rate, plan.KindOther: v.other, plan.KindSizes: v.sizes, plan.KindStray: v.stray,
+		plan.KindOracle: v.oracle, plan.KindPrime: v.prime, plan.KindFlip: v.flip, plan.KindSurvey: v.survey, plan.KindResolve: v.resolve,
+		plan.KindReuse: v.reuse, plan.KindStateful: v.stateful, plan.KindEven: v.even,
+	}
+	if m, ok := known[k]; ok {
+		return m
+	}
+	return v.kernel
+}
+
+// resolve is a burst of connects after the wire was asked for the next hop.
+func (v *Investigation) resolve(seen []observe.Observation) plan.Burst {
+	b := v.kernel(seen)
+	b.Label = "asked again"
+	b.Prepare = []plan.NeighborStep{{Action: plan.Ask, Addr: v.Dst.Addr()}}
 	return b
 }
 

@@ -79,30 +79,23 @@ func (v *Investigation) opening() []Step {
 	return steps
 }
 
-// limit is how many bursts of a kind one investigation may make.
-func limit(k plan.Kind) int {
-	switch k {
-	case plan.KindQuadrants, plan.KindSticky, plan.KindEven:
-		return 8
-	case plan.KindOracle:
-		return 16
-	case plan.KindConnect, plan.KindRate, plan.KindPaced:
-		return 4
-	}
-	return 2
+// traits are what the investigation needs to know of an experiment beside its burst.
+type traits struct {
+	// most is how many bursts of the kind one investigation may make, cost their order: what takes seconds comes after what takes
+	// milliseconds.
+	most, cost int
 }
 
-// cost orders the experiments: what takes seconds comes after what takes milliseconds.
-func cost(k plan.Kind) int {
-	switch k {
-	case plan.KindOther, plan.KindQuadrants, plan.KindOracle, plan.KindSurvey:
-		return 1
-	case plan.KindSticky, plan.KindServed, plan.KindData, plan.KindReuse, plan.KindEven, plan.KindStateful:
-		return 2
-	case plan.KindPaced, plan.KindRate, plan.KindSizes:
-		return 3
+func traitsOf(k plan.Kind) traits {
+	known := map[plan.Kind]traits{
+		plan.KindConnect: {4, 4}, plan.KindQuadrants: {8, 1}, plan.KindSticky: {8, 2}, plan.KindEven: {8, 2}, plan.KindOracle: {16, 1},
+		plan.KindPaced: {4, 3}, plan.KindRate: {4, 3}, plan.KindSizes: {2, 3}, plan.KindOther: {2, 1}, plan.KindSurvey: {2, 1},
+		plan.KindServed: {2, 2}, plan.KindReuse: {2, 2}, plan.KindStateful: {2, 2},
 	}
-	return 4
+	if t, ok := known[k]; ok {
+		return t
+	}
+	return traits{2, 4}
 }
 
 // Next implements Experiment.
@@ -142,30 +135,29 @@ func (v *Investigation) choose(seen []observe.Observation) (Step, bool) {
 	d := diagnose.Diagnose(in)
 	var open []Step
 	for _, w := range d.Wants() {
-		if done[w.Kind] < min(limit(w.Kind), cmp.Or(w.Most, 99)) && !(v.NoRaw && raw(w.Kind)) {
+		if done[w.Kind] < min(traitsOf(w.Kind).most, cmp.Or(w.Most, 99)) && !(v.NoRaw && raw(w.Kind)) {
 			open = append(open, Step{w.Kind, w.Why})
 		}
 	}
 	if len(open) == 0 {
 		return Step{}, false
 	}
-	slices.SortStableFunc(open, func(a, b Step) int { return cost(a.Kind) - cost(b.Kind) })
+	slices.SortStableFunc(open, func(a, b Step) int { return traitsOf(a.Kind).cost - traitsOf(b.Kind).cost })
 	return open[0], true
 }
 
 // pointless reports whether what was seen leaves nothing for an opening experiment to ask: a repeat of a burst that nobody answered at all,
 // connections to be completed where no flow was answered, a flip without a prime.
 func pointless(k plan.Kind, seen []observe.Observation) bool {
-	switch k {
-	case plan.KindConnect:
-		return len(seen) > 0 && !answered(seen, plan.KindConnect)
-	case plan.KindServed, plan.KindSizes, plan.KindReuse, plan.KindPrime:
-		return !answered(seen, plan.KindSticky)
-	case plan.KindFlip:
+	if k == plan.KindFlip {
 		_, primed := diagnose.Primed(seen)
 		return !primed
 	}
-	return false
+	if k == plan.KindConnect {
+		return len(seen) > 0 && !answered(seen, plan.KindConnect)
+	}
+	completes := []plan.Kind{plan.KindServed, plan.KindSizes, plan.KindReuse, plan.KindPrime}
+	return slices.Contains(completes, k) && !answered(seen, plan.KindSticky)
 }
 
 // answered reports whether any attempt of a kind was accepted.

@@ -15,9 +15,9 @@ import (
 // about timestamps carry it, so that they look neither older nor newer than this host's own traffic. Without a kernel SYN on
 // record it is random.
 func (v *Investigation) clock(seen []observe.Observation) wire.TSval {
-	for i := len(seen) - 1; i >= 0; i-- {
-		for j := range seen[i].Attempts {
-			a := &seen[i].Attempts[j]
+	for _, o := range slices.Backward(seen) {
+		for j := range o.Attempts {
+			a := &o.Attempts[j]
 			if a.Via != plan.Kernel || len(a.SYNs) == 0 || !a.SYNs[0].HasTS {
 				continue
 			}
@@ -122,4 +122,7 @@ func (v *Investigation) flip(seen []observe.Observation) plan.Burst {
 // surveyTime is how long other traffic of this host to the target is listened to.
 const surveyTime = 1200 * time.Millisecond
 
-func survey() plan.Burst { return plan.Burst{Listen: surveyTime} }
+// survey only listens.
+func (v *Investigation) survey([]observe.Observation) plan.Burst {
+	return plan.Burst{Listen: surveyTime}
+}
