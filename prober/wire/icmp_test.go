@@ -214,7 +214,7 @@ func TestParseICMPOfACutCapture(t *testing.T) {
 
 // The MTU is read from the two messages that have one, at its width there, and from no other.
 func TestICMPMTU(t *testing.T) {
-	four, six := encode(t, ptr(syn4())), encode(t, ptr(syn6()))
+	four, six := encode(t, new(syn4())), encode(t, new(syn6()))
 	for name, c := range map[string]struct {
 		b    []byte
 		want uint32
@@ -233,7 +233,8 @@ func TestICMPMTU(t *testing.T) {
 	}
 }
 
-func ptr[T any](v T) *T { return &v }
+//go:fix inline
+func ptr[T any](v T) *T { return new(v) }
 
 func TestICMPNames(t *testing.T) {
 	for _, c := range []struct {
@@ -271,13 +272,13 @@ func TestParseICMPReadsBackAnyFlow(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := segment(t)
 		q := encode(t, &s)
-		head, make := 20, icmp4
+		head, build := 20, icmp4
 		types := []byte{3, 4, 5, 11, 12}
 		if s.Src.Addr().Is6() {
-			head, make, types = 40, icmp6, []byte{1, 2, 3, 4}
+			head, build, types = 40, icmp6, []byte{1, 2, 3, 4}
 		}
 		q = q[:rapid.IntRange(head+8, len(q)).Draw(t, "quoted octets")]
-		b := make(rapid.SampledFrom(types).Draw(t, "type"), rapid.Byte().Draw(t, "code"), rapid.Uint32().Draw(t, "rest"), q)
+		b := build(rapid.SampledFrom(types).Draw(t, "type"), rapid.Byte().Draw(t, "code"), rapid.Uint32().Draw(t, "rest"), q)
 		var e wire.ICMPError
 		if r := wire.ParseICMP(b, &e); r != wire.ReasonNone {
 			t.Fatal(r)

@@ -174,8 +174,9 @@ func appendOption(b []byte, kind OptionKind, opt []byte) []byte {
 	case OptTimestamps:
 		b = appendField(b, "TS val ", be(opt[2:6]), 10)
 		return appendField(b, " ecr ", be(opt[6:10]), 10)
+	default:
+		return appendUnnamed(b, kind, opt)
 	}
-	return appendUnnamed(b, kind, opt)
 }
 
 func appendUnnamed(b []byte, kind OptionKind, opt []byte) []byte {

@@ -132,7 +132,7 @@ func TestParseNDNamesTheRule(t *testing.T) {
 		{"no ICMPv6 at all", raw(func(b []byte) []byte { b[5] = 0; return b[:40] }), wire.ReasonShort},
 		{"router advertisement", raw(func(b []byte) []byte { b[40] = 134; return resummed(b) }), wire.ReasonICMPType},
 		{"TCP", raw(func(b []byte) []byte { b[6] = 6; return b }), wire.ReasonProtocol},
-		{"IPv4", encode(t, ptr(syn4())), wire.ReasonProtocol},
+		{"IPv4", encode(t, new(syn4())), wire.ReasonProtocol},
 		{"in a fragment", raw(func(b []byte) []byte { return ext6(b, 44, 0, 0, 0, 1, 0, 0, 0, 0) }), wire.ReasonFragment},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -119,8 +119,9 @@ func sized(k OptionKind, size int) bool {
 		return size == 10
 	case OptMD5:
 		return size == 18
+	default:
+		return true
 	}
-	return true
 }
 
 // Len is the number of octets on the wire, padding as it stands.

@@ -3,6 +3,7 @@ package wire
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -191,12 +192,7 @@ func (p *lineParser) value(limit uint64) uint64 {
 }
 
 func (p *lineParser) seen(name string) bool {
-	for _, f := range p.fields {
-		if f == name {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(p.fields, name)
 }
 
 // field reads the field that the current word begins.

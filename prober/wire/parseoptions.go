@@ -31,7 +31,20 @@ func (p *lineParser) option(o *Options) {
 		return
 	}
 	var octets [maxOptions]byte
-	b := octets[:0]
+	b, known := p.plain(octets[:0], words)
+	if !known {
+		b = p.listed(b, words)
+	}
+	if p.err == nil && int(o.n)+len(b) > maxOptions {
+		p.fail("the option list passes 40 octets here")
+	}
+	if p.err == nil {
+		o.n += uint8(copy(o.raw[o.n:], b))
+	}
+}
+
+// plain reads the options of fixed form.
+func (p *lineParser) plain(b []byte, words []string) ([]byte, bool) {
 	switch name := words[0]; {
 	case name == "eol" && len(words) == 1:
 		b = append(b, byte(OptEnd))
@@ -48,21 +61,24 @@ func (p *lineParser) option(o *Options) {
 		b = append(b, byte(OptTimestamps), 10)
 		b = binary.BigEndian.AppendUint32(b, uint32(p.number("TS val", words[2], 1<<32-1)))
 		b = binary.BigEndian.AppendUint32(b, uint32(p.number("TS ecr", words[4], 1<<32-1)))
-	case name == "sack" && len(words) > 1:
-		b = p.sack(b, words[1:])
-	case strings.HasPrefix(name, "opt-") && len(words) <= 2:
-		b = p.unnamed(b, words)
-	case name == "raw" && len(words) == 2:
-		b = p.hex(b, words[1])
 	default:
-		p.fail("no such option: want eol, nop, mss N, wscale N, sackOK, sack N:N …, TS val N ecr N, opt-KIND HEX or raw HEX")
+		return b, false
 	}
-	if p.err == nil && int(o.n)+len(b) > maxOptions {
-		p.fail("the option list passes 40 octets here")
+	return b, true
+}
+
+// listed reads the options whose length is their writer's.
+func (p *lineParser) listed(b []byte, words []string) []byte {
+	switch name := words[0]; {
+	case name == "sack" && len(words) > 1:
+		return p.sack(b, words[1:])
+	case strings.HasPrefix(name, "opt-") && len(words) <= 2:
+		return p.unnamed(b, words)
+	case name == "raw" && len(words) == 2:
+		return p.hex(b, words[1])
 	}
-	if p.err == nil {
-		o.n += uint8(copy(o.raw[o.n:], b))
-	}
+	p.fail("no such option: want eol, nop, mss N, wscale N, sackOK, sack N:N …, TS val N ecr N, opt-KIND HEX or raw HEX")
+	return b
 }
 
 func (p *lineParser) sack(b []byte, blocks []string) []byte {

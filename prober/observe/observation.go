@@ -1,0 +1,114 @@
+package observe
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/vipprobe/vipprobe/prober/plan"
+	"github.com/vipprobe/vipprobe/prober/wire"
+)
+
+// NeighborKind is what an ARP or ND frame says.
+type NeighborKind uint8
+
+// The kinds. Gratuitous is an announcement: sender and target protocol address are the same (RFC 5227 §3, RFC 4861 §7.2.6).
+const (
+	NeighborUnknown NeighborKind = iota
+	NeighborRequest
+	NeighborReply
+	NeighborGratuitous
+)
+
+func (k NeighborKind) String() string {
+	switch k {
+	case NeighborRequest:
+		return "request"
+	case NeighborReply:
+		return "reply"
+	case NeighborGratuitous:
+		return "gratuitous"
+	case NeighborUnknown:
+	}
+	return "unknown"
+}
+
+// NeighborEvent is one ARP or ND frame on the tap.
+type NeighborEvent struct {
+	At       time.Time
+	Outgoing bool
+	Kind     NeighborKind
+	IfIndex  int
+	Sender   netip.Addr // who asks or answers
+	Target   netip.Addr // who is asked for
+	// SenderMAC as in the ARP sender field or the ND link-layer option; "aa:bb:…" or empty.
+	SenderMAC string
+	// FrameMAC is the Ethernet source, which differs from SenderMAC under proxying and spoofing.
+	FrameMAC string
+}
+
+// Observation is all that one burst showed.
+type Observation struct {
+	Label string
+	// Kind and Arms are those of the burst: Attempt.Arm names one of Arms.
+	Kind     plan.Kind
+	Arms     []plan.Arm
+	Started  time.Time
+	Finished time.Time
+	Attempts []Attempt
+	Neighbor []NeighborEvent
+	// Counters are the differences of kernel counters over the burst that are not zero ("TcpExt.ListenDrops"): the whole
+	// namespace's, so other traffic moves them as well.
+	Counters map[string]int64
+	// Foreign are SYNs from our own address to the target that are none of ours: only a survey listens to them.
+	Foreign []Foreign
+	// CaptureDrops is how many frames the ring lost: with any, nothing may be concluded from a segment not seen.
+	CaptureDrops uint32
+	// Captured is false where no tap could be had; the reason is in Unmeasured.
+	Captured bool
+	// Strays counts segments on our flows that fit no state, and frames ignored, by named disposition.
+	Strays map[string]int
+	// ClockStep is how far the wall clock was set during the burst, against the monotonic clock; tap times cannot be trusted
+	// across it.
+	ClockStep time.Duration
+	// Parity says whether a kernel SYN leaves as our raw template does.
+	Parity Parity
+	// SendLag is the worst delay between a shot's planned time and its system call.
+	SendLag time.Duration
+	// Unmeasured lists, in sentences, what could not be measured and why.
+	Unmeasured []string
+}
+
+// Foreign is a SYN of somebody else's connection that left this host from our own address.
+type Foreign struct {
+	At    time.Time
+	Flow  wire.Flow
+	TSval wire.TSval
+	HasTS bool
+}
+
+// Parity compares the kernel's way out with the raw template's.
+type Parity struct {
+	State ParityState
+	Why   string
+}
+
+// ParityState is the result of the comparison.
+type ParityState uint8
+
+// The states: ParityDiffers makes a raw arm not_applicable; ParityUntested says why in Why.
+const (
+	ParityUntested ParityState = iota
+	ParitySame
+	ParityDiffers
+)
+
+func (s ParityState) String() string {
+	switch s {
+	case ParitySame:
+		return "same"
+	case ParityDiffers:
+		return "differs"
+	case ParityUntested:
+	}
+	return "untested"
+}
