@@ -202,12 +202,12 @@ func forwardLoss(f Finding, in *Input, t, paced, other tally) Finding {
 		f.Wants = []Want{{Kind: plan.KindPaced, Why: "does it depend on the rate?", Most: 3}, {Kind: plan.KindRate, Why: "a limiter lets through its own rate", Most: 2}}
 		return f
 	}
-	switch {
-	case other.lost() >= 2 && paced.lost() >= 1:
-		f.Level, f.Wants = Confirmed, nil
-	case other.lost() >= 2:
-		f.Level = Suspected
+	if other.lost() >= 2 && paced.lost() >= 1 {
+		f.Level, f.Wants, f.Settle = Confirmed, nil, ""
+		return f
 	}
+	f.Wants = []Want{{Kind: plan.KindPaced, Why: "does loss fall on single SYNs far apart as well?", Most: 3},
+		{Kind: plan.KindOther, Why: "does another port of the same address lose as much?", Most: 2}}
 	return f
 }
 

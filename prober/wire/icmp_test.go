@@ -234,7 +234,6 @@ func TestICMPMTU(t *testing.T) {
 }
 
 //go:fix inline
-func ptr[T any](v T) *T { return new(v) }
 
 func TestICMPNames(t *testing.T) {
 	for _, c := range []struct {

@@ -20,7 +20,7 @@ func TestGopacketReadsWhatWeEncode(t *testing.T) {
 		s := segment(t)
 		s.Options = padded(s.Options)
 		ours := encode(t, &s)
-		first := gopacket.LayerType(layers.LayerTypeIPv4)
+		first := layers.LayerTypeIPv4
 		if s.Src.Addr().Is6() {
 			first = layers.LayerTypeIPv6
 		}
