@@ -72,7 +72,8 @@ func (e *engine) dial(ctx context.Context, r *run, conns []kdial.Conn) {
 		r.corr.Kernel(res.Index, res.View, res.Outcome, res.Reason)
 		r.settle(&r.shots[res.Index])
 	}
-	if err := e.dialer.Run(ctx, conns, r.burst.Listen, started, done); err != nil && ctx.Err() == nil {
+	listen := max(r.burst.Listen, time.Nanosecond) // 0 would leave the end to the kernel
+	if err := e.dialer.Run(ctx, conns, listen, started, done); err != nil && ctx.Err() == nil {
 		e.mu.Lock()
 		defer e.mu.Unlock()
 		obs := r.corr.Observation()

@@ -88,7 +88,8 @@ func (h *hops) limiter(ifindex int) *rate.Limiter {
 	return l
 }
 
-// resolve returns the link address of r's next hop. Errors: rawsock.ErrNoNeighbor when nobody answers, ctx's.
+// resolve returns the link address of r's next hop. Errors: rawsock.ErrNoNeighbor when nobody answers; *BudgetError when the request would
+// not be due within the time that ctx leaves; ctx's.
 func (h *hops) resolve(ctx context.Context, r rawsock.Route) (wire.MAC, error) {
 	x := h.hop(hopKey{r.IfIndex, r.NextHop().WithZone("")})
 	select {
@@ -101,7 +102,7 @@ func (h *hops) resolve(ctx context.Context, r rawsock.Route) (wire.MAC, error) {
 		return x.mac, x.err
 	}
 	mac, err := h.ask(ctx, r)
-	if ctx.Err() != nil && err != nil {
+	if ofCaller(ctx, err) {
 		return wire.MAC{}, err
 	}
 	x.mac, x.err, x.until = mac, err, time.Now().Add(pathLife)
@@ -111,13 +112,20 @@ func (h *hops) resolve(ctx context.Context, r rawsock.Route) (wire.MAC, error) {
 	return mac, err
 }
 
+// ofCaller reports whether an error is an accident of this caller's, who had too little time, and no news of the next hop.
+func ofCaller(ctx context.Context, err error) bool {
+	var paced *BudgetError
+	return err != nil && (ctx.Err() != nil || errors.As(err, &paced))
+}
+
 func (h *hops) ask(ctx context.Context, r rawsock.Route) (wire.MAC, error) {
 	if e, ok, err := neigh.Table(r.IfIndex, r.NextHop()); err == nil && ok && e.State.Resolved() && e.HasMAC {
 		return e.MAC, nil
 	}
 	for range hopTries {
 		if err := h.limiter(r.IfIndex).Wait(ctx); err != nil {
-			return wire.MAC{}, fmt.Errorf("resolve %s on %s: limits.arp_rate: %w", r.NextHop(), r.IfName, err)
+			return wire.MAC{}, &BudgetError{Limit: "arp_rate", Detail: fmt.Sprintf("ask for %s on %s: %.4g requests a second leave none within the time left",
+				r.NextHop(), r.IfName, float64(h.rate))}
 		}
 		// One request a call: NextHopMAC repeats its own only after its wait.
 		once, cancel := context.WithTimeout(ctx, hopWait)

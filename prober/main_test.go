@@ -2,6 +2,7 @@ package prober
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"flag"
 	"fmt"
@@ -218,6 +219,7 @@ func (r *rig) listen(t testing.TB, answer func(*peer, *wire.Segment)) *peer {
 		}
 		return errors.Join(p.conn.SetsockoptInt(unix.SOL_PACKET, unix.PACKET_IGNORE_OUTGOING, 1),
 			p.conn.SetsockoptInt(unix.SOL_SOCKET, unix.SO_RCVBUF, 8<<20),
+			p.conn.SetsockoptInt(unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1),
 			p.conn.Bind(&unix.SockaddrLinklayer{Protocol: 0x0300, Ifindex: r.far.Index})) // ETH_P_ALL in network order
 	}))
 	var wg sync.WaitGroup
@@ -230,13 +232,13 @@ func (r *rig) listen(t testing.TB, answer func(*peer, *wire.Segment)) *peer {
 }
 
 func (p *peer) run() {
-	b := make([]byte, 1<<16)
+	b, oob := make([]byte, 1<<16), make([]byte, 128)
 	for {
-		n, _, err := p.conn.Recvfrom(context.Background(), b, 0)
+		n, controls, _, _, err := p.conn.Recvmsg(context.Background(), b, oob, 0)
 		if err != nil {
 			return
 		}
-		s := sniffed{at: time.Now(), frame: slices.Clone(b[:n])}
+		s := sniffed{at: stamp(oob[:controls]), frame: slices.Clone(b[:n])}
 		s.tcp = n > 14 && wire.Parse(s.frame[14:], &s.seg) == wire.ReasonNone
 		p.mu.Lock()
 		p.frames = append(p.frames, s)
@@ -247,6 +249,16 @@ func (p *peer) run() {
 			p.answer(p, &s.seg)
 		}
 	}
+}
+
+// stamp is the kernel's time of a frame.
+func stamp(oob []byte) time.Time {
+	list, err := unix.ParseSocketControlMessage(oob)
+	if err != nil || len(list) == 0 || len(list[0].Data) < 16 {
+		panic(fmt.Sprintf("no time of receipt: %v", err))
+	}
+	d := list[0].Data
+	return time.Unix(int64(binary.NativeEndian.Uint64(d)), int64(binary.NativeEndian.Uint64(d[8:])))
 }
 
 // send puts a segment on the wire towards the client.
@@ -330,3 +342,5 @@ func (r *rig) barrier(t testing.TB, p *peer) {
 }
 
 func echoOn(port uint16) topo.Service { return topo.Service{Port: port, Then: topo.Echo} }
+
+func closingOn(port uint16) topo.Service { return topo.Service{Port: port, Then: topo.CloseFirst} }

@@ -105,7 +105,7 @@ func (ps *paths) forget(s *sharedSender, gone bool) {
 }
 
 // readyRaw prepares a path for raw shots: the sender, the next hop's MAC, and whether the kernel would leave the same way. Callers at
-// the same time wait for one of them. The error is ctx's alone; what else stands in the way is in the state.
+// the same time wait for one of them. The error is the caller's own, who had too little time; what else stands in the way is in the state.
 func (e *engine) readyRaw(ctx context.Context, q request, p *path, dst netip.AddrPort) (rawState, error) {
 	if err := e.capturing(); err != nil {
 		return rawState{parity: observe.Parity{Why: "no capture"}, err: fmt.Errorf("raw shots need a capture: %w", err)}, nil
@@ -121,7 +121,10 @@ func (e *engine) readyRaw(ctx context.Context, q request, p *path, dst netip.Add
 	}
 	st := e.prepareRaw(ctx, q, p, dst)
 	if ctx.Err() != nil {
-		return rawState{}, context.Cause(ctx) // what was found out is an accident of this caller's
+		return rawState{}, context.Cause(ctx)
+	}
+	if ofCaller(ctx, st.err) {
+		return rawState{}, st.err
 	}
 	p.raw = st
 	return st, nil

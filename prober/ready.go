@@ -32,10 +32,15 @@ func (e *engine) ways(ctx context.Context, q request, r *run) error {
 			first = g.err
 		}
 	}
-	if !found && first != nil {
-		return &EnvironmentError{Target: q.target, Err: first}
+	if found || first == nil {
+		return nil
 	}
-	return nil
+	var paced *BudgetError
+	if errors.As(first, &paced) {
+		paced.Target = q.target
+		return paced
+	}
+	return &EnvironmentError{Target: q.target, Err: first}
 }
 
 // way finds the way to one destination, for raw shots with everything that they need to leave.
