@@ -46,7 +46,8 @@ func inside(cmd *cobra.Command, args []string) error {
 	if err := topo.Supported(); err != nil {
 		return err
 	}
-	child := exec.Command("/proc/self/exe", args...)
+	// An interrupt reaches the child as well, which ends by itself with what it has.
+	child := exec.CommandContext(context.WithoutCancel(cmd.Context()), "/proc/self/exe", args...)
 	child.Args[0] = os.Args[0]
 	child.Stdin, child.Stdout, child.Stderr = os.Stdin, cmd.OutOrStdout(), cmd.ErrOrStderr()
 	topo.Reexec(child)

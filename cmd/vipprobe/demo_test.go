@@ -20,13 +20,11 @@ import (
 // nobody prepares vipprobe as an ordinary user, with a temporary directory of its own, which it returns.
 func nobody(t *testing.T, args ...string) (*exec.Cmd, string) {
 	t.Helper()
-	tmp, err := os.MkdirTemp("/tmp", "nobody") // not t.TempDir: that lies where nobody else may go
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(tmp) })
-	if err := os.Chmod(tmp, 0o777); err != nil {
-		t.Fatal(err)
+	tmp := t.TempDir()
+	for _, dir := range []string{tmp, filepath.Dir(tmp)} {
+		if err := os.Chmod(dir, 0o777); err != nil {
+			t.Fatal(err)
+		}
 	}
 	cmd := vipprobe(t, args...)
 	cmd.Env = append(cmd.Env, "TMPDIR="+tmp, "HOME="+tmp)
@@ -124,7 +122,7 @@ func TestDemoAsNobody(t *testing.T) {
 			t.Errorf("the demo does not say %q:\n%s", want, text)
 		}
 	}
-	for _, l := range strings.Split(text, "\n") {
+	for l := range strings.SplitSeq(text, "\n") {
 		if n := len([]rune(l)); n > lineWidth {
 			t.Errorf("%d characters: %s", n, l)
 		}
@@ -150,7 +148,7 @@ func TestDemoKilled(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer unix.Close(fd)
+		t.Cleanup(func() { _ = unix.Close(fd) })
 		ours = append(ours, unix.PollFd{Fd: int32(fd), Events: unix.POLLIN})
 	}
 	if len(ours) < 3 {

@@ -189,10 +189,10 @@ func (f *probeFlags) sourcePorts(m prober.Module) (plan.PortRange, error) {
 	if err != nil {
 		return r, usageError{fmt.Errorf("--source-ports: %w", err)}
 	}
-	have, half := r, "lower"
-	if have, _ = r.Split(); m.Kind == prober.KindSYN {
-		_, have = r.Split()
-		half = "upper"
+	lower, upper := r.Split()
+	have, half := lower, "lower"
+	if m.Kind == prober.KindSYN {
+		have, half = upper, "upper"
 	}
 	if need := m.Burst * m.Count; have.Size() < need {
 		return r, usageError{fmt.Errorf("--source-ports %s: a target needs %d ports (burst %d × count %d), since none meets it twice within %s; "+

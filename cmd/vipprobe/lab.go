@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"slices"
@@ -102,13 +104,9 @@ func (f *scenarioFlags) start(ctx context.Context, name string) (*lab.Running, l
 			return nil, label, usageError{fmt.Errorf("lab: scenario %s has no near miss %q", name, f.near)}
 		}
 		label = s.NearMisses[i].Label
-		for k, v := range s.NearMisses[i].Set {
-			set[k] = v
-		}
+		maps.Copy(set, s.NearMisses[i].Set)
 	}
-	for k, v := range f.set {
-		set[k] = v
-	}
+	maps.Copy(set, f.set)
 	run, err := s.Start(ctx, set)
 	return run, label, err
 }
@@ -177,7 +175,7 @@ func labShellCommand() *cobra.Command {
 			child := run.Client().Command(ctx, shell)
 			child.Stdin, child.Stdout, child.Stderr = os.Stdin, cmd.OutOrStdout(), cmd.ErrOrStderr()
 			err = run.Client().Run(child)
-			if exit, ok := err.(*exec.ExitError); ok {
+			if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 				return exitError(exit.ExitCode())
 			}
 			return err

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"net"
 	"os"
@@ -27,7 +28,9 @@ func TestMain(m *testing.M) {
 			os.Exit(reenter())
 		}
 		if topo.Inside() {
-			if err := furnish(); err != nil {
+			flag.Parse()
+			// what the tests do here is mostly waiting
+			if err := errors.Join(furnish(), flag.Set("test.parallel", "8")); err != nil {
 				fmt.Fprintln(os.Stderr, err)
 				os.Exit(1)
 			}

@@ -47,6 +47,7 @@ func renderProbe(p *printer, results []result, compare bool) error {
 			p.f("\n")
 		}
 		p.block(r)
+		p.remedies(r)
 	}
 	if len(rows) == 1 && (rows[0].round == nil || rows[0].round.Err != nil) {
 		p.f("%s  not probed\n", rows[0].target)
@@ -57,51 +58,6 @@ func renderProbe(p *printer, results []result, compare bool) error {
 	return p.err
 }
 
-// The first word of a row.
-const (
-	wordOK    = "ok"
-	wordStall = "stall" // all accepted, too many of them late
-	wordFail  = "fail"
-	wordCut   = "cut" // interrupted
-	wordNone  = "-" // not probed
-)
-
-// row is one address, or a target without any.
-type row struct {
-	word   string
-	target string
-	round  *prober.Round // nil: the target gave none
-}
-
-func rowsOf(results []result) []row {
-	var rows []row
-	for _, r := range results {
-		if len(r.rounds) == 0 {
-			rows = append(rows, row{word: wordNone, target: r.target})
-		}
-		for i := range r.rounds {
-			x := &r.rounds[i]
-			rows = append(rows, row{word: wordOf(x), target: called(x), round: x})
-		}
-	}
-	return rows
-}
-
-func wordOf(r *prober.Round) string {
-	s := prober.Summarize(r.Attempts())
-	switch {
-	case r.Err != nil:
-		return wordNone
-	case r.Success:
-		return wordOK
-	case s.Outcomes[observe.OutcomeUnknown] > 0:
-		return wordCut
-	case s.Attempts > 0 && s.Outcomes[observe.Accepted] == s.Attempts && s.Stalled > 0:
-		return wordStall
-	}
-	return wordFail
-}
-
 // called is the target as asked for, and what it resolved to.
 func called(r *prober.Round) string {
 	if !r.Addr.IsValid() || r.Addr.String() == r.Target {
@@ -110,92 +66,8 @@ func called(r *prober.Round) string {
 	return r.Target + " (" + r.Addr.Addr().String() + ")"
 }
 
-// The table's columns; those of target and marks are as wide as they must be.
-const (
-	wordWidth  = 5
-	cellMarks  = 16
-	countWidth = 9
-	waitWidth  = 8
-	blockMarks = 40
-)
-
-// columns are the widths of one table.
-type columns struct{ target, marks, cells int }
-
-// fit finds the widths for rows: a target that does not fit has a line of its own.
-func fit(rows []row) columns {
-	c := columns{target: len("target"), marks: len("first contact") - countWidth, cells: 1}
-	for i := range rows {
-		c.target = max(c.target, utf8.RuneCountInString(rows[i].target))
-		if r := rows[i].round; r != nil {
-			for _, a := range halves(r) {
-				c.marks = max(c.marks, utf8.RuneCountInString(shorten(marksOf(a), cellMarks)))
-			}
-			c.cells = max(c.cells, len(halves(r)))
-		}
-	}
-	c.target = min(c.target, lineWidth-wordWidth-2-c.cells*(2+c.marks+1+countWidth+1+waitWidth))
-	return c
-}
-
-// halves are the attempts of first contact, and those of all repeats where there were any.
-func halves(r *prober.Round) [][]*observe.Attempt {
-	if len(r.Observations) < 2 {
-		return [][]*observe.Attempt{r.Attempts()}
-	}
-	return [][]*observe.Attempt{attemptsOf(r.Observations[:1]), attemptsOf(r.Observations[1:])}
-}
-
-// table writes a row for each address.
-func (p *printer) table(rows []row) {
-	c := fit(rows)
-	head := pad("", wordWidth) + "  " + pad("target", c.target)
-	for _, what := range []string{"first contact", "repeats"}[:c.cells] {
-		head += "  " + pad(what, c.marks+1+countWidth) + fmt.Sprintf(" %*s", waitWidth, "slowest")
-	}
-	p.f("%s\n", p.tint(bold, head))
-	marks := ""
-	for i := range rows {
-		p.row(&rows[i], c)
-		if r := rows[i].round; r != nil {
-			marks += marksOf(r.Attempts())
-		}
-	}
-	if marks != "" {
-		p.f("%s\n", paragraph(strings.Repeat(" ", wordWidth+2), "a character is a connection: "+legend(marks), wordWidth+2))
-	}
-}
-
-func (p *printer) row(r *row, c columns) {
-	tints := map[string]colour{wordOK: green, wordStall: yellow, wordFail: red, wordCut: yellow}
-	word := p.tint(tints[r.word], pad(r.word, wordWidth))
-	if r.word == wordNone {
-		p.f("%s  %s  not probed\n", word, pad(r.target, c.target))
-		return
-	}
-	if utf8.RuneCountInString(r.target) > c.target {
-		p.f("%s  %s\n", word, r.target)
-		p.f("%s", strings.Repeat(" ", wordWidth+2+c.target))
-	} else {
-		p.f("%s  %s", word, pad(r.target, c.target))
-	}
-	for _, attempts := range halves(r.round) {
-		p.f("  %s", cell(attempts, c.marks))
-	}
-	p.f("\n")
-}
-
-// cell is one half of a row: marks, how many were accepted, the slowest answer.
-func cell(attempts []*observe.Attempt, marks int) string {
-	s := prober.Summarize(attempts)
-	wait := "-"
-	if d := slowest(attempts); d > 0 {
-		wait = short(d)
-	}
-	count := fmt.Sprintf("%d/%d", s.Outcomes[observe.Accepted], s.Attempts)
-	return pad(shorten(marksOf(attempts), cellMarks), marks) + " " + pad(count, countWidth) + " " +
-		strings.Repeat(" ", max(0, waitWidth-utf8.RuneCountInString(wait))) + wait
-}
+// blockMarks is how many characters the attempts of one row of a block may take.
+const blockMarks = 40
 
 // pad fills text up to width characters, which are not octets.
 func pad(text string, width int) string {
@@ -267,6 +139,9 @@ func (b *bursts) name() string {
 
 func (b *bursts) count() string {
 	s := prober.Summarize(b.attempts)
+	if s.Attempts == 0 {
+		return "-"
+	}
 	text := fmt.Sprintf("%d/%d", s.Outcomes[observe.Accepted], s.Attempts)
 	if s.Stalled > 0 {
 		text += fmt.Sprintf(", %d stalled", s.Stalled)
@@ -304,12 +179,16 @@ func (p *printer) headline(r *prober.Round) {
 func (p *printer) bursts(rows []bursts) {
 	const head, times = "connections", "RTT least / median / most"
 	label, marks, count := 13, len(head), len("accepted")
-	all := ""
+	all, counted := "", ""
 	for i := range rows {
+		m := marksOf(rows[i].attempts)
 		label = max(label, utf8.RuneCountInString(rows[i].name()))
-		marks = max(marks, utf8.RuneCountInString(shorten(marksOf(rows[i].attempts), blockMarks)))
+		marks = max(marks, utf8.RuneCountInString(shorten(m, blockMarks)))
 		count = max(count, len(rows[i].count()))
-		all += marksOf(rows[i].attempts)
+		all += m
+		if len(m) > blockMarks {
+			counted = countedLegend
+		}
 	}
 	p.f("  %s  %s  %s  %s\n", pad("", label), pad(head, marks), pad("accepted", count), times)
 	for i := range rows {
@@ -321,7 +200,7 @@ func (p *printer) bursts(rows []bursts) {
 		}
 	}
 	if all != "" {
-		p.f("%s\n", paragraph(strings.Repeat(" ", label+4), legend(all), label+4))
+		p.f("%s\n", paragraph(strings.Repeat(" ", label+4), legend(all)+counted, label+4))
 	}
 }
 
@@ -337,12 +216,12 @@ func rtts(attempts []*observe.Attempt) string {
 // strips shows when the answers came; nothing where none did.
 func (p *printer) strips(rows []bursts) {
 	label := 13
-	any := false
+	answered := false
 	for i := range rows {
 		label = max(label, utf8.RuneCountInString(rows[i].name()))
-		any = any || strip(rows[i].attempts) != ""
+		answered = answered || strip(rows[i].attempts) != ""
 	}
-	if !any {
+	if !answered {
 		return
 	}
 	p.f("\n  %s  %s\n", pad("answered after", label), stripAxis())
@@ -364,6 +243,16 @@ func (p *printer) asides(r *prober.Round) {
 			p.f("\n")
 		}
 		p.f("%s\n", paragraph("  not measured   ", u, indent))
+	}
+}
+
+// remedies are what to do about the causes that a probe names by itself; a diagnosis says more.
+func (p *printer) remedies(r *prober.Round) {
+	const indent = 17
+	for i := range r.Diagnosis.Causes {
+		if c := &r.Diagnosis.Causes[i]; c.Verdict != diagnose.Healthy && c.Remedy != "" {
+			p.f("\n%s\n", paragraph("  what to do     ", c.Remedy, indent))
+		}
 	}
 }
 

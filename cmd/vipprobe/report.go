@@ -53,7 +53,11 @@ func (p *printer) finding(f *diagnose.Finding) {
 	if f.P > 0 {
 		what += fmt.Sprintf(" (by chance: p = %.1g)", f.P)
 	}
-	p.f("\n%s\n", p.item("cause", what))
+	name := "cause"
+	if f.Verdict == diagnose.Healthy {
+		name = "verdict"
+	}
+	p.f("\n%s\n", p.item(name, what))
 	head := "why"
 	for _, e := range f.Evidence {
 		p.f("%s\n", p.item(head, "- "+e))

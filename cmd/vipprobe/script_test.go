@@ -27,6 +27,7 @@ import (
 // TestScripts runs testdata/script: vipprobe as a user calls it. Beside testscript's own commands there are those below.
 func TestScripts(t *testing.T) {
 	needNamespaces(t)
+	t.Parallel()
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script", RequireExplicitExec: true, RequireUniqueNames: true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
