@@ -103,7 +103,7 @@ func checkSlow(in *Input) []Finding {
 		Remedy:   "look for queueing (bufferbloat, a shaper, an overloaded balancer) and not for loss",
 		Settle:   "single SYNs, never repeated: are they answered late?",
 	}
-	if single >= 2 {
+	if single >= 3 && len(explains) >= 2 {
 		f.Level = Confirmed
 	}
 	return []Finding{f}
