@@ -58,6 +58,7 @@ func causes(d diagnose.Diagnosis) []cause {
 // TestOrderDoesNotMatter: a diagnosis is a function of what was seen: the same input gives the same words, and the order in which a list
 // holds its attempts changes no verdict and no level. Neither changes what it is given.
 func TestOrderDoesNotMatter(t *testing.T) {
+	t.Parallel()
 	for _, n := range fakenet.Catalogue() {
 		t.Run(n.Name, func(t *testing.T) {
 			t.Parallel()

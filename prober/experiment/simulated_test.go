@@ -137,44 +137,60 @@ func (s *story) run(seed uint64) result {
 	return investigate(w, seed, burst, s.prime)
 }
 
-// play runs a story over its seeds.
+// score is how a story went.
+type score struct {
+	n, right int
+	wrong    []uint64 // seeds for which something wrong was named
+	tally    map[string]int
+}
+
+func (c *score) String() string {
+	return fmt.Sprintf("right %d of %d, wrong %d; %s", c.right, c.n, len(c.wrong), count(c.tally))
+}
+
+// score runs a story over n seeds.
+func (s *story) score(n int) *score {
+	c := &score{n: n, tally: map[string]int{}}
+	for k := range n {
+		seed := uint64(k)*7919 + 17
+		res := s.run(seed)
+		c.tally[strings.Join(strs(named(&res.diagnosis)), "+")]++
+		if s.isRight(&res.diagnosis) {
+			c.right++
+		}
+		if len(s.wrong(&res.diagnosis)) > 0 {
+			c.wrong = append(c.wrong, seed)
+		}
+	}
+	return c
+}
+
+// enough is how many seeds a share can be asserted on.
+const enough = 200
+
+// play runs a story over its seeds and holds it to what it promises.
 func (s *story) play(t *testing.T) {
 	if *oneSeed != 0 {
 		t.Log(s.explain(*oneSeed))
 		return
 	}
-	n := max(s.seeds, *moreSeeds)
-	right, bad := 0, 0
-	tally := map[string]int{}
-	for k := range n {
-		seed := uint64(k)*7919 + 17
-		res := s.run(seed)
-		tally[strings.Join(strs(named(&res.diagnosis)), "+")]++
-		if s.isRight(&res.diagnosis) {
-			right++
-		}
-		wrong := s.wrong(&res.diagnosis)
-		if len(wrong) == 0 {
-			continue
-		}
-		if bad++; bad <= 2 && s.pending == "" && s.rare == 0 {
-			t.Errorf("seed %d names %v:\n%s", seed, wrong, s.explain(seed))
-		}
-	}
-	if float64(bad) <= s.rare*float64(n) {
-		bad = 0
-	}
-	ok := bad == 0 && float64(right) >= s.share*float64(n)
-	summary := fmt.Sprintf("right %d of %d, wrong %d; %s", right, n, bad, count(tally))
+	c := s.score(max(s.seeds, *moreSeeds))
+	clean := float64(len(c.wrong)) <= s.rare*float64(c.n)
+	ok := clean && float64(c.right) >= s.share*float64(c.n)
 	switch {
-	case s.pending != "" && ok:
-		t.Errorf("now right: take the pending mark away (%s); %s", s.pending, summary)
+	case s.pending != "" && ok && c.n >= enough:
+		t.Errorf("now right: take the pending mark away (%s); %s", s.pending, c)
 	case s.pending != "":
-		t.Logf("pending: %s; %s", s.pending, summary)
-	case !ok:
-		t.Errorf("want %v for %.0f %% of the seeds and nothing wrong: %s", s.right, 100*s.share, summary)
+		t.Logf("pending: %s; %s", s.pending, c)
+	case !clean:
+		for _, seed := range c.wrong[:min(2, len(c.wrong))] {
+			t.Errorf("seed %d:\n%s", seed, s.explain(seed))
+		}
+		t.Errorf("want %v and nothing wrong: %s", s.right, c)
+	case !ok && c.n >= enough:
+		t.Errorf("want %v for %.0f %% of the seeds: %s", s.right, 100*s.share, c)
 	default:
-		t.Log(summary)
+		t.Log(c)
 	}
 }
 
@@ -215,7 +231,7 @@ func (s *story) explain(seed uint64) string {
 	}
 	res := investigate(w, seed, burst, s.prime)
 	var b strings.Builder
-	fmt.Fprintf(&b, "one way %s, jitter %s, burst %d, %s\n", w.OneWay, w.Jitter, burst, w.Client.Ladder)
+	fmt.Fprintf(&b, "wrong: %v; one way %s, jitter %s, burst %d, %s\n", s.wrong(&res.diagnosis), w.OneWay, w.Jitter, burst, w.Client.Ladder)
 	for _, c := range res.diagnosis.Causes {
 		fmt.Fprintf(&b, "  cause %s (%s): %s\n", c.Verdict, c.Level, c.Summary)
 		for _, e := range c.Evidence {

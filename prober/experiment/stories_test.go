@@ -6,6 +6,7 @@ import (
 
 // TestStories: every fault with its near miss one step away, each on many networks.
 func TestStories(t *testing.T) {
+	t.Parallel()
 	for _, group := range [][]story{neighborStories(), pathStories(), listenerStories(), poolStories(), timestampStories(), middleboxStories(), proberStories()} {
 		for i := range group {
 			s := &group[i]
