@@ -43,14 +43,26 @@ func demoCommand() *cobra.Command {
 
 // inside runs this program again with args in private namespaces of its own, and passes its exit code on.
 func inside(cmd *cobra.Command, args []string) error {
-	if err := topo.Supported(); err != nil {
-		return err
+	return insideAs(cmd, args, false)
+}
+
+// insideAs is inside; privileged keeps root's own capabilities where the user has them, for scenarios that need them.
+func insideAs(cmd *cobra.Command, args []string, privileged bool) error {
+	privileged = privileged && os.Geteuid() == 0
+	if !privileged {
+		if err := topo.Supported(); err != nil {
+			return err
+		}
 	}
 	// An interrupt reaches the child as well, which ends by itself with what it has.
 	child := exec.CommandContext(context.WithoutCancel(cmd.Context()), "/proc/self/exe", args...)
 	child.Args[0] = os.Args[0]
 	child.Stdin, child.Stdout, child.Stderr = os.Stdin, cmd.OutOrStdout(), cmd.ErrOrStderr()
-	topo.Reexec(child)
+	if privileged {
+		topo.ReexecPrivileged(child)
+	} else {
+		topo.Reexec(child)
+	}
 	code, err := topo.Wait(child)
 	if err != nil {
 		return err

@@ -111,13 +111,19 @@ func (f *scenarioFlags) start(ctx context.Context, name string) (*lab.Running, l
 	return run, label, err
 }
 
+// needsRoot reports whether every scenario that matches a pattern needs root.
+func needsRoot(pattern string) bool {
+	list, err := lab.List(pattern)
+	return err == nil && len(list) > 0 && !slices.ContainsFunc(list, func(s lab.Scenario) bool { return s.Root == "" })
+}
+
 func labRunCommand() *cobra.Command {
 	var f scenarioFlags
 	cmd := &cobra.Command{
 		Use: "run NAME", Short: "Build a scenario, diagnose its target from the client, and show what had been hidden", Args: wantScenario,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if !topo.Inside() {
-				return inside(cmd, os.Args[1:])
+				return insideAs(cmd, os.Args[1:], needsRoot(args[0]))
 			}
 			run, label, err := f.start(cmd.Context(), args[0])
 			if err != nil {
@@ -158,7 +164,7 @@ func labShellCommand() *cobra.Command {
 		Use: "shell NAME", Short: "Build a scenario and open a shell on its client, to try any tool", Args: wantScenario,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if !topo.Inside() {
-				return inside(cmd, os.Args[1:])
+				return insideAs(cmd, os.Args[1:], needsRoot(args[0]))
 			}
 			ctx := cmd.Context()
 			run, _, err := f.start(ctx, args[0])

@@ -27,7 +27,7 @@ func labScoreCommand() *cobra.Command {
 				return usageError{fmt.Errorf("--output %q: want table, json or junit", output)}
 			}
 			if !topo.Inside() {
-				return inside(cmd, os.Args[1:])
+				return insideAs(cmd, os.Args[1:], o.Only != "" && needsRoot(o.Only))
 			}
 			o.Parallel = parallel
 			o.Diagnose = lab.Exec(func(q lab.Question) []string { return grants(q.Grants) })
