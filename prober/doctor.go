@@ -85,7 +85,7 @@ func Doctor(ctx context.Context, o EngineOptions) []Check {
 		func() Check { return judgePorts(d.ports, d.portsErr, d.sys) },
 		d.connects,
 		d.portHold,
-		d.openFiles,
+		d.openFiles, // after connects, which raises the soft limit as every engine does
 		func() Check { return judgeLadder(d.sys, d.version) },
 		func() Check { return judgeTimestamps(d.sys.Timestamps) },
 		func() Check { return judgeNeighborQueue(d.sys, false) },
@@ -122,8 +122,8 @@ func (d *doctor) captureRing() Check {
 	if d.opts.NoCapture {
 		return checkOK(name, "switched off")
 	}
-	if d.portsErr != nil || d.ports.Size() == 0 {
-		return checkWarn(name, "see source_ports", "not tried: there are no source ports to capture")
+	if !d.havePorts() {
+		return noPorts(name)
 	}
 	size := d.opts.RingBytes
 	if size <= 0 {
@@ -136,7 +136,14 @@ func (d *doctor) captureRing() Check {
 	if err != nil {
 		return checkWarn(name, "connects still work, timed by the kernel's TCP_INFO alone; see cap_net_raw, or try a smaller ring", "%v", err)
 	}
-	return checkOK(name, "opens with %d KiB of kernel memory", size>>10)
+	return checkOK(name, "opens with %.3g MiB of kernel memory", float64(size)/(1<<20))
+}
+
+// havePorts reports whether there are any to try. Where there are none, source_ports is what fails, and not all that follows from it.
+func (d *doctor) havePorts() bool { return d.portsErr == nil && d.ports.Size() >= minPorts }
+
+func noPorts(name string) Check {
+	return checkWarn(name, "see source_ports", "not tried: there are no source ports")
 }
 
 // connects starts what dials, and finds a port that a connect could leave from.
@@ -149,10 +156,13 @@ func (d *doctor) connects() Check {
 	if err != nil {
 		return checkFail(name, "see open_files", "start the connect loop: %v", err)
 	}
+	if !d.havePorts() {
+		return noPorts(name)
+	}
 	lower, _ := d.ports.Split()
-	port, err := d.tryPorts(lower, func(p uint16) error { return rawsock.PortFree(netip.IPv4Unspecified(), p) })
+	port, err := tryPorts(lower, func(p uint16) error { return rawsock.PortFree(netip.IPv4Unspecified(), p) })
 	if errors.Is(err, unix.EAFNOSUPPORT) {
-		port, err = d.tryPorts(lower, func(p uint16) error { return rawsock.PortFree(netip.IPv6Unspecified(), p) })
+		port, err = tryPorts(lower, func(p uint16) error { return rawsock.PortFree(netip.IPv6Unspecified(), p) })
 	}
 	if err != nil {
 		return checkFail(name, "see source_ports and open_files", "%v", err)
@@ -160,11 +170,8 @@ func (d *doctor) connects() Check {
 	return checkOK(name, "sockets open, and port %d is free", port)
 }
 
-// tryPorts tries the ports of r, from one at random on, until one is not used by others.
-func (d *doctor) tryPorts(r plan.PortRange, try func(uint16) error) (uint16, error) {
-	if d.portsErr != nil || r.Size() == 0 {
-		return 0, errors.New("there are no source ports to try")
-	}
+// tryPorts tries the ports of r, which is not empty, from one at random on, until one is not used by others.
+func tryPorts(r plan.PortRange, try func(uint16) error) (uint16, error) {
 	n, shift := r.Size(), rand.IntN(r.Size())
 	for i := range n {
 		port := r.Lo + uint16((shift+i)%n)
@@ -177,10 +184,13 @@ func (d *doctor) tryPorts(r plan.PortRange, try func(uint16) error) (uint16, err
 
 // portHold holds a port of each family for a moment, as raw shots do.
 func (d *doctor) portHold() Check {
+	if !d.havePorts() {
+		return noPorts("port_hold")
+	}
 	_, upper := d.ports.Split()
 	var got [2]holdResult
 	for i, src := range []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()} {
-		_, got[i].err = d.tryPorts(upper, func(p uint16) error {
+		_, got[i].err = tryPorts(upper, func(p uint16) error {
 			h, err := rawsock.HoldPort(src, p, "")
 			if err != nil {
 				return err
@@ -192,7 +202,6 @@ func (d *doctor) portHold() Check {
 	return judgeHold(got[0], got[1])
 }
 
-// openFiles comes after connects, which raises the soft limit as every engine does.
 func (d *doctor) openFiles() Check {
 	var l unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &l); err != nil {

@@ -218,10 +218,10 @@ func judgeNeighborQueue(sys hostproc.Sysctls, v6 bool) Check {
 			holders[packets] = append(holders[packets], ifname)
 		}
 	}
-	if len(holders) == 0 {
-		if v6 && len(sys.Interfaces) > 0 {
-			return checkOK(name, "no IPv6")
-		}
+	switch {
+	case len(holders) == 0 && len(sys.Interfaces) > 0:
+		return checkOK(name, "no interface here that resolves next hops")
+	case len(holders) == 0:
 		return checkWarn(name, "mount /proc/sys", "net.%s.neigh cannot be read", family)
 	}
 	var said []string
@@ -268,7 +268,7 @@ func judgeTable(name string, n int64, thresh [3]hostproc.Setting) Check {
 	hint := fmt.Sprintf("sudo sysctl -w %s3=%d %s2=%d", key, 4*max(hard.Value, 1024), key, 2*max(hard.Value, 1024))
 	switch {
 	case !soft.Known || !hard.Known:
-		return checkWarn(name, "run it in the first network namespace: the limits are shown nowhere else",
+		return checkWarn(name, "run it in the initial network namespace: the limits are shown nowhere else",
 			"%d entries in this namespace; gc_thresh2 and 3, which all namespaces share, cannot be seen from here", n)
 	case 5*n > 4*hard.Value:
 		return checkWarn(name, hint, "%d entries of gc_thresh3 %s: when it is full no next hop can be resolved, and its packets are lost", n, hard)

@@ -63,6 +63,9 @@ func judgeNamespaces(err error) prober.Check {
 	c.State, c.Detail = prober.CheckWarn, fmt.Sprintf("no demo and no lab: %v", err)
 	if why, found := errors.AsType[*topo.Unsupported](err); found {
 		c.Detail, c.Hint = fmt.Sprintf("no demo and no lab: %v; %s", why.Cause, why.Why), why.Fix
+		if !strings.HasPrefix(why.Fix, "sudo sysctl ") { // no setting is to blame, and it is not doctor that needs power
+			c.Hint = "sudo vipprobe demo"
+		}
 	}
 	return c
 }
