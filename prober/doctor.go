@@ -6,8 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
-
-	"golang.org/x/sys/unix"
+	"syscall"
 
 	"github.com/vipprobe/vipprobe/prober/internal/hostproc"
 	"github.com/vipprobe/vipprobe/prober/internal/kdial"
@@ -161,7 +160,7 @@ func (d *doctor) connects() Check {
 	}
 	lower, _ := d.ports.Split()
 	port, err := tryPorts(lower, func(p uint16) error { return rawsock.PortFree(netip.IPv4Unspecified(), p) })
-	if errors.Is(err, unix.EAFNOSUPPORT) {
+	if errors.Is(err, syscall.EAFNOSUPPORT) {
 		port, err = tryPorts(lower, func(p uint16) error { return rawsock.PortFree(netip.IPv6Unspecified(), p) })
 	}
 	if err != nil {
@@ -203,8 +202,8 @@ func (d *doctor) portHold() Check {
 }
 
 func (d *doctor) openFiles() Check {
-	var l unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &l); err != nil {
+	var l syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &l); err != nil {
 		return checkWarn("open_files", "", "read RLIMIT_NOFILE: %v", err)
 	}
 	return judgeFiles(l.Cur, d.ports.Size())

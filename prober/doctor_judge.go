@@ -4,11 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/vipprobe/vipprobe/prober/internal/hostproc"
 	"github.com/vipprobe/vipprobe/prober/internal/rawsock"
@@ -119,7 +119,7 @@ func judgeHold(v4, v6 holdResult) Check {
 		holdResult
 	}{{"IPv4", v4}, {"IPv6", v6}} {
 		switch {
-		case errors.Is(f.err, unix.EAFNOSUPPORT), errors.Is(f.err, unix.EADDRNOTAVAIL):
+		case errors.Is(f.err, syscall.EAFNOSUPPORT), errors.Is(f.err, syscall.EADDRNOTAVAIL):
 			said = append(said, "no "+f.family)
 			continue
 		case f.err != nil:
@@ -157,9 +157,9 @@ func judgeFiles(soft uint64, ports int) Check {
 	}
 }
 
-// amount is a limit as setrlimit(2) means it.
+// amount is a limit; RLIM_INFINITY, all ones, is none (getrlimit(2)).
 func amount(n uint64) string {
-	if n == unix.RLIM_INFINITY {
+	if n == math.MaxUint64 {
 		return "unlimited"
 	}
 	return fmt.Sprint(n)
