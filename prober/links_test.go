@@ -37,3 +37,13 @@ func setLink(name string, up bool) error {
 func linkLocal(m net.HardwareAddr) netip.Addr {
 	return netip.AddrFrom16([16]byte{0xfe, 0x80, 8: m[0] ^ 2, m[1], m[2], 0xff, 0xfe, m[3], m[4], m[5]})
 }
+
+// dialFrom connects from a port by number and closes again.
+func dialFrom(local string, dst netip.AddrPort) error {
+	d := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(netip.MustParseAddrPort(local)), Timeout: patience}
+	c, err := d.Dial("tcp", dst.String())
+	if err != nil {
+		return err
+	}
+	return c.Close()
+}
