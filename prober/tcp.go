@@ -114,11 +114,14 @@ func (p *Prober) connectTCP(ctx context.Context, q request, held *run, r *Round)
 
 func unmapped(a netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(a.Addr().Unmap(), a.Port()) }
 
-// notConnected is the sentence for a connect that was not accepted.
+// notConnected is the sentence for a connect that was not accepted. The reason of one that was not sent names itself what was tried.
 func notConnected(a *observe.Attempt) string {
-	s := fmt.Sprintf("connect to %s: %s", a.Flow.Dst, strings.ReplaceAll(a.Outcome.String(), "_", " "))
-	if a.Reason != "" {
-		s += ": " + a.Reason
+	switch a.Outcome {
+	case observe.NotSent:
+		return "no SYN was sent: " + a.Reason
+	case observe.OutcomeUnknown:
+		return fmt.Sprintf("connect to %s: %s", a.Flow.Dst, a.Reason)
+	default:
+		return fmt.Sprintf("connect to %s: %s: %s", a.Flow.Dst, strings.ReplaceAll(a.Outcome.String(), "_", " "), a.Reason)
 	}
-	return s
 }

@@ -72,9 +72,9 @@ func (r *rig) tcpRoundOf(t testing.TB, p *Prober, ep Endpoint, dst netip.AddrPor
 	if m.Timeout == 0 {
 		m.Timeout = patience
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), m.Timeout)
-	defer cancel()
 	must(t, r.client.Do(func() error {
+		ctx, cancel := context.WithTimeout(t.Context(), m.Timeout)
+		defer cancel()
 		out = p.round(ctx, ep, dst, m.withDefaults())
 		return nil
 	}))
@@ -179,6 +179,8 @@ func TestTCPNotAccepted(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, EngineOptions{})
 	r.listen(t, nil)
+	must(t, r.server.SetRules(nft.Table{Family: nft.IPv4, Name: "refusals", Chains: []nft.Chain{{Hook: nft.Input,
+		Rules: []nft.Rule{{nft.TCP(), nft.DstPort(82), nft.Unreachable()}}}}}))
 	cases := []struct {
 		name    string
 		dst     netip.AddrPort
@@ -188,11 +190,14 @@ func TestTCPNotAccepted(t *testing.T) {
 	}{
 		{"nobody listens, IPv4", on(serverV4, 81), patience, observe.Refused, "connect to 10.0.0.2:81: refused: ECONNREFUSED: RST"},
 		{"nobody listens, IPv6", on(serverV6, 81), patience, observe.Refused, "connect to [fd00::2]:81: refused: ECONNREFUSED: RST"},
+		{"a filter's ICMP error", on(serverV4, 82), patience, observe.Unreachable,
+			"connect to 10.0.0.2:82: unreachable: ECONNREFUSED, ICMP port unreachable from 10.0.0.2"},
 		{"nobody answers", on(ghostV4, 80), 300 * ms, observe.TimedOut, "connect to 10.0.0.66:80: timed out: no answer within the deadline"},
-		{"no route", on("203.0.113.1", 80), patience, observe.NotSent, "connect to 203.0.113.1:80: not sent: connect to 203.0.113.1:80: ENETUNREACH: no route"},
+		{"no route", on("203.0.113.1", 80), patience, observe.NotSent, "no SYN was sent: connect to 203.0.113.1:80: ENETUNREACH: no route"},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			round := r.tcpRound(t, c.dst, Module{Timeout: c.timeout})
 			if round.Err != nil || round.Success || round.Why != c.why || round.TCP == nil {
 				t.Errorf("success %v, %q, error %v", round.Success, round.Why, round.Err)
@@ -206,7 +211,7 @@ func TestTCPNotAccepted(t *testing.T) {
 
 func TestTCPNothingTried(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, EngineOptions{Limits: Limits{PerTargetRate: 1, PerTargetBurst: 1, GlobalRate: 1e6, GlobalBurst: 1e6, HalfOpen: 1, Unanswered: 1}})
+	r := newRig(t, EngineOptions{Limits: Limits{PerTargetRate: 0.001, PerTargetBurst: 1, GlobalRate: 1e6, GlobalBurst: 1e6, HalfOpen: 1, Unanswered: 1}})
 	peer := r.listen(t, nil)
 	dst := on(serverV4, 80)
 	round := r.tcpRoundOf(t, r.prober(addr(serverV6)), Endpoint{Host: "vip.example", Port: 80}, dst, Module{})
@@ -247,4 +252,53 @@ func TestTCPClosedUnderWay(t *testing.T) {
 	round := r.tcpRound(t, on(serverV4, 2500), steps(QueryResponse{Expect: "."}))
 	failed(t, &round, errClosed.Error())
 	wg.Wait()
+}
+
+// Closing the prober ends a connect that nobody answers.
+func TestTCPClosedWhileConnecting(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, EngineOptions{})
+	peer := r.listen(t, nil)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		peer.await(t, 1, isSYN)
+		if err := r.engine.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	round := r.tcpRound(t, on(ghostV4, 80), Module{})
+	wg.Wait()
+	if want := "connect to 10.0.0.66:80: interrupted before an answer: " + errClosed.Error(); round.Err != nil || round.Success || round.Why != want {
+		t.Errorf("success %v, %q, error %v", round.Success, round.Why, round.Err)
+	}
+}
+
+// The server hears our FIN when a round is over, however that ends: no descriptor of the connection is left.
+func TestTCPCloses(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, EngineOptions{})
+	heard := make(chan error, 1)
+	r.serveTCP(t, 2500, func(c net.Conn) {
+		_, err := io.Copy(io.Discard, c)
+		heard <- err
+	})
+	for _, c := range []struct {
+		name string
+		m    Module
+	}{
+		{"nothing to say", Module{}},
+		{"something to send", steps(QueryResponse{Send: "QUIT"})},
+		{"time is over", Module{Timeout: 200 * ms, TCP: &TCPOptions{QueryResponse: []QueryResponse{{Expect: "."}}}}},
+	} {
+		round := r.tcpRound(t, on(serverV4, 2500), c.m)
+		connected(t, &round)
+		select {
+		case err := <-heard:
+			if err != nil {
+				t.Errorf("%s: the server heard %v, want our FIN", c.name, err)
+			}
+		case <-time.After(patience):
+			t.Fatalf("%s: the connection is still open", c.name)
+		}
+	}
 }

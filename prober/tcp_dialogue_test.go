@@ -83,6 +83,7 @@ func TestTCPQueryResponseFails(t *testing.T) {
 		{"not an expression", 26, steps(QueryResponse{Expect: "("}), "query_response[0]: expect: error parsing regexp", false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			round := r.tcpRound(t, on(serverV4, c.port), c.m)
 			failed(t, &round, c.why)
 			if round.TCP.FailedDueToRegex != c.regex {

@@ -94,6 +94,7 @@ func TestTCPTLS(t *testing.T) {
 		{"unknown authority", named, nil, false, "certificate signed by unknown authority"},
 	} {
 		t.Run(x.name, func(t *testing.T) {
+			t.Parallel()
 			m := Module{TCP: &TCPOptions{TLS: true, TLSConfig: x.config, QueryResponse: []QueryResponse{{Expect: "^220"}}}}
 			before := ""
 			if x.config != nil {
