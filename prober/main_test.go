@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/mdlayher/socket"
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/vipprobe/vipprobe/prober/lab/topo"
@@ -29,7 +30,15 @@ func TestMain(m *testing.M) {
 	if err := flag.Set("test.parallel", "24"); err != nil {
 		panic(err)
 	}
-	os.Exit(topo.Enter(m.Run))
+	os.Exit(topo.Enter(func() int {
+		if topo.Inside() {
+			// The examples probe this process itself.
+			if err := netlink.LinkSetUp(&netlink.Device{LinkAttrs: netlink.LinkAttrs{Name: "lo", Index: 1}}); err != nil {
+				panic(err)
+			}
+		}
+		return m.Run()
+	}))
 }
 
 // patience bounds every wait of a test; it never measures anything.
