@@ -179,3 +179,39 @@ func TestTCPTLSStuck(t *testing.T) {
 	round := r.tcpRound(t, on(serverV4, 443), Module{Timeout: 300 * ms, TCP: &TCPOptions{TLS: true}})
 	failed(t, &round, "TLS handshake as 10.0.0.2: the time of the round was over")
 }
+
+// A chain lasts as long as its first certificate to expire; of several chains the one that lasts longest counts.
+func TestChainExpiry(t *testing.T) {
+	t.Parallel()
+	at := func(hours ...int) (certs []*x509.Certificate) {
+		for _, h := range hours {
+			certs = append(certs, &x509.Certificate{NotAfter: time.Unix(0, 0).Add(time.Duration(h) * time.Hour)})
+		}
+		return certs
+	}
+	for _, c := range []struct {
+		name   string
+		chains [][]*x509.Certificate
+		want   time.Time
+	}{
+		{"nothing verified", nil, time.Time{}},
+		{"the root is first to expire", [][]*x509.Certificate{at(9, 5)}, time.Unix(5*3600, 0)},
+		{"cross-signed: the old root is over, the new is not", [][]*x509.Certificate{at(9, 8, 2), at(9, 8, 7)}, time.Unix(7*3600, 0)},
+	} {
+		if got := lastChain(c.chains); !got.Equal(c.want) {
+			t.Errorf("%s: %s, want %s", c.name, got, c.want)
+		}
+	}
+}
+
+func TestTCPStartTLSTwice(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, EngineOptions{})
+	c := newChain(t)
+	r.serveTCP(t, 443, func(conn net.Conn) {
+		_, _ = io.Copy(io.Discard, tls.Server(conn, c.server))
+	})
+	m := Module{TCP: &TCPOptions{TLS: true, TLSConfig: &tls.Config{RootCAs: c.roots}, QueryResponse: []QueryResponse{{StartTLS: true}}}}
+	round := r.tcpRound(t, on(serverV4, 443), m)
+	failed(t, &round, "query_response[0]: starttls: the connection has TLS already")
+}
