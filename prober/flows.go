@@ -52,10 +52,10 @@ func (t *flowTable) mask(src, dst [16]byte, sport, dport uint16) uint32 {
 	return uint32(maphash.Bytes(t.seed, b[:]))
 }
 
-// add puts a flow in the table and returns its index and, for a raw flow (one that has a way), its ISS. Zones are left out: segments
-// do not carry them.
+// add puts a flow in the table and returns its index and, for a raw flow (one that has a way), its ISS. Zones are left out, and IPv4 in IPv6 is
+// unmapped: so segments show addresses.
 func (t *flowTable) add(f wire.Flow, run, shot uint32, w *way) (int32, wire.Seq) {
-	addr := f.Src.Addr().WithZone("")
+	addr := f.Src.Addr().Unmap().WithZone("")
 	src, ok := t.source[addr]
 	if !ok {
 		src = uint32(len(t.sources))
@@ -138,7 +138,7 @@ func (t *flowTable) byAck(seg *wire.Segment) int32 {
 
 // byFlow finds the record of a flow as we send it, or −1.
 func (t *flowTable) byFlow(f wire.Flow) int32 {
-	dst, src := f.Dst.Addr().As16(), f.Src.Addr().WithZone("")
+	dst, src := f.Dst.Addr().As16(), f.Src.Addr().Unmap().WithZone("")
 	for i := t.chains[f.Src.Port()] - 1; i >= 0; i = t.records[i].next {
 		r := &t.records[i]
 		if r.dport == f.Dst.Port() && r.dst == dst && t.sources[r.src] == src {

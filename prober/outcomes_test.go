@@ -50,7 +50,7 @@ func TestOutcomes(t *testing.T) {
 		outcome observe.Outcome
 		reason  string // a part of it
 	}
-	for _, host := range []string{serverV4, serverV6, "127.0.0.1", "::1", clientV4, clientV6} {
+	for _, host := range []string{serverV4, serverV6, "127.0.0.1", "::1", clientV4, clientV6, "::ffff:" + serverV4} {
 		want := map[uint16]row{
 			portServed:   {observe.Accepted, ""},
 			portClosed:   {observe.Refused, ""},

@@ -129,6 +129,7 @@ func newRun(b *plan.Burst, cancel context.CancelCauseFunc) *run {
 		r.shots[i].rec = -1
 		r.shots[i].raw = b.Arms[b.Shots[i].Arm].Via == plan.Raw
 		dst := b.Shots[i].Flow.Dst
+		dst = netip.AddrPortFrom(dst.Addr().Unmap(), dst.Port())
 		g := byDst[dst]
 		if g == nil {
 			g = &group{dst: dst}
