@@ -50,10 +50,12 @@ func judgeNetAdmin(c hostproc.Capabilities, err error) Check {
 // judgePorts says what the range of source ports permits, and whether the kernel hands out the same ports to others.
 func judgePorts(r plan.PortRange, err error, sys hostproc.Sysctls) Check {
 	const name, hint = "source_ports", `sudo sysctl -w net.ipv4.ip_local_port_range="32768 60999"`
-	if err != nil {
+	switch {
+	case errors.Is(err, rawsock.ErrNoPorts):
 		return checkFail(name, hint, "%v", err)
-	}
-	if r.Size() < minPorts {
+	case err != nil:
+		return checkFail(name, "mount /proc/sys", "%v", err)
+	case r.Size() < minPorts:
 		return checkFail(name, "name a wider range", "%s: at least %d ports are needed", r, minPorts)
 	}
 	lower, upper := r.Split()
@@ -67,8 +69,8 @@ func judgePorts(r plan.PortRange, err error, sys hostproc.Sysctls) Check {
 	if interval == 0 {
 		return checkWarn(name, hint, "%s: %d ports are too few for a burst of %d every %s", r, r.Size(), burst, plan.PortQuarantine)
 	}
-	return checkOK(name, "%s, outside net.ipv4.ip_local_port_range %s: %d for connects, %d for raw SYNs. A target takes burst × 120 s ÷ interval of them: "+
-		"a burst of %d may come every %s", r, local, lower.Size(), upper.Size(), burst, interval)
+	return checkOK(name, "%s, which the kernel hands to nobody (net.ipv4.ip_local_port_range %s): %d for connects, %d for raw SYNs. A target takes "+
+		"burst × (120 s ÷ interval + 1) of them: a burst of %d may come every %s", r, local, lower.Size(), upper.Size(), burst, interval)
 }
 
 // shared is the first port of r that the kernel also serves others from: in its local range, and not reserved. 0: none.
@@ -258,7 +260,8 @@ func list(names []string) string {
 }
 
 // judgeTable holds n neighbours against gc_thresh2 and gc_thresh3: from the former on, entries go that were not used for 5 s; at the latter
-// a new one cannot be made, and its packets are lost (net/core/neighbour.c neigh_alloc, neigh_forced_gc).
+// a new one cannot be made, and its packets are lost (net/core/neighbour.c neigh_alloc, neigh_forced_gc). Newer kernels
+// do not count permanent entries there, but in n: the judgement errs towards a warning.
 func judgeTable(name string, n int64, thresh [3]hostproc.Setting) Check {
 	soft, hard := thresh[1], thresh[2]
 	key := "net.ipv4.neigh.default.gc_thresh"

@@ -193,6 +193,8 @@ func TestJudge(t *testing.T) {
 		{"one more than is reserved", judgePorts(plan.PortRange{Lo: 40000, Hi: 42000}, nil, reserving), CheckWarn, "port 42000"},
 		{"ports for a burst every quarantine", judgePorts(plan.PortRange{Lo: 61000, Hi: 61039}, nil, def), CheckOK, "every 2m0s"},
 		{"one port less", judgePorts(plan.PortRange{Lo: 61000, Hi: 61038}, nil, def), CheckWarn, "too few"},
+		{"no ports are left", judgePorts(plan.PortRange{}, fmt.Errorf("choose: %w", rawsock.ErrNoPorts), def), CheckFail, "ip_local_port_range="},
+		{"the local range is not read", judgePorts(plan.PortRange{}, errors.New("gone"), def), CheckFail, "mount /proc/sys"},
 		{"one port", judgePorts(plan.PortRange{Lo: 61000, Hi: 61000}, nil, def), CheckFail, "at least 2"},
 		{"both families held", judgeHold(md5, md5), CheckOK, "IPv4 tcp-md5, IPv6 tcp-md5"},
 		{"one family by TTL", judgeHold(md5, ttl), CheckWarn, "IPv6 min-ttl"},
