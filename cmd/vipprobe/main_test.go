@@ -29,8 +29,8 @@ func TestMain(m *testing.M) {
 		}
 		if topo.Inside() {
 			flag.Parse()
-			// what the tests do here is mostly waiting
-			if err := errors.Join(furnish(), flag.Set("test.parallel", "8")); err != nil {
+			// one after the other: the programs that they start take source ports from one range
+			if err := errors.Join(furnish(), flag.Set("test.parallel", "1")); err != nil {
 				fmt.Fprintln(os.Stderr, err)
 				os.Exit(1)
 			}
