@@ -134,13 +134,18 @@ func (e *engine) drain(r *run) {
 			return
 		}
 		if time.Now().After(end) {
-			e.mu.Lock()
-			defer e.mu.Unlock()
-			obs := r.corr.Observation()
-			obs.Unmeasured = append(obs.Unmeasured, fmt.Sprintf("the capture was %d frames behind when the burst ended", st.Delivered()-e.seen.Load()))
-			r.corr.Stray("capture_behind")
+			e.behind(r, st.Delivered()-e.seen.Load())
 			return
 		}
 		<-tick.C
 	}
+}
+
+// behind notes that a burst ended before its last frames were read.
+func (e *engine) behind(r *run, frames uint64) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	obs := r.corr.Observation()
+	obs.Unmeasured = append(obs.Unmeasured, fmt.Sprintf("the capture was %d frames behind when the burst ended", frames))
+	r.corr.Stray("capture_behind")
 }

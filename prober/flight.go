@@ -35,10 +35,7 @@ func (f *flights) do(ctx context.Context, key string, fn func(context.Context) R
 	for {
 		g, mine := f.join(key)
 		if mine {
-			defer f.land(key, g)
-			g.round = fn(ctx)
-			g.whole = ctx.Err() == nil
-			return g.round
+			return f.fly(ctx, key, g, fn)
 		}
 		select {
 		case <-g.done:
@@ -49,6 +46,14 @@ func (f *flights) do(ctx context.Context, key string, fn func(context.Context) R
 			return Round{Err: ctx.Err(), Why: "the caller gave up while another caller's run of the same probe was under way"}
 		}
 	}
+}
+
+// fly makes the run that others may share.
+func (f *flights) fly(ctx context.Context, key string, g *flight, fn func(context.Context) Round) Round {
+	defer f.land(key, g)
+	g.round = fn(ctx)
+	g.whole = ctx.Err() == nil
+	return g.round
 }
 
 func (f *flights) join(key string) (g *flight, mine bool) {

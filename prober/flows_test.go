@@ -27,7 +27,7 @@ func bare(f wire.Flow) wire.Flow {
 }
 
 // Against a plain map: what was put in is found, by flow and by ISS, and what was taken out is not.
-func TestTheFlowTableIsAMap(t *testing.T) {
+func TestTheFlowTableIsAMap(t *testing.T) { //nolint:gocyclo // a model test is one list of moves
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		table := newFlowTable()

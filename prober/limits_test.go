@@ -82,8 +82,7 @@ func TestTheAllowListIsAskedAgainBeforeSending(t *testing.T) {
 		}
 		return nil
 	}})
-	var no *NotAllowedError
-	if !errors.As(err, &no) {
+	if _, ok := errors.AsType[*NotAllowedError](err); !ok {
 		t.Errorf("got %v", err)
 	}
 	r.barrier(t, p)

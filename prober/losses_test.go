@@ -206,9 +206,8 @@ func TestAKernelConnectNamesTheSYNThatArrived(t *testing.T) {
 func TestASlowAnswerIsNoStall(t *testing.T) {
 	t.Parallel()
 	private(t)
-	r := &rig{}
 	n := network(t)
-	r = n
+	r := n
 	client, server := n.Host("slow client"), n.Host("slow server")
 	slow := []wires.Stage{wires.Delay(1300*ms, 0, nil, wires.SYNACK)}
 	near, far := wires.Cable(n.Net, client, server, slow)

@@ -8,9 +8,11 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"os/exec"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -30,7 +32,7 @@ func TestMain(m *testing.M) {
 	if err := flag.Set("test.parallel", "24"); err != nil {
 		panic(err)
 	}
-	os.Exit(topo.Enter(func() int {
+	os.Exit(enter(func() int {
 		if topo.Inside() {
 			// The examples probe this process itself.
 			if err := netlink.LinkSetUp(&netlink.Device{LinkAttrs: netlink.LinkAttrs{Name: "lo", Index: 1}}); err != nil {
@@ -39,6 +41,26 @@ func TestMain(m *testing.M) {
 		}
 		return m.Run()
 	}))
+}
+
+// enter is topo.Enter, but where root runs the tests all of the machine's first users exist inside as well: tcpdump insists on becoming
+// another one than root.
+func enter(run func() int) int {
+	topo.MaybeChild()
+	if topo.Inside() || os.Geteuid() != 0 || topo.Supported() != nil {
+		return topo.Enter(run)
+	}
+	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
+	cmd.Args[0] = os.Args[0]
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	topo.Reexec(cmd)
+	all := []syscall.SysProcIDMap{{ContainerID: 0, HostID: 0, Size: 1 << 16}}
+	cmd.SysProcAttr.UidMappings, cmd.SysProcAttr.GidMappings, cmd.SysProcAttr.GidMappingsEnableSetgroups = all, all, true
+	code, err := topo.Wait(cmd)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	}
+	return code
 }
 
 // patience bounds every wait of a test; it never measures anything.
@@ -328,7 +350,6 @@ func (p *peer) await(t testing.TB, n int, match func(*wire.Segment) bool) []snif
 
 func isSYN(s *wire.Segment) bool { return s.Flags&(wire.SYN|wire.ACK) == wire.SYN }
 func isRST(s *wire.Segment) bool { return s.Flags&wire.RST != 0 }
-func isTCP(*wire.Segment) bool   { return true }
 
 // synAckTo is the honest answer to a SYN.
 func synAckTo(s *wire.Segment) wire.Segment {

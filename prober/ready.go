@@ -35,8 +35,7 @@ func (e *engine) ways(ctx context.Context, q request, r *run) error {
 	if found || first == nil {
 		return nil
 	}
-	var paced *BudgetError
-	if errors.As(first, &paced) {
+	if paced, ok := errors.AsType[*BudgetError](first); ok {
 		paced.Target = q.target
 		return paced
 	}

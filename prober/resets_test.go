@@ -85,9 +85,10 @@ func TestASYNACKOfOursDrawsExactlyOneRSTOfOurs(t *testing.T) {
 	p := r.listen(t, answering(func(p *peer, syn *wire.Segment) { p.send(synAckTo(syn)) }))
 	r.scouted(t, p)
 	obs := r.raws(t, 2*time.Second, rawArm(plan.Single()))
-	rsts := p.await(t, len(obs.Attempts), toGhost)
+	p.await(t, len(obs.Attempts), toGhost)
 	r.barrier(t, p)
-	if rsts = p.segments(toGhost); len(rsts) != len(obs.Attempts) {
+	rsts := p.segments(toGhost)
+	if len(rsts) != len(obs.Attempts) {
 		t.Errorf("%d attempts, %d segments after the SYN-ACKs", len(obs.Attempts), len(rsts))
 	}
 	for i := range rsts {
@@ -231,7 +232,7 @@ func TestALiveConnectionToTheSamePortSurvivesARawBurst(t *testing.T) {
 	for _, host := range []string{serverV4, serverV6} {
 		c, err := r.client.Dial(t.Context(), nil, on(host, 80).String())
 		must(t, err)
-		defer c.Close()
+		t.Cleanup(func() { _ = c.Close() })
 		must(t, c.SetDeadline(time.Now().Add(patience)))
 		for range 3 {
 			obs := r.burst(t, to(time.Second, 50, []plan.Arm{rawArm(plan.Single()), kernelArm(plan.Single())}, on(host, 80)))
