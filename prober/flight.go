@@ -22,9 +22,11 @@ type flight struct {
 func newFlights() flights { return flights{mu: new(sync.Mutex), going: map[string]*flight{}} }
 
 // flightKey names what is asked: the address and everything of the module that shapes the run.
-func flightKey(a netip.Addr, port uint16, m Module) string {
+func flightKey(ep Endpoint, a netip.Addr, m Module) string {
+	port := ep.Port
 	if m.TCP != nil {
-		return fmt.Sprintf("%s|%d|%p|%+v", a, port, m.TCP, m)
+		// The name asked for decides which certificate is right.
+		return fmt.Sprintf("%s|%s|%d|%p|%+v", ep.Host, a, port, m.TCP, m)
 	}
 	return fmt.Sprintf("%s|%d|%+v", a, port, m)
 }

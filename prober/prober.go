@@ -96,7 +96,7 @@ func (p *Prober) Probe(ctx context.Context, target string, m Module) ([]Round, e
 	var wg sync.WaitGroup
 	for i, a := range addrs {
 		wg.Go(func() {
-			rounds[i] = p.shared.do(ctx, flightKey(a, ep.Port, m), func(ctx context.Context) Round {
+			rounds[i] = p.shared.do(ctx, flightKey(ep, a, m), func(ctx context.Context) Round {
 				return p.round(ctx, ep, netip.AddrPortFrom(a, ep.Port), m)
 			})
 			rounds[i].Lookup, rounds[i].Target = took, target
