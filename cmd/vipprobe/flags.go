@@ -183,20 +183,16 @@ func (f *probeFlags) overrideSYN(cmd *cobra.Command, m *prober.Module) error {
 	return nil
 }
 
-// sourcePorts reads --source-ports and holds it against what one destination of m will need: no port is used twice within two minutes.
-func (f *probeFlags) sourcePorts(m prober.Module) (plan.PortRange, error) {
-	r, err := plan.ParsePortRange(f.ports)
-	if err != nil {
-		return r, usageError{fmt.Errorf("--source-ports: %w", err)}
-	}
+// enough holds a range of source ports against what one destination of m needs: no port is used twice within two minutes.
+func enough(r plan.PortRange, m prober.Module) error {
 	lower, upper := r.Split()
 	have, half := lower, "lower"
 	if m.Kind == prober.KindSYN {
 		have, half = upper, "upper"
 	}
 	if need := m.Burst * m.Count; have.Size() < need {
-		return r, usageError{fmt.Errorf("--source-ports %s: a target needs %d ports (burst %d × count %d), since none meets it twice within %s; "+
+		return usageError{fmt.Errorf("--source-ports %s: a target needs %d ports (burst %d × count %d), since none meets it twice within %s; "+
 			"the %s half of the range has %d", r, need, m.Burst, m.Count, plan.PortQuarantine, half, have.Size())}
 	}
-	return r, nil
+	return nil
 }

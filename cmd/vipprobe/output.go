@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -85,7 +86,11 @@ func failures(results []result) []error {
 			out = append(out, r.err)
 		}
 		for i := range r.rounds {
-			if err := r.rounds[i].Err; err != nil {
+			err := r.rounds[i].Err
+			if limit, ok := errors.AsType[*prober.BudgetError](err); ok && limit.Limit == "half_open" {
+				err = fmt.Errorf("%w: see --max-half-open", err)
+			}
+			if err = errors.Join(err, r.cut(&r.rounds[i])); err != nil {
 				out = append(out, err)
 			}
 		}

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/vipprobe/vipprobe/prober"
+	"github.com/vipprobe/vipprobe/prober/plan"
 	"github.com/vipprobe/vipprobe/targets"
 )
 
@@ -57,6 +58,9 @@ func (f *probeFlags) probe(cmd *cobra.Command, args []string) error {
 		len(args), m.Name, m.Count, m.Burst, m.Timeout)
 	out := f.sink(cmd)
 	results := each(args, out, func(target string) ([]prober.Round, error) { return p.Probe(ctx, target, m) })
+	if ctx.Err() == nil && m.Kind != prober.KindTCP {
+		mustHave(results, m.Count)
+	}
 	if err := p.Close(); err != nil {
 		return err
 	}
@@ -89,7 +93,10 @@ func (f *probeFlags) open(ctx context.Context, cmd *cobra.Command, cfg *targets.
 	}
 	if f.ports != "" {
 		var err error
-		if opts.SourcePorts, err = f.sourcePorts(m); err != nil {
+		if opts.SourcePorts, err = plan.ParsePortRange(f.ports); err != nil {
+			return nil, usageError{fmt.Errorf("--source-ports: %w", err)}
+		}
+		if err := enough(opts.SourcePorts, m); err != nil {
 			return nil, err
 		}
 	}
@@ -106,7 +113,10 @@ func (f *probeFlags) open(ctx context.Context, cmd *cobra.Command, cfg *targets.
 	if err != nil {
 		return nil, err
 	}
-	return p, f.suits(cmd, p, m)
+	if err := f.suits(cmd, p, m); err != nil {
+		return nil, errors.Join(err, p.Close())
+	}
+	return p, nil
 }
 
 // readable are the targets that can be read. The others are refused one by one, each in its turn.
@@ -124,8 +134,11 @@ func readable(targets []string) []string {
 func (f *probeFlags) suits(cmd *cobra.Command, p *prober.Prober, m prober.Module) error {
 	host := p.Host()
 	if m.Kind == prober.KindSYN && host.CaptureError != nil {
-		return errors.Join(&prober.EnvironmentError{Err: fmt.Errorf("module %s sends raw SYNs, which need a capture; module connect works without: %w",
-			m.Name, host.CaptureError)}, p.Close())
+		return &prober.EnvironmentError{Err: fmt.Errorf("module %s sends raw SYNs, which need a capture; module connect works without: %w",
+			m.Name, host.CaptureError)}
+	}
+	if err := enough(host.SourcePorts, m); err != nil {
+		return err
 	}
 	lo, hi := host.Sysctls.PortLow.Or(0), host.Sysctls.PortHigh.Or(0)
 	if r := host.SourcePorts; f.ports != "" && int64(r.Lo) <= hi && int64(r.Hi) >= lo {
@@ -140,6 +153,22 @@ type result struct {
 	target string
 	rounds []prober.Round
 	err    error
+	bursts int // that each round must have; 0: any number
+}
+
+// mustHave makes a round of fewer bursts a failure: it was cut short.
+func mustHave(results []result, bursts int) {
+	for i := range results {
+		results[i].bursts = bursts
+	}
+}
+
+// cut is why a round is no whole one, nil where it is.
+func (r *result) cut(round *prober.Round) error {
+	if n := len(round.Observations); round.Err == nil && n < r.bursts {
+		return fmt.Errorf("target %s: %d of %d bursts were run: the time of a round (--timeout) or a limit did not permit more", round.Target, n, r.bursts)
+	}
+	return nil
 }
 
 // parallelTargets bounds how many targets are probed at once, so that they do not disturb each other's timing.
@@ -176,6 +205,8 @@ func probeExit(results []result) int {
 				code = max(code, exitCode(round.Err))
 			case !round.Success:
 				return exitFinding
+			case r.cut(round) != nil:
+				code = max(code, exitEnvironment)
 			}
 		}
 	}

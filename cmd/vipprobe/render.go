@@ -238,11 +238,28 @@ func (p *printer) asides(r *prober.Round) {
 	if stalls(r) {
 		p.f("\n%s\n", paragraph("  ladder here    ", fmt.Sprintf("%s s (kernel %s)", r.Ladder, r.Kernel), indent))
 	}
+	if r.TCP != nil {
+		p.dialogue(r, indent)
+	}
 	for i, u := range unmeasured(r) {
 		if i == 0 {
 			p.f("\n")
 		}
 		p.f("%s\n", paragraph("  not measured   ", u, indent))
+	}
+}
+
+// dialogue is what a tcp module found beyond the handshake.
+func (p *printer) dialogue(r *prober.Round, indent int) {
+	p.f("\n")
+	if t := r.TCP; t.TLSVersion != "" {
+		p.f("%s\n", paragraph("  TLS            ", fmt.Sprintf("%s, %s, the first certificate expires on %s", t.TLSVersion, cmp.Or(t.Subject, "no subject"),
+			t.EarliestExpiry.UTC().Format(time.DateOnly)), indent))
+	}
+	if r.Success {
+		p.f("  dialogue       as expected\n")
+	} else {
+		p.f("%s\n", p.tint(red, paragraph("  failed         ", r.Why, indent)))
 	}
 }
 

@@ -140,6 +140,9 @@ func stories() map[string]func(*printer) error {
 	long := probed("a-name-that-is-much-longer-than-a-column.example.org:8443", "192.0.2.23:8443", well(20), fine(10), fine(10))
 	table := append(of(healthy, stalled, closed, mixed, refused, long, cut), result{target: "nope.example.org:80", err: errors.New("no such host")})
 	patient := probed("192.0.2.21:443", "192.0.2.21:443", well(70), fine(10), fine(10), fine(10), fine(10), connects(late(1, 2), fine(9).Attempts), fine(10), fine(10))
+	mail := probed("mail.example.org:25", "192.0.2.25:25", well(1), fine(1))
+	mail.Kind, mail.Success, mail.Why = prober.KindTCP, false, "query_response[1]: no line matched \"^250 \" before the end"
+	mail.TCP = &prober.TCPResult{FailedDueToRegex: true, TLSVersion: "TLS 1.3", Subject: "CN=mail.example.org", EarliestExpiry: time.Unix(1900000000, 0)}
 	tried := probed("192.0.2.10:443", "192.0.2.10:443", neighborQueue(),
 		burst("first contact", plan.KindConnect, late(7, 1), some(3, observe.Accepted, 55*time.Millisecond, time.Microsecond)),
 		burst("repeat 1", plan.KindConnect, fine(10).Attempts),
@@ -150,6 +153,7 @@ func stories() map[string]func(*printer) error {
 		"healthy": probe(of(healthy)), "stalled": probe(of(stalled)), "refused": probe(of(closed)), "blind": probe(of(blind)), "cut": probe(of(cut)),
 		"not-probed": probe(of(refused)), "table": probe(table), "repeats": probe(of(patient)), "many": probe(of(mixed)),
 		"first-contact-only": probe(of(probed("192.0.2.21:443", "192.0.2.21:443", well(10), fine(10)), probed("192.0.2.22:443", "192.0.2.22:443", well(10), fine(10)))),
+		"dialogue":           probe(of(mail)),
 		"compare":            func(p *printer) error { return renderProbe(p, of(stalled, healthy, refused), true) },
 		"diagnosis":          func(p *printer) error { return renderDiagnosis(p, of(tried)) },
 		"diagnosis-healthy":  func(p *printer) error { return renderDiagnosis(p, of(healthy, refused)) },
