@@ -3,6 +3,7 @@ package prober
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -16,7 +17,6 @@ import (
 
 	"github.com/gopacket/gopacket/pcapgo"
 
-	"github.com/vipprobe/vipprobe/prober/lab/topo"
 	"github.com/vipprobe/vipprobe/prober/lab/wires"
 	"github.com/vipprobe/vipprobe/prober/observe"
 	"github.com/vipprobe/vipprobe/prober/plan"
@@ -141,7 +141,8 @@ func spin(t testing.TB) (stop func()) {
 	var wg sync.WaitGroup
 	for range runtime.NumCPU() {
 		wg.Go(func() {
-			for ctx.Err() == nil {
+			for n := 0; ctx.Err() == nil; n++ {
+				runtime.KeepAlive(n)
 			}
 		})
 	}
@@ -152,7 +153,7 @@ func spin(t testing.TB) (stop func()) {
 }
 
 // disagreement is how far our times are from tcpdump's, never negative.
-type disagreement struct{ syn, synACK, rtt []time.Duration }
+type disagreement struct{ syn, synACK, handshake, rtt []time.Duration }
 
 // add compares one attempt.
 func (d *disagreement) add(a *observe.Attempt, saw testimony) error {
@@ -168,8 +169,25 @@ func (d *disagreement) add(a *observe.Attempt, saw testimony) error {
 		d.syn = append(d.syn, a.SYNs[i].At.Sub(syns[i]).Abs())
 	}
 	d.synACK = append(d.synACK, first.At.Sub(acks[0]).Abs())
-	d.rtt = append(d.rtt, (a.RTT - acks[0].Sub(syns[a.Answered])).Abs())
+	d.handshake = append(d.handshake, (a.Handshake - acks[0].Sub(syns[0])).Abs())
+	if a.RTT > 0 { // else it is ambiguous which of several SYNs was answered, and none is claimed
+		d.rtt = append(d.rtt, (a.RTT - acks[0].Sub(syns[a.Answered])).Abs())
+	} else if len(syns) == 1 {
+		return errors.New("no RTT of its one SYN")
+	}
 	return nil
+}
+
+// part is one kind of time, and how many there must be at least after a thousand connects.
+type part struct {
+	what  string
+	off   []time.Duration
+	least int
+}
+
+// parts are all kinds. A machine that is busy with more than this test may make the kernel repeat SYNs, whose round trips are ambiguous.
+func (d *disagreement) parts() []part {
+	return []part{{"SYN", d.syn, 1000}, {"SYN-ACK", d.synACK, 1000}, {"handshake", d.handshake, 1000}, {"RTT", d.rtt, 500}}
 }
 
 // distribution is of times that were sorted.
@@ -188,14 +206,18 @@ func (d distribution) String() string {
 	return fmt.Sprintf("%d of %d to the nanosecond, p50 %s, p99 %s, worst %s", d.exact, d.n, d.p50, d.p99, d.most)
 }
 
-// witnessed is a rig whose server can queue a thousand connects, and to which the ways are known.
+// witnessed is a rig with a peer that answers every SYN to a ghost, and to which the ways are known.
 func witnessed(t testing.TB) *rig {
 	t.Helper()
 	tcpdumpPath(t)
 	r := network(t)
-	r.server.Serve(topo.Service{Port: 80, Then: topo.Echo, Backlog: 4096})
+	r.listen(t, func(p *peer, s *wire.Segment) {
+		if isSYN(s) && (s.Dst.Addr() == addr(ghostV4) || s.Dst.Addr() == addr(ghostV6)) {
+			p.send(synAckTo(s))
+		}
+	})
 	r.start(t, EngineOptions{RingBytes: 16 << 20})
-	r.burst(t, to(time.Second, 1, witnessedArms(), on(serverV4, 80), on(serverV6, 80)))
+	r.burst(t, to(time.Second, 1, witnessedArms(), on(ghostV4, 80), on(ghostV6, 80)))
 	return r
 }
 
@@ -208,35 +230,34 @@ func (r *rig) compare(t testing.TB, d *disagreement) {
 	t.Helper()
 	w := r.callWitness(t)
 	stop := spin(t)
-	obs := r.burst(t, to(patience, 250, witnessedArms(), on(serverV4, 80), on(serverV6, 80)))
+	obs := r.burst(t, to(patience, 250, witnessedArms(), on(ghostV4, 80), on(ghostV6, 80)))
 	stop()
 	saw := w.testify(t)
 	if obs.CaptureDrops != 0 {
 		t.Fatalf("our capture lost %d frames", obs.CaptureDrops)
 	}
 	for i := range obs.Attempts {
-		if a := &obs.Attempts[i]; d.add(a, saw) != nil {
-			t.Fatalf("%s %d: %v", a.Arm, a.Index, d.add(a, saw))
+		a := &obs.Attempts[i]
+		if err := d.add(a, saw); err != nil {
+			t.Fatalf("%s %d: %v", a.Arm, a.Index, err)
 		}
 	}
 }
 
-// Both read the kernel's own time of the frame, so that a busy machine moves neither. What may differ is a frame that the kernel stamps
-// for each tap anew: 0.24 to 0.34 µs for SYN-ACKs of a server on the same machine, as measured on Linux 6.18.
+// Both read the kernel's own time of the frame, so that a busy machine moves neither. A SYN-ACK that comes straight from a kernel's TCP over
+// veth would bring its departure time along, and the kernel would stamp it for each tap anew, 0.2 to 0.9 µs apart as measured on Linux
+// 6.18 with busy cores. A peer's comes as from a network card, with one stamp for all.
 //
 // Not parallel: other tests run timers that busy cores would make late.
 func TestHandshakeTimesAreThoseOfTcpdumpOnABusyMachine(t *testing.T) {
 	r := witnessed(t)
 	var d disagreement
 	r.compare(t, &d)
-	for _, x := range []struct {
-		what string
-		off  []time.Duration
-	}{{"SYN", d.syn}, {"SYN-ACK", d.synACK}, {"RTT", d.rtt}} {
+	for _, x := range d.parts() {
 		s := spread(x.off)
 		t.Logf("%s: %s", x.what, s)
-		if s.n < 1000 || s.p99 > time.Microsecond {
-			t.Errorf("%s: p99 of %d is %s off, want at most 1µs of at least 1000", x.what, s.n, s.p99)
+		if s.n < x.least || s.p99 > time.Microsecond {
+			t.Errorf("%s: p99 of %d is %s off, want at most 1µs of at least %d", x.what, s.n, s.p99, x.least)
 		}
 	}
 }
@@ -248,61 +269,74 @@ func BenchmarkAgreement(b *testing.B) {
 	for b.Loop() {
 		r.compare(b, &d)
 	}
-	report := func(what string, off []time.Duration) {
-		s := spread(off)
-		b.ReportMetric(float64(s.p50), what+"-p50-ns")
-		b.ReportMetric(float64(s.p99), what+"-p99-ns")
+	for _, x := range d.parts() {
+		s := spread(x.off)
+		b.ReportMetric(float64(s.p50), x.what+"-p50-ns")
+		b.ReportMetric(float64(s.p99), x.what+"-p99-ns")
 	}
-	report("SYN", d.syn)
-	report("SYN-ACK", d.synACK)
-	report("RTT", d.rtt)
 }
 
 // What the far side adds to a SYN-ACK is in every round trip, and in the fastest of ten there is little else.
+//
+// Not parallel: the wire runs in this process, and what other tests keep it waiting for would be in the round trip, too.
 func TestADelayOfTheFarSideIsInTheRoundTrip(t *testing.T) {
-	t.Parallel()
 	for _, added := range []time.Duration{ms, 30 * ms, 200 * ms} {
 		t.Run(added.String(), func(t *testing.T) {
-			t.Parallel()
-			r := delayed(t, added)
-			obs := r.burst(t, to(5*time.Second, 10, witnessedArms(), on("10.1.0.2", 80)))
-			fastest := map[string]time.Duration{}
-			for i := range obs.Attempts {
-				a := &obs.Attempts[i]
-				if a.Outcome != observe.Accepted || a.Clock != observe.TapClock {
-					t.Fatalf("%s %d: %s %q, by the %s clock", a.Arm, a.Index, a.Outcome, a.Reason, a.Clock)
-				}
-				if a.RTT == 0 {
-					continue // so late that its SYN was repeated: Karn
-				}
-				// The wire waits by the monotonic clock; the wall clock, which the tap stamps by, may be slewed by 500 ppm (adjtimex(2)).
-				if a.RTT < added-added/2000 {
-					t.Errorf("%s %d: RTT %s with %s added", a.Arm, a.Index, a.RTT, added)
-				}
-				if f, ok := fastest[a.Arm]; !ok || a.RTT < f {
-					fastest[a.Arm] = a.RTT
+			r := behind(t, wires.Delay(added, 0, nil, wires.SYNACK))
+			r.server.Serve(echoOn(80))
+			r.start(t, EngineOptions{})
+			const slack, bursts = 20 * ms, 3 // of which the first does, unless the machine is busy
+			fastest := map[string]time.Duration{"kernel": patience, "raw": patience}
+			for range bursts {
+				r.roundTrips(t, added, fastest)
+				if fastest["kernel"] < added+slack && fastest["raw"] < added+slack {
+					break
 				}
 			}
-			for _, arm := range obs.Arms {
-				f, ok := fastest[arm.Name]
-				t.Logf("%s: fastest %s", arm.Name, f)
-				if !ok || f-added >= 20*ms {
-					t.Errorf("%s: the fastest round trip of ten is %s with %s added", arm.Name, f, added)
+			t.Logf("fastest: %v", fastest)
+			for arm, rtt := range fastest {
+				if rtt >= added+slack {
+					t.Errorf("%s: the fastest round trip is %s with %s added", arm, rtt, added)
 				}
 			}
 		})
 	}
 }
 
-// delayed is a rig whose cable holds every SYN-ACK, in order.
-func delayed(t *testing.T, by time.Duration) *rig {
+// roundTrips makes ten connects of each arm, apart so that no moment makes all of them late, and keeps the fastest of each.
+func (r *rig) roundTrips(t *testing.T, added time.Duration, fastest map[string]time.Duration) {
+	t.Helper()
+	b := to(5*time.Second, 10, witnessedArms(), on(distantV4, 80))
+	for i := range b.Shots {
+		b.Shots[i].Offset = time.Duration(i) * 15 * ms
+	}
+	obs := r.burst(t, b)
+	for i := range obs.Attempts {
+		a := &obs.Attempts[i]
+		if a.Outcome != observe.Accepted || a.Clock != observe.TapClock {
+			t.Fatalf("%s %d: %s %q, by the %s clock", a.Arm, a.Index, a.Outcome, a.Reason, a.Clock)
+		}
+		if a.RTT == 0 && len(a.SYNs) > 1 {
+			continue // so late that its SYN was repeated: Karn
+		}
+		// The wire waits by the monotonic clock; the wall clock, which the tap stamps by, may be slewed by 500 ppm (adjtimex(2)).
+		if a.RTT < added-added/2000 {
+			t.Errorf("%s %d: RTT %s with %s added", a.Arm, a.Index, a.RTT, added)
+		}
+		fastest[a.Arm] = min(fastest[a.Arm], a.RTT)
+	}
+}
+
+// The addresses at the two ends of a wire of ours.
+const nearV4, distantV4 = "10.1.0.1", "10.1.0.2"
+
+// behind is a network whose client and server are joined by a wire of ours with the stages.
+func behind(t testing.TB, stages ...wires.Stage) *rig {
 	t.Helper()
 	r := network(t)
-	client, server := r.Host("near the delay"), r.Host("behind the delay")
-	near, far := wires.Cable(r.Net, client, server, []wires.Stage{wires.Delay(by, 0, nil, wires.SYNACK)})
-	near.Addr("10.1.0.1/24").Knows("10.1.0.2", far)
-	far.Addr("10.1.0.2/24").Knows("10.1.0.1", near)
-	server.Serve(echoOn(80))
-	r.client = client
-	return r.start(t, EngineOptions{})
+	r.client, r.server = r.Host("before the wire"), r.Host("behind the wire")
+	r.near, r.far = wires.Cable(r.Net, r.client, r.server, stages)
+	r.near.Addr(nearV4+"/24").Knows(distantV4, r.far)
+	r.far.Addr(distantV4+"/24").Knows(nearV4, r.near)
+	return r
 }
