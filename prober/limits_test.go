@@ -209,7 +209,7 @@ func TestHalfOpenConnectionsAreCountedPerListener(t *testing.T) {
 		must(t, err)
 	}
 	syns := p.await(t, 30, func(s *wire.Segment) bool { return isSYN(s) && s.Dst.Port() == 80 })
-	if got := within(timesOf(syns), 250*ms); got > 16 {
+	if got := within(timesOf(syns), 50*ms); got > 16 {
 		t.Errorf("%d SYNs that could be half-open at once", got)
 	}
 

@@ -99,6 +99,10 @@ func options(fd, family int, c *Conn) error {
 		if err := unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_RECVERR, 1); err != nil {
 			return setup("set IPV6_RECVERR", err)
 		}
+		// without it [::]:port is taken as soon as any IPv4 socket of the host has the port
+		if err := unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 1); err != nil {
+			return setup("set IPV6_V6ONLY", err)
+		}
 	}
 	if err := routeOptions(fd, family, c); err != nil {
 		return err
