@@ -247,8 +247,9 @@ func (r *rig) compare(t testing.TB, d *disagreement) {
 }
 
 // Both read the kernel's own time of the frame, so that a busy machine moves neither. A SYN-ACK that comes straight from a kernel's TCP over
-// veth would bring its departure time along, and the kernel would stamp it for each tap anew, 0.2 to 0.9 µs apart as measured on Linux
-// 6.18 with busy cores. A peer's comes as from a network card, with one stamp for all.
+// veth would bring its departure time along, which is no time of receipt (include/linux/skbuff.h skb_tstamp), so that the kernel stamps it for
+// each tap anew (net/packet/af_packet.c tpacket_rcv, 6.18): up to 0.9 µs apart, as measured with busy cores. A peer's comes as from a network
+// card, with one stamp for all.
 //
 // Not parallel: other tests run timers that busy cores would make late.
 func TestHandshakeTimesAreThoseOfTcpdumpOnABusyMachine(t *testing.T) {
