@@ -56,8 +56,5 @@ func TestHealthy(t *testing.T) {
 	makes := wellWorlds()
 	s := story{name: "healthy", right: only(diagnose.Healthy), share: 1, seeds: 10_000,
 		world: func(seed uint64, r *rand.Rand) *fakenet.World { return makes[r.IntN(len(makes))](seed, r) }}
-	if testing.Short() {
-		s.seeds = 0
-	}
 	s.play(t)
 }

@@ -174,7 +174,11 @@ func (s *story) play(t *testing.T) {
 		t.Log(s.explain(*oneSeed))
 		return
 	}
-	c := s.score(max(s.seeds, *moreSeeds))
+	n := max(s.seeds, *moreSeeds)
+	if testing.Short() {
+		n /= 5
+	}
+	c := s.score(n)
 	clean := float64(len(c.wrong)) <= s.rare*float64(c.n)
 	ok := clean && float64(c.right) >= s.share*float64(c.n)
 	switch {
