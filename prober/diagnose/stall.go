@@ -50,40 +50,58 @@ func checkClosed(in *Input) []Finding {
 // slowFrom is where a first answer counts as slow: it comes later than most of the first wait of a Linux ladder.
 const slowFrom = 700 * time.Millisecond
 
-// slowOnes lists the handshakes whose first answer was late, counts those of single SYNs among them, and the observations that hold them.
-func slowOnes(in *Input) (late []time.Duration, n, single int, explains []int) {
+// slowness is what a round shows of late first answers.
+type slowness struct {
+	late []time.Duration
+	n    int
+	// single counts the SYNs that were never repeated and were answered late, prompt those answered in time.
+	single, prompt int
+	explains       []int
+}
+
+func readSlowness(in *Input) slowness {
+	var s slowness
 	for i := range in.Observations {
 		o := &in.Observations[i]
 		if aside(o.Kind) || in.explained[i] {
 			continue
 		}
-		before := len(late)
+		before := len(s.late)
 		for j := range o.Attempts {
-			a := &o.Attempts[j]
-			n++
-			if a.Outcome != observe.Accepted {
-				continue
-			}
-			alone := a.Via == plan.Raw && len(a.SYNs) == 1 && a.RTT >= slowFrom && !listenerRung(a.RTT)
-			if alone {
-				single++
-			}
-			repeated := (a.Late == observe.LateSlow || a.Late == observe.LateAmbiguous) && !listenerRung(a.Handshake)
-			if alone || repeated {
-				late = append(late, a.Handshake)
-			}
+			s.add(&o.Attempts[j])
 		}
-		if len(late) > before {
-			explains = append(explains, i)
+		if len(s.late) > before {
+			s.explains = append(s.explains, i)
 		}
 	}
-	return late, n, single, explains
+	return s
+}
+
+func (s *slowness) add(a *observe.Attempt) {
+	s.n++
+	if a.Outcome != observe.Accepted {
+		return
+	}
+	alone := false
+	if a.Via == plan.Raw && len(a.SYNs) == 1 {
+		alone = a.RTT >= slowFrom && !listenerRung(a.RTT)
+		if alone {
+			s.single++
+		} else {
+			s.prompt++
+		}
+	}
+	repeated := (a.Late == observe.LateSlow || a.Late == observe.LateAmbiguous) && !listenerRung(a.Handshake)
+	if alone || repeated {
+		s.late = append(s.late, a.Handshake)
+	}
 }
 
 // checkSlow: SYNs were repeated although their first answer was only late. Single SYNs that are never repeated tell it best: what
 // answers them after so long was on its way all the time.
 func checkSlow(in *Input) []Finding {
-	late, n, single, explains := slowOnes(in)
+	sl := readSlowness(in)
+	late, n, single, explains := sl.late, sl.n, sl.single, sl.explains
 	if len(late) == 0 {
 		return nil
 	}
@@ -103,7 +121,8 @@ func checkSlow(in *Input) []Finding {
 		Remedy:   "look for queueing (bufferbloat, a shaper, an overloaded balancer) and not for loss",
 		Settle:   "single SYNs, never repeated: are they answered late?",
 	}
-	if single >= 3 && len(explains) >= 2 {
+	// A few late among many prompt ones may be a lost answer and the listener's repeat of it.
+	if single >= 3 && single >= sl.prompt && len(explains) >= 2 {
 		f.Level = Confirmed
 	}
 	return []Finding{f}
