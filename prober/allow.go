@@ -95,13 +95,14 @@ func (a Allow) Check(target string, addr netip.Addr) error {
 }
 
 // special names the addresses that a prefix never permits: link-local (RFC 3927, RFC 4291 §2.5.6), multicast, limited broadcast,
-// unspecified, and the metadata services of clouds.
+// unspecified, and the metadata services of clouds; and those which a NAT64 makes of them (RFC 6052 §2.1).
 func special(addr netip.Addr) string {
+	if wellKnown := netip.PrefixFrom(netip.AddrFrom16([16]byte{1: 0x64, 2: 0xff, 3: 0x9b}), 96); wellKnown.Contains(addr) {
+		b := addr.As16()
+		addr = netip.AddrFrom4([4]byte(b[12:]))
+	}
 	switch {
-	case addr == netip.AddrFrom4([4]byte{169, 254, 169, 254}),
-		addr == netip.MustParseAddr("fd00:ec2::254"),
-		addr == netip.AddrFrom4([4]byte{100, 100, 100, 200}),
-		addr == netip.AddrFrom4([4]byte{192, 0, 0, 192}):
+	case metadata(addr):
 		return "a cloud metadata address"
 	case addr.IsLinkLocalUnicast():
 		return "a link-local address"
@@ -113,4 +114,18 @@ func special(addr netip.Addr) string {
 		return "the unspecified address"
 	}
 	return ""
+}
+
+// metadata reports whether a cloud hands out credentials or configuration at the address, as the providers document it.
+func metadata(addr netip.Addr) bool {
+	switch addr.String() {
+	case "169.254.169.254", // AWS, Azure, Google, OpenStack and others
+		"fd00:ec2::254",   // AWS
+		"fd20:ce::254",    // Google
+		"168.63.129.16",   // Azure's wire server
+		"100.100.100.200", // Alibaba
+		"192.0.0.192":     // Oracle
+		return true
+	}
+	return false
 }

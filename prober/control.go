@@ -14,6 +14,7 @@ func (e *engine) control(f *rawsock.Frame) {
 	r := wire.ParseICMP(f.Net, &e.rx.icmp)
 	switch {
 	case r == wire.ReasonNone && f.Outgoing: // ours to others, and on loopback the first sight of what comes back
+		e.stray("icmp_outgoing")
 	case r == wire.ReasonNone:
 		e.icmp(f, &e.rx.icmp)
 	case f.EtherType == etherIPv6:
@@ -76,9 +77,14 @@ func (e *engine) neighbor(f *rawsock.Frame) {
 	sender, target := hopKey{f.IfIndex, ev.Sender.WithZone("")}, hopKey{f.IfIndex, ev.Target.WithZone("")}
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	taken := false
 	for _, r := range e.runs {
 		if r != nil && r.near[target] && (r.near[sender] || !ev.Sender.IsValid()) {
 			r.corr.Neighbor(ev)
+			taken = true
 		}
+	}
+	if !taken {
+		e.strays["neighbor_of_others"]++
 	}
 }

@@ -110,17 +110,19 @@ func (e *engine) incoming(f *rawsock.Frame, seg *wire.Segment, r *run, shot int)
 func (e *engine) outgoing(f *rawsock.Frame, seg *wire.Segment) {
 	i := e.flows.byFlow(seg.Flow())
 	if i < 0 {
-		if seg.Flags&(wire.SYN|wire.ACK) == wire.SYN {
-			e.divert(f, seg)
+		if seg.Flags&(wire.SYN|wire.ACK) != wire.SYN || !e.divert(f, seg) {
+			e.strays["outgoing_no_such_flow"]++
 		}
 		return
 	}
 	rec := &e.flows.records[i]
 	if rec.run == 0 {
+		e.strays["outgoing_after_the_end"]++
 		return
 	}
 	r, shot := e.runs[rec.run], int(rec.shot)
 	if r.shots[shot].stacked(1, f) {
+		r.corr.Stray("stacked_device")
 		return
 	}
 	r.corr.Outgoing(shot, time.Unix(0, f.At), f.IfIndex, nextHopMAC(f), seg)

@@ -147,7 +147,10 @@ func TestTwentyProbesAtOnce(t *testing.T) {
 				return // whatever it got, it got promptly
 			}
 			if err != nil || len(rounds) != 1 || rounds[0].Err != nil || rounds[0].Success != want {
-				t.Errorf("%d: %s by %s: %v, %+v", i, target, m.Name, err, rounds)
+				t.Errorf("%d: %s by %s: %v", i, target, m.Name, err)
+				for k := range rounds {
+					t.Errorf("%v %s", rounds[k].Err, rounds[k].Why)
+				}
 			}
 		})
 	}

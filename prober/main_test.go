@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -27,6 +28,8 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	// The first thread must never be another host's: topo takes its namespace for home.
+	runtime.LockOSThread()
 	flag.Parse()
 	// These tests wait, on ladders and time-outs; they do not compute.
 	if err := flag.Set("test.parallel", "24"); err != nil {

@@ -43,23 +43,24 @@ func (e *engine) scout(ctx context.Context, q request, p *path, link [14]byte, d
 }
 
 // divert records a kernel SYN that left with our port on a flow that is not the one we asked for: this host's own NAT sent it elsewhere,
-// or policy routing chose another source address. Its answers come back on that flow. The caller holds the lock.
-func (e *engine) divert(f *rawsock.Frame, seg *wire.Segment) {
+// or policy routing chose another source address. Its answers come back on that flow. False: it is none of ours. The caller holds
+// the lock.
+func (e *engine) divert(f *rawsock.Frame, seg *wire.Segment) bool {
 	i := e.flows.byPort(seg.Src.Port())
 	if i < 0 {
-		return
+		return false
 	}
 	shot := int(e.flows.records[i].shot)
 	r := e.runs[e.flows.records[i].run]
 	if a := &r.corr.Observation().Attempts[shot]; len(a.SYNs) > 0 && a.ISS != seg.Seq {
-		e.strays["foreign_syn_on_our_port"]++ // forwarded for somebody else
-		return
+		return false // forwarded for somebody else
 	}
 	r.diverted = append(r.diverted, diversion{shot: shot, flow: seg.Flow(), ifindex: f.IfIndex})
 	alias, _ := e.flows.add(seg.Flow(), r.slot, uint32(shot), nil)
 	r.aliases = append(r.aliases, alias)
 	r.corr.Stray("locally_rewritten")
 	r.corr.Outgoing(shot, time.Unix(0, f.At), f.IfIndex, nextHopMAC(f), seg)
+	return true
 }
 
 // kernelParity judges the kernel shots of a run against the route that was looked up for them. The caller holds the lock.

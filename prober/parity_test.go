@@ -172,7 +172,7 @@ func TestForwardedSYNsAreNotTakenForOurs(t *testing.T) {
 	behind.Route("default", "10.3.0.1")
 	r.server.Route("10.3.0.0/24", clientV4)
 	r.start(t, EngineOptions{SourcePorts: plan.PortRange{Lo: 61000, Hi: 61001}}) // one port for the kernel: 61000
-	b := to(time.Second, 1, []plan.Arm{kernelArm(plan.Single())}, on(ghostV4, 80))
+	b := to(500*ms, 1, []plan.Arm{kernelArm(plan.Single())}, on(ghostV4, 80))
 	p := r.listen(t, nil)
 	done := make(chan error, 1)
 	go func() {

@@ -33,10 +33,7 @@ func ParseEndpoint(s string) (Endpoint, error) {
 	if bracketed {
 		host = host[1 : len(host)-1]
 	}
-	if addr, err := netip.ParseAddr(host); err == nil {
-		if addr.Is6() && !bracketed {
-			return bad("an IPv6 address needs brackets")
-		}
+	if addr, err := netip.ParseAddr(host); err == nil && addr.Is6() == bracketed {
 		return Endpoint{Host: host, Port: uint16(port), Addr: addr.Unmap()}, nil
 	}
 	if bracketed {
