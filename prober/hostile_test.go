@@ -8,7 +8,6 @@ import (
 
 	"github.com/vipprobe/vipprobe/prober/handshake"
 	"github.com/vipprobe/vipprobe/prober/internal/rawsock"
-	"github.com/vipprobe/vipprobe/prober/lab/topo"
 	"github.com/vipprobe/vipprobe/prober/observe"
 	"github.com/vipprobe/vipprobe/prober/plan"
 	"github.com/vipprobe/vipprobe/prober/wire"
@@ -177,7 +176,7 @@ func TestRubbishOnTheWire(t *testing.T) {
 			case <-stop:
 				return
 			default:
-				p.sendFrame(true, rubbish(rng, r.far))
+				p.sendFrame(true, rubbish(rng))
 			}
 		}
 	}()
@@ -208,7 +207,7 @@ func TestRubbishOnTheWire(t *testing.T) {
 }
 
 // rubbish is an Ethernet frame with something wrong: its octets past a sound beginning are noise, or it is cut, or its checksum is.
-func rubbish(rng *rand.Rand, far *topo.Link) []byte {
+func rubbish(rng *rand.Rand) []byte {
 	s := wire.Segment{Src: on(serverV4, 80), Dst: on(clientV4, uint16(61000+rng.IntN(4536))), Seq: wire.Seq(rng.Uint32()), Ack: wire.Seq(rng.Uint32()),
 		Flags: wire.Flags(rng.IntN(256)), Window: uint16(rng.Uint32()), HopLimit: uint8(1 + rng.IntN(255)), DF: true, Payload: make([]byte, rng.IntN(40))}
 	b := make([]byte, 14+s.Size())

@@ -1,6 +1,7 @@
 package prober
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -22,6 +23,7 @@ type ports struct {
 	raw    *plan.PortBook
 	bound  map[uint16]bool // kernel ports of connects under way
 	holds  map[holdKey]*hold
+	freed  chan struct{} // nil, or closed when a port of bound comes back
 	method string
 	swept  time.Time
 }
@@ -59,8 +61,23 @@ type want struct {
 	busy    func(port uint16) bool // the flow is still known under this port
 }
 
-// take hands out w.n ports, or none. Each must be given back with done.
-func (ps *ports) take(w want) ([]uint16, error) {
+// take hands out w.n ports, or none; each must be given back with done. While connects under way have what is missing it waits for them.
+func (ps *ports) take(ctx context.Context, w want) ([]uint16, error) {
+	for {
+		list, freed, err := ps.tryTake(w)
+		if err == nil || freed == nil {
+			return list, err
+		}
+		select {
+		case <-freed:
+		case <-ctx.Done():
+			return nil, err
+		}
+	}
+}
+
+// tryTake is one attempt of take. freed is closed when a port of ours comes back, and nil where that would not help.
+func (ps *ports) tryTake(w want) (list []uint16, freed chan struct{}, err error) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	book := ps.kernel
@@ -69,29 +86,44 @@ func (ps *ports) take(w want) ([]uint16, error) {
 	}
 	now := time.Now()
 	ps.sweep(now)
-	var got []uint16
-	for others := 0; len(got) < w.n; {
-		fresh, err := book.Take(w.src, w.dst, w.n-len(got), now)
-		if err != nil {
-			ps.giveBack(w, got, now)
-			if others > 0 {
-				err = fmt.Errorf("%w; %d are used by others on this host", err, others)
-			}
-			return nil, err
+	var (
+		got          []uint16
+		ours, others int
+		fault        error
+	)
+	list, err = book.TakeIf(w.src, w.dst, w.n, now, func(p uint16) bool {
+		if fault != nil {
+			return false
 		}
-		for _, p := range fresh {
-			switch err := ps.claim(w, p); {
-			case err == nil:
-				got = append(got, p)
-			case errors.Is(err, rawsock.ErrPortInUse):
-				others++
-			default:
-				ps.giveBack(w, got, now)
-				return nil, err
-			}
+		switch err := ps.claim(w, p); {
+		case err == nil:
+			got = append(got, p)
+			return true
+		case errors.Is(err, errOurs):
+			ours++
+		case errors.Is(err, rawsock.ErrPortInUse):
+			others++
+		default:
+			fault = err
 		}
+		return false
+	})
+	switch {
+	case err == nil:
+		return list, nil, nil
+	case fault != nil:
+		err = fault
+	case others > 0:
+		err = fmt.Errorf("%w; %d are used by others on this host", err, others)
 	}
-	return got, nil
+	ps.giveBack(w, got, now)
+	if fault != nil || ours == 0 || w.raw {
+		return nil, nil, err
+	}
+	if ps.freed == nil {
+		ps.freed = make(chan struct{})
+	}
+	return nil, ps.freed, err
 }
 
 // ask claims one port that the plan names.
@@ -110,16 +142,19 @@ func (ps *ports) ask(w want, port uint16) error {
 	return nil
 }
 
+// errOurs is a port that another flow of ours has.
+var errOurs = fmt.Errorf("%w: by another flow of ours", rawsock.ErrPortInUse)
+
 // claim makes sure that a port is ours alone for as long as the shot lives.
 func (ps *ports) claim(w want, port uint16) error {
 	if w.busy != nil && w.busy(port) {
-		return fmt.Errorf("%w: by an earlier flow of ours", rawsock.ErrPortInUse)
+		return errOurs
 	}
 	if w.raw {
 		return ps.hold(w.src, port)
 	}
 	if ps.bound[port] {
-		return fmt.Errorf("%w: by another connect of ours", rawsock.ErrPortInUse)
+		return errOurs
 	}
 	addr := w.src
 	if w.bindAny {
@@ -160,6 +195,10 @@ func (ps *ports) done(w want, port uint16) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	ps.giveBack(w, []uint16{port}, time.Now())
+	if !w.raw && ps.freed != nil {
+		close(ps.freed)
+		ps.freed = nil
+	}
 }
 
 func (ps *ports) giveBack(w want, list []uint16, now time.Time) {

@@ -1,6 +1,7 @@
 package prober
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -144,7 +145,7 @@ func TestPortsAskedForByNumber(t *testing.T) {
 		reason  string
 	}{
 		{raw, 24004, observe.Accepted, ""},
-		{raw, 24004, observe.NotSent, "by an earlier flow of ours"},
+		{raw, 24004, observe.NotSent, "by another flow of ours"},
 		{kernel, 24000, observe.Accepted, ""},
 		{raw, 24005, observe.NotSent, "in use"},
 		{kernel, 24001, observe.NotSent, "in use"},
@@ -189,6 +190,35 @@ func TestManyTargetsAtOnce(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// Connects of ours that have the ports are waited for, as long as there is time.
+func TestPortsUnderWayAreWaitedFor(t *testing.T) {
+	t.Parallel()
+	r := network(t)
+	r.server.Serve(echoOn(80))
+	r.start(t, EngineOptions{SourcePorts: plan.PortRange{Lo: 26000, Hi: 26019}})
+	slow := to(400*ms, 8, []plan.Arm{kernelArm(plan.Single())}, on(ghostV4, 80))
+	done := make(chan error, 1)
+	go func() {
+		_, err := r.try(t.Context(), request{burst: &slow})
+		done <- err
+	}()
+	underWay(t, r.engine)
+	quick := to(time.Second, 8, []plan.Arm{kernelArm(plan.Single())}, on(serverV4, 80))
+	ctx, cancel := context.WithTimeout(t.Context(), 50*ms)
+	defer cancel()
+	var few *plan.ErrPorts
+	if _, err := r.try(ctx, request{burst: &quick}); !errors.As(err, &few) {
+		t.Errorf("with too little time: %v", err)
+	}
+	obs := r.burst(t, quick)
+	must(t, <-done)
+	for i := range obs.Attempts {
+		if obs.Attempts[i].Outcome != observe.Accepted {
+			t.Errorf("%s", outcomes(&obs))
+		}
+	}
 }
 
 // What is held is given back: two engines of one process, one after the other, need the same ports.

@@ -98,7 +98,7 @@ func (e *engine) ready(ctx context.Context, q request, r *run) error {
 		if err := q.check(g.dst.Addr()); err != nil { // again: the list may have changed while the burst waited its turn
 			return err
 		}
-		if err := e.assign(q, r, g); err != nil {
+		if err := e.assign(ctx, q, r, g); err != nil {
 			return err
 		}
 	}
@@ -109,7 +109,7 @@ func (e *engine) ready(ctx context.Context, q request, r *run) error {
 }
 
 // assign gives the shots towards one destination their source ports and puts the raw ones into the flow table.
-func (e *engine) assign(q request, r *run, g *group) error {
+func (e *engine) assign(ctx context.Context, q request, r *run, g *group) error {
 	var fresh [2][]int // kernel shots, raw shots that leave the port to us
 	for _, i := range g.shots {
 		s, asked := &r.shots[i], r.burst.Shots[i].Flow.Src.Port()
@@ -138,7 +138,7 @@ func (e *engine) assign(q request, r *run, g *group) error {
 		}
 	}
 	for via, shots := range fresh {
-		if err := e.assignFresh(q, r, g, shots, via == 1); err != nil {
+		if err := e.assignFresh(ctx, q, r, g, shots, via == 1); err != nil {
 			return err
 		}
 	}
@@ -146,12 +146,12 @@ func (e *engine) assign(q request, r *run, g *group) error {
 }
 
 // assignFresh takes ports for all the shots or refuses the burst: half of a burst would be another experiment.
-func (e *engine) assignFresh(q request, r *run, g *group, shots []int, raw bool) error {
+func (e *engine) assignFresh(ctx context.Context, q request, r *run, g *group, shots []int, raw bool) error {
 	if len(shots) == 0 {
 		return nil
 	}
 	w := e.want(g, len(shots), raw)
-	list, err := e.ports.take(w)
+	list, err := e.ports.take(ctx, w)
 	var few *plan.ErrPorts
 	switch {
 	case errors.As(err, &few):

@@ -106,14 +106,23 @@ type ErrPorts struct {
 
 func (e *ErrPorts) Error() string {
 	s := fmt.Sprintf("source ports %s towards %s: %d wanted, %d not used in the last %s", e.Ports, e.Dst, e.Wanted, e.Free, PortQuarantine)
-	if e.Retry == 0 {
+	switch {
+	case e.Wanted > e.Ports.Size():
 		return s + fmt.Sprintf("; the range holds %d", e.Ports.Size())
+	case e.Retry == 0:
+		return s
 	}
 	return s + fmt.Sprintf("; enough in %s", e.Retry.Round(time.Second))
 }
 
 // Take hands out n ports for the pair, or none and an *ErrPorts.
 func (b *PortBook) Take(src netip.Addr, dst netip.AddrPort, n int, now time.Time) ([]uint16, error) {
+	return b.TakeIf(src, dst, n, now, func(uint16) bool { return true })
+}
+
+// TakeIf is Take of ports that usable accepts; it is asked of fresh ports alone, in turn, until n are found. What it accepted when in the
+// end there are too few is as fresh as before.
+func (b *PortBook) TakeIf(src netip.Addr, dst netip.AddrPort, n int, now time.Time, usable func(uint16) bool) ([]uint16, error) {
 	u := b.use(src, dst)
 	u.expire(now)
 	size := b.ports.Size()
@@ -122,7 +131,7 @@ func (b *PortBook) Take(src netip.Addr, dst netip.AddrPort, n int, now time.Time
 	for len(out) < n && u.held+spent < size {
 		p := b.ports.Lo + uint16(cursor)
 		cursor, spent = (cursor+1)%size, spent+1
-		if _, busy := u.asked[p]; !busy {
+		if _, busy := u.asked[p]; !busy && usable(p) {
 			out = append(out, p)
 		}
 	}
@@ -179,7 +188,8 @@ func (u *pairUse) expire(now time.Time) {
 	}
 }
 
-// retry is how long until n ports of size are fresh, ports asked for by number left out of account; 0: never.
+// retry is how long until n ports of size are fresh, those asked for by number or not usable left out of account; 0: never, or only
+// by being usable.
 func (u *pairUse) retry(n, size int, now time.Time) time.Duration {
 	free := size - u.held
 	for _, r := range u.uses {

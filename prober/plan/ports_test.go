@@ -188,6 +188,26 @@ func TestTooFewPortsAreRefusedWholeAndInWords(t *testing.T) {
 	}
 }
 
+func TestPortsThatAreNotUsableAreSkippedAndAFailureCostsNothing(t *testing.T) {
+	t.Parallel()
+	b := NewPortBook(PortRange{61000, 61009}, 0)
+	odd := func(p uint16) bool { return p%2 == 1 }
+	_, err := b.TakeIf(src, dst, 6, t0, odd)
+	var few *ErrPorts
+	if !errors.As(err, &few) || few.Free != 5 {
+		t.Fatalf("six odd ports of ten: %v", err)
+	}
+	got, err := b.TakeIf(src, dst, 5, t0, odd)
+	if err != nil || len(got) != 5 {
+		t.Fatalf("five: %v, %v", got, err)
+	}
+	for _, p := range got {
+		if !odd(p) {
+			t.Errorf("port %d was not usable", p)
+		}
+	}
+}
+
 func TestSweepForgetsOnlyWhatIsFresh(t *testing.T) {
 	t.Parallel()
 	b := NewPortBook(PortRange{61000, 61009}, 0)
