@@ -113,6 +113,9 @@ const promptly = 250 * time.Millisecond
 // unseenBefore is how many of the SYNs that a kernel attempt lost inside this host came before SYN k on the tap: none where k is
 // the first of all, else all of them as far as can be known.
 func (c *Correlator) unseenBefore(a *Attempt, k int) int {
+	if a.Unseen == 0 {
+		return 0
+	}
 	if k == 0 && !a.Kernel.Started.IsZero() && a.SYNs[0].At.Sub(a.Kernel.Started) < promptly {
 		return 0
 	}
