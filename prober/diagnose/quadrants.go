@@ -173,13 +173,13 @@ const remedyPAWS = "set net.ipv4.tcp_tw_recycle=0 on the real servers (removed i
 // whose decides what it means that a server drops by TSval: whose clock does it remember? k is the first refused quadrant.
 func whose(in *Input, q *quadrants, k int) (Verdict, []string) {
 	own := readOwnClock(in)
-	if foreign, story := foreignClock(in, &own); foreign {
-		return TSClockDomainConflict, story
-	}
 	if own.n > 1 && !own.single {
 		return ClientRandomTSVsRecycle, []string{
 			fmt.Sprintf("this host's own kernel gives each connection a timestamp offset of its own (%d SYNs lie on no common clock), so about half of its new connections "+
 				"look older than what the server remembers; no NAT is needed for that", own.n)}
+	}
+	if foreign, story := foreignClock(in, &own); foreign {
+		return TSClockDomainConflict, story
 	}
 	lo, hi := q.start[(k+1)%4], q.start[(k+2)%4]
 	story := []string{fmt.Sprintf("the remembered TSval lies between %d and %d", lo, hi)}
