@@ -11,9 +11,10 @@ import (
 
 func writeText(w http.ResponseWriter, status int, text string) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
 	// an error means that the client is gone: nobody to tell
-	_, _ = io.WriteString(w, text+"\n") //nolint:gosec // text/plain with nosniff, read as nothing else
+	_, _ = io.WriteString(w, text+"\n")
 }
 
 func (s *Server) serveConfig(w http.ResponseWriter, _ *http.Request) {
