@@ -123,6 +123,20 @@ func TestHalfOpenIsResetAtOnce(t *testing.T) {
 	}
 }
 
+func TestAPersistentFlowIsAskedAgainAfterEachReset(t *testing.T) {
+	t.Parallel()
+	converse(t, plan.Script{Ladder: plan.Custom(0, time.Second, 2*time.Second), OnSYNACK: plan.Reset, Persist: true}, []step{
+		{0, nil, []string{"S 0"}, SynSent},
+		{1, synAck(), []string{"R 1"}, SynSent},
+		{time.Second, nil, []string{"S 0"}, SynSent},
+		{time.Second + 1, synAckTo(iss + 2), nil, SynSent},
+		{time.Second + 2, synAck(), []string{"R 1"}, SynSent},
+		{2 * time.Second, nil, []string{"S 0"}, SynSent},
+		{2*time.Second + 1, synAck(), []string{"R 1"}, Reset},
+		{time.Hour, nil, nil, Reset},
+	})
+}
+
 func TestIgnoredSYNACKsAreResetAtTheEnd(t *testing.T) {
 	t.Parallel()
 	script := plan.Script{OnSYNACK: plan.Ignore}
