@@ -36,6 +36,11 @@ func checkSticky(in *Input) []Finding {
 		// Flows that lose some and not all speak for loss of another make.
 		return nil
 	}
+	if headPattern(in) {
+		// The dead flows are the later ones: what ran out meanwhile, and not what a flow's hash chose, may have killed them.
+		f.Settle = "the dead flows asked again later: do they stay dead?"
+		return []Finding{f}
+	}
 	switch {
 	case p < 1e-4 && t.flows >= 16 && t.dead >= 2:
 		f.Level = Confirmed

@@ -72,7 +72,6 @@ func poolStories() []story {
 			also:  []diagnose.Verdict{diagnose.TWRecyclePAWSDropSNAT, diagnose.PortClosed},
 			world: func(seed uint64, r *rand.Rand) *fakenet.World { return poisonedPool(seed, r, fakenet.EmptyReset) }},
 		{name: "pool goes empty for seconds, unreachable", right: only(diagnose.VIPPoolEmpty), share: 0.3, quiet: true,
-			pending: "blackhole_backend beside it: flows asked while the pool was empty are no share of flows",
 			world: func(seed uint64, r *rand.Rand) *fakenet.World {
 				return sickPool(seed, lasting(r, time.Second, 4*time.Second), fakenet.EmptyUnreachable)
 			}},
