@@ -99,6 +99,10 @@ func (e *engine) incoming(f *rawsock.Frame, seg *wire.Segment, r *run, shot int)
 		r.corr.Stray("stacked_device")
 		return
 	}
+	if s.raw && s.conn.SYNs() == 0 {
+		r.corr.Stray("before_the_first_syn") // it answers nothing, and must not set the shot's clock going
+		return
+	}
 	r.corr.Incoming(shot, time.Unix(0, f.At), seg)
 	if !s.raw {
 		return

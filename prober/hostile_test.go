@@ -123,6 +123,30 @@ func accounted(e *engine, r *run) int {
 	return n + len(o.Neighbor)
 }
 
+// What comes in on a flow before its first SYN is due once kept that SYN from ever being sent.
+func TestASegmentBeforeTheFirstSYNChangesNothing(t *testing.T) {
+	t.Parallel()
+	e := deaf()
+	b := to(time.Second, 1, []plan.Arm{rawArm(plan.Single())}, on("10.0.0.2", 80))
+	r := newRun(&b, func(error) {})
+	must(t, e.begin(r))
+	r.shots[0].way = &way{sender: &sharedSender{s: &tolling{}}}
+	e.open(r, 0, &want{src: addr("10.0.0.1"), dst: on("10.0.0.2", 80)}, 61000)
+	early := wire.Segment{Src: on("10.0.0.2", 80), Dst: on("10.0.0.1", 61000), Ack: e.flows.records[r.shots[0].rec].iss + 1, Flags: wire.SYN | wire.ACK, DF: true, HopLimit: 9}
+	f := make([]byte, early.Size())
+	_, err := early.Encode(f)
+	must(t, err)
+	e.onFrame(&rawsock.Frame{At: time.Now().UnixNano(), IfIndex: 2, EtherType: etherIPv4, Net: f, Len: len(f)})
+	e.mu.Lock()
+	r.shots[0].first = time.Now()
+	e.schedule(r, 0)
+	e.mu.Unlock()
+	e.fire(e.rx.out)
+	if o := r.corr.Observation(); len(o.Attempts[0].SYNs) != 1 || len(o.Attempts[0].Answers) != 0 || o.Strays["before_the_first_syn"] != 1 {
+		t.Errorf("%d SYNs, %d answers, %v", len(o.Attempts[0].SYNs), len(o.Attempts[0].Answers), o.Strays)
+	}
+}
+
 // Segments on our own flows, honest and hostile, in any order: one acknowledgment or reset each at most two, no growth of what is kept.
 func TestAFloodOnOurOwnFlowsIsBounded(t *testing.T) {
 	t.Parallel()

@@ -45,24 +45,25 @@ func TestOutcomes(t *testing.T) {
 		Rules: []nft.Rule{{nft.DstPort(portLeaving), nft.Drop()}}}}})
 	r.start(t, EngineOptions{})
 
-	const listen = 500 * ms
+	const patient, brief = 5 * time.Second, 500 * ms // where an answer ends the burst, and where none comes
 	type row struct {
 		outcome observe.Outcome
 		reason  string // a part of it
+		listen  time.Duration
 	}
 	for _, host := range []string{serverV4, serverV6, "127.0.0.1", "::1", clientV4, clientV6, "::ffff:" + serverV4} {
 		want := map[uint16]row{
-			portServed:   {observe.Accepted, ""},
-			portClosed:   {observe.Refused, ""},
-			portDropped:  {observe.TimedOut, ""},
-			portRejected: {observe.Unreachable, "unreach"},
-			portLeaving:  {observe.LocalDrop, ""},
+			portServed:   {observe.Accepted, "", patient},
+			portClosed:   {observe.Refused, "", patient},
+			portDropped:  {observe.TimedOut, "", brief},
+			portRejected: {observe.Unreachable, "unreach", patient},
+			portLeaving:  {observe.LocalDrop, "", brief},
 		}
 		for port, w := range want {
 			for _, arm := range []plan.Arm{kernelArm(plan.Single()), rawArm(plan.Single()), rawArmWithoutTS(plan.Single())} {
 				t.Run(arm.Name+" "+w.outcome.String()+" "+host, func(t *testing.T) {
 					t.Parallel()
-					obs := r.burst(t, to(listen, 3, []plan.Arm{arm}, on(host, port)))
+					obs := r.burst(t, to(w.listen, 3, []plan.Arm{arm}, on(host, port)))
 					for i := range obs.Attempts {
 						if a := &obs.Attempts[i]; a.Outcome != w.outcome || !strings.Contains(strings.ToLower(a.Reason), w.reason) {
 							t.Fatalf("want %s %q:\n%s", w.outcome, w.reason, outcomes(&obs))
@@ -179,18 +180,21 @@ func TestTheDeviceGoesDownUnderWay(t *testing.T) {
 	}
 }
 
-// Link-local addresses are known by their interface alone.
-func TestLinkLocalDestinations(t *testing.T) {
+// Link-local addresses are known by their interface alone; like others they are resolved where the kernel does not know them.
+func TestNeighborDiscoveryAndLinkLocalDestinations(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, EngineOptions{})
-	a := linkLocal(r.far.MAC)
-	r.near.Knows(a.String(), r.far)
-	must(t, r.Err())
-	dst := netip.AddrPortFrom(a.WithZone(r.near.Name), 80)
-	obs := r.burst(t, to(time.Second, 4, []plan.Arm{kernelArm(plan.Single()), rawArm(plan.Single())}, dst))
-	for i := range obs.Attempts {
-		if x := &obs.Attempts[i]; x.Outcome != observe.Accepted || x.RTT == 0 || x.Clock != observe.TapClock {
-			t.Fatalf("%s %s %s:\n%s", x.Arm, x.RTT, x.Clock, outcomes(&obs))
+	r := network(t)
+	r.far.Addr("fd00::77/64")
+	r.server.Serve(echoOn(80))
+	r.start(t, EngineOptions{})
+	for _, dst := range []netip.AddrPort{on("fd00::77", 80), netip.AddrPortFrom(linkLocal(r.far.MAC).WithZone(r.near.Name), 80)} {
+		for _, arm := range []plan.Arm{rawArm(plan.Single()), kernelArm(plan.Single())} {
+			obs := r.burst(t, to(5*time.Second, 4, []plan.Arm{arm}, dst))
+			for i := range obs.Attempts {
+				if x := &obs.Attempts[i]; x.Outcome != observe.Accepted || x.RTT == 0 || x.Clock != observe.TapClock {
+					t.Fatalf("%s %s %s:\n%s", x.Arm, x.RTT, x.Clock, outcomes(&obs))
+				}
+			}
 		}
 	}
 }

@@ -198,7 +198,7 @@ func TestPortsUnderWayAreWaitedFor(t *testing.T) {
 	r := network(t)
 	r.server.Serve(echoOn(80))
 	r.start(t, EngineOptions{SourcePorts: plan.PortRange{Lo: 26000, Hi: 26019}})
-	slow := to(400*ms, 8, []plan.Arm{kernelArm(plan.Single())}, on(ghostV4, 80))
+	slow := to(2*time.Second, 8, []plan.Arm{kernelArm(plan.Single())}, on(ghostV4, 80))
 	done := make(chan error, 1)
 	go func() {
 		_, err := r.try(t.Context(), request{burst: &slow})

@@ -64,7 +64,7 @@ func TestASYNACKThatIsNotOursDrawsNothing(t *testing.T) {
 				p.send(s)
 			}))
 			r.scouted(t, p)
-			obs := r.raws(t, 300*ms, rawArm(plan.Single()))
+			obs := r.raws(t, 1500*ms, rawArm(plan.Single()))
 			r.barrier(t, p)
 			if got := p.segments(toGhost); len(got) > 0 {
 				t.Errorf("drew %s", got[0].seg.String())
@@ -143,6 +143,43 @@ func TestALateSYNACKIsStillReset(t *testing.T) {
 	}
 }
 
+// A burst ends with its last shot, or, where it lingers, with its time: what comes until then is part of it.
+func TestALingeringBurstHearsWhatComesLater(t *testing.T) {
+	t.Parallel()
+	r := network(t)
+	r.start(t, EngineOptions{})
+	again := make(chan wire.Segment, 100)
+	p := r.listen(t, answering(func(p *peer, syn *wire.Segment) {
+		p.send(synAckTo(syn))
+		again <- synAckTo(syn)
+	}))
+	r.scouted(t, p)
+	b := to(2*time.Second, 4, []plan.Arm{rawArm(plan.Single())}, on(ghostV4, 80))
+	if obs := r.burst(t, b); obs.Finished.Sub(obs.Started) >= b.Listen {
+		t.Errorf("took %s though all was settled", obs.Finished.Sub(obs.Started))
+	}
+	for range b.Shots {
+		<-again
+	}
+	b.Linger = true
+	go func() {
+		p.await(t, 2*len(b.Shots), toGhost) // the resets of both bursts
+		for range b.Shots {
+			p.send(<-again)
+		}
+	}()
+	obs := r.burst(t, b)
+	if d := obs.Finished.Sub(obs.Started); d < b.Listen {
+		t.Errorf("ended after %s", d)
+	}
+	for i := range obs.Attempts {
+		if a := &obs.Attempts[i]; a.Outcome != observe.Accepted || len(a.Answers) != 2 {
+			t.Errorf("%s with %d answers", a.Outcome, len(a.Answers))
+		}
+	}
+	p.await(t, 3*len(b.Shots), toGhost)
+}
+
 // Half-open connections that were only watched are reset when the burst ends, also when its caller gives up or the prober is closed.
 func TestWhatIsHalfOpenIsResetInTheEnd(t *testing.T) {
 	t.Parallel()
@@ -164,7 +201,7 @@ func TestWhatIsHalfOpenIsResetInTheEnd(t *testing.T) {
 			before := len(p.segments(isRST))
 			listen := time.Hour
 			if name == "listening is over" {
-				listen = 100 * ms
+				listen = time.Second
 			}
 			const n = 5
 			b := to(listen, n, []plan.Arm{arm}, on(serverV4, 80))
@@ -330,7 +367,7 @@ func TestADeadlineTimesOut(t *testing.T) {
 	r := newRig(t, EngineOptions{})
 	p := r.listen(t, nil)
 	r.scouted(t, p)
-	ctx, cancel := context.WithTimeout(t.Context(), 300*ms)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
 	b := to(time.Hour, 3, []plan.Arm{kernelArm(plan.Single()), rawArm(plan.Single())}, on(ghostV4, 80))
 	obs, err := r.try(ctx, request{burst: &b})
