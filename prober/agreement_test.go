@@ -82,7 +82,11 @@ func (r *rig) callWitness(t testing.TB) *witness {
 		}
 		first = append(first, w.says.Text())
 	}
-	t.Fatalf("tcpdump does not listen:\n%s", strings.Join(first, "\n"))
+	why := strings.Join(first, "\n")
+	if strings.Contains(why, "Couldn't change to") && os.Getenv("CI") != "true" {
+		t.Skip("SKIPPED: tcpdump must be able to become another user: run the tests as root: " + why)
+	}
+	t.Fatalf("tcpdump does not listen:\n%s", why)
 	return nil
 }
 
