@@ -104,10 +104,16 @@ func checkSilence(in *Input) []Finding {
 	}
 	if strayResets > 0 {
 		f.Summary += "; a TCP stack is there and answers bare ACKs, but no SYN: a full accept queue, or a filter for new connections"
-	} else {
-		f.Summary += "; another port answers, this one gives no sign of a stack: a filter on this port, or a VIP whose members are all dead"
+		return []Finding{f}
 	}
-	return []Finding{f}
+	if head {
+		f.Summary += "; another port answers, this one no longer gives a sign of a stack"
+		return []Finding{f}
+	}
+	// The chance that the same silence fell on this port alone, were ports treated alike.
+	p := fisher(silences{t.dead + stray - strayResets, t.dead + stray}, silences{other.dead, other.flows})
+	f.Summary += "; another port answers, this one gives no sign of a stack"
+	return []Finding{walked(in, f, p)}
 }
 
 // headThenSilence: the round began with connections that were accepted, in order of their SYNs, and from some SYN on nothing was: it

@@ -107,8 +107,9 @@ func (b *Balancer) Take(h Hop, p *Packet) {
 	if p.ICMP != nil {
 		return
 	}
-	if p.Seg.HopLimit <= 1 {
-		h.reject(p, timeExceeded(b.VIP.Addr())) // an nft DNAT answers in the VIP's name
+	local := p.Seg.Dst.Addr() == b.VIP.Addr() && p.Seg.Dst.Port() != b.VIP.Port()
+	if p.Seg.HopLimit <= 1 && !local {
+		h.reject(p, timeExceeded(b.VIP.Addr())) // an nft DNAT answers in the VIP's name, and only for what it passes on (net/ipv4/ip_forward.c, 6.18)
 		return
 	}
 	p.Seg.HopLimit--

@@ -58,6 +58,23 @@ func ACL(seed uint64, admin bool) *World {
 	return w
 }
 
+// ACLBefore is the same host behind a router that drops what goes to the port before it looks at the hop limit, and another router behind that.
+func ACLBefore(seed uint64) *World {
+	h := NewHost(vip(), seed)
+	h.Ports[443] = NewListener()
+	first, second := netip.AddrFrom4([4]byte{203, 0, 113, 1}), netip.AddrFrom4([4]byte{203, 0, 113, 2})
+	return behindRouter(seed, Drop(Both(ToPorts(port), Going(Out))), &Router{Addr: first}, &Router{Addr: second}, h)
+}
+
+// DeadPool is a balancer that passes everything to n members, which answer nothing.
+func DeadPool(seed uint64, n int) *World {
+	w, b := VIP(seed, n)
+	for _, m := range b.Members {
+		m.Elements = []Element{Drop(Any)}
+	}
+	return w
+}
+
 // RPFilter is a server that drops what comes from another subnet than its own, the vantage's usual address among it; 192.0.2.11 passes.
 func RPFilter(seed uint64) *World {
 	good := netip.AddrFrom4([4]byte{192, 0, 2, 11})
