@@ -29,7 +29,7 @@ func TestProbeStatus(t *testing.T) {
 		{name: "a healthy target", query: "target=192.0.2.10:443", status: 200, body: "probe_success 1\n"},
 		{name: "a named module", query: "target=192.0.2.10:443&module=mail", status: 200, body: "probe_success 1\n"},
 		{name: "no target", query: "module=slow", status: 400, body: "the parameter target is missing: /probe?target=HOST:PORT&module=slow\n"},
-		{name: "an unknown module", query: "target=192.0.2.10:443&module=paws", status: 400, body: `unknown module "paws"; there are broken, connect, mail, slow` + "\n"},
+		{name: "an unknown module", query: "target=192.0.2.10:443&module=pause", status: 400, body: `unknown module "pause"; there are broken, connect, mail, neighbor, paws, slow` + "\n"},
 		{name: "a target without a port", query: "target=192.0.2.10", status: 400, body: `target "192.0.2.10": no port; want HOST:PORT, 192.0.2.1:443 or [2001:db8::1]:443` + "\n"},
 		{name: "a hostname of spaces", query: "target=192.0.2.10:443&hostname=a%20b", status: 400, body: `hostname: "a b" is no host name` + "\n"},
 		{name: "a timeout of words", query: "target=192.0.2.10:443", header: "soon", status: 400, body: `header X-Prometheus-Scrape-Timeout-Seconds: "soon" is no number of seconds` + "\n"},

@@ -20,6 +20,8 @@ type DiagnoseOptions struct {
 	// MayPrime permits connections with a TSval of ours that the server closes first. It needs the word of whoever owns the path:
 	// through an address that others share it would make a server with per-host PAWS refuse them for a minute.
 	MayPrime bool
+	// Focus narrows the investigation; zero: every cause is looked for.
+	Focus experiment.Focus
 	// Seconds is the time for the whole diagnosis; 0: 60.
 	Seconds float64
 	// Progress is told of every burst before it begins; nil: nobody is. Bursts to different addresses tell it at the same time.
@@ -61,19 +63,33 @@ func (p *Prober) Diagnose(ctx context.Context, target string, o DiagnoseOptions)
 	return rounds, nil
 }
 
-// investigate is the adaptive loop: what was seen decides what is tried next.
+// investigate is a round of the adaptive loop.
 func (p *Prober) investigate(ctx context.Context, ep Endpoint, addr netip.AddrPort, m Module, o DiagnoseOptions) Round {
 	r := Round{Target: ep.String(), Addr: addr, Module: m.Name, Kind: m.Kind, Started: time.Now()}
 	host := p.Host()
 	r.Ladder, r.Kernel = host.Ladder, host.Kernel
-	in := diagnose.Input{Ladder: r.Ladder}
-	inv := &experiment.Investigation{Host: in, Rand: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())), Setup: experiment.Setup{
+	p.pursue(ctx, addr, m, o, &r)
+	if r.Err != nil {
+		r.Why = r.Err.Error()
+		return r
+	}
+	r.Duration = time.Since(r.Started)
+	r.Diagnosis = diagnose.Diagnose(diagnose.Input{Ladder: r.Ladder, Observations: r.Observations})
+	r.Success = r.Diagnosis.Healthy()
+	return r
+}
+
+// pursue is the adaptive loop: what was seen decides what is tried next. It fills the round's observations; r.Err says why nothing
+// could be tried, r.Why what ended it early.
+func (p *Prober) pursue(ctx context.Context, addr netip.AddrPort, m Module, o DiagnoseOptions, r *Round) {
+	host := p.Host()
+	inv := &experiment.Investigation{Host: diagnose.Input{Ladder: host.Ladder}, Focus: o.Focus, Rand: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())), Setup: experiment.Setup{
 		Source: netip.AddrPortFrom(m.Source, 0), Dst: addr, Burst: m.Burst, Ladder: host.Ladder, Listen: m.Timeout, MSS: mss(addr),
 		HalfOpen: p.engine.opts.Limits.HalfOpen, NoRaw: host.CaptureError != nil, MayPrime: o.MayPrime}}
 	for ctx.Err() == nil {
 		b, more := inv.Next(r.Observations)
 		if !more {
-			break
+			return
 		}
 		if o.Progress != nil {
 			trace := inv.Trace()
@@ -82,19 +98,14 @@ func (p *Prober) investigate(ctx context.Context, ep Endpoint, addr netip.AddrPo
 		obs, err := p.step(ctx, r.Target, addr, &b, m)
 		if err != nil {
 			if len(r.Observations) == 0 {
-				r.Err, r.Why = err, err.Error()
-				return r
+				r.Err = err
+			} else {
+				r.Why = err.Error()
 			}
-			r.Why = err.Error()
-			break
+			return
 		}
 		r.Observations = append(r.Observations, obs)
 	}
-	r.Duration = time.Since(r.Started)
-	in.Observations = r.Observations
-	r.Diagnosis = diagnose.Diagnose(in)
-	r.Success = r.Diagnosis.Healthy()
-	return r
 }
 
 // step executes one burst of an investigation; a survey only listens.

@@ -9,16 +9,6 @@ import (
 	"github.com/vipprobe/vipprobe/prober/wire"
 )
 
-// Kind is which probe a module runs.
-type Kind string
-
-// The kinds of module. KindTCP is blackbox_exporter's own tcp prober: one connect, then TLS and query_response.
-const (
-	KindConnect Kind = "connect"
-	KindSYN     Kind = "syn"
-	KindTCP     Kind = "tcp"
-)
-
 // Module is a named probe configuration. DefaultModule gives the values that a zero field stands for.
 type Module struct {
 	Name    string
@@ -40,8 +30,11 @@ type Module struct {
 	IPProtocol string
 	IPFallback bool
 
-	SYN SYNOptions  // KindSYN
-	TCP *TCPOptions // KindTCP
+	SYN           SYNOptions           // KindSYN
+	TCP           *TCPOptions          // KindTCP
+	PAWS          PAWSOptions          // KindPAWS
+	Neighbor      NeighborOptions      // KindNeighbor
+	NeighborQueue NeighborQueueOptions // KindNeighborQueue
 }
 
 // SYNOptions shapes the raw SYNs of a syn module.

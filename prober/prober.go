@@ -69,7 +69,8 @@ func (p *Prober) SetAllow(a Allow) {
 
 // DefaultModule is the module called connect: a burst of ten kernel connects.
 func DefaultModule() Module {
-	return Module{Name: "connect", Kind: KindConnect, Timeout: 9500 * time.Millisecond, Burst: 10, Count: 1, MaxStalled: -1, IPFallback: true}
+	m, _ := BuiltinModule(KindConnect)
+	return m
 }
 
 // Probe runs module m against every address that target has (one chosen family where m says so) and returns a Round for each,
@@ -107,21 +108,21 @@ func (p *Prober) Probe(ctx context.Context, target string, m Module) ([]Round, e
 }
 
 func (m Module) withDefaults() Module {
-	d := DefaultModule()
 	if m.Kind == "" {
-		m.Kind = d.Kind
+		m.Kind = KindConnect
 	}
+	d := traitsOf(m.Kind)
 	if m.Timeout <= 0 {
-		m.Timeout = d.Timeout
+		m.Timeout = d.timeout
 	}
 	if m.Burst <= 0 {
-		m.Burst = d.Burst
+		m.Burst = d.burst
 	}
 	if m.Kind == KindTCP {
 		m.Burst = 1
 	}
 	if m.Count <= 0 {
-		m.Count = d.Count
+		m.Count = 1
 	}
 	return m
 }
@@ -167,10 +168,10 @@ func (p *Prober) round(ctx context.Context, ep Endpoint, addr netip.AddrPort, m 
 	r := Round{Target: ep.String(), Addr: addr, Module: m.Name, Kind: m.Kind, Started: time.Now()}
 	host := p.Host()
 	r.Ladder, r.Kernel = host.Ladder, host.Kernel
-	if m.Kind == KindTCP {
-		p.roundTCP(ctx, ep, addr, m, &r)
+	if run := traitsOf(m.Kind).run; run != nil {
+		run(p, ctx, ep, addr, m, &r)
 	} else {
-		p.bursts(ctx, addr, m, &r)
+		r.Err = &EnvironmentError{Target: r.Target, Err: fmt.Errorf("%q is no kind of module", m.Kind)}
 	}
 	r.Duration = time.Since(r.Started)
 	if r.Err == nil {
@@ -183,7 +184,7 @@ func (p *Prober) round(ctx context.Context, ep Endpoint, addr netip.AddrPort, m 
 }
 
 // bursts runs the module's experiment to its end.
-func (p *Prober) bursts(ctx context.Context, addr netip.AddrPort, m Module, r *Round) {
+func (p *Prober) bursts(ctx context.Context, _ Endpoint, addr netip.AddrPort, m Module, r *Round) {
 	exp := p.experiment(ctx, addr, m)
 	for {
 		b, more := exp.Next(r.Observations)
@@ -277,6 +278,9 @@ const reserve = 20 * time.Millisecond
 
 // judge decides a round's success: every attempt accepted, and no more stalls than allowed.
 func judge(r *Round, m Module) (bool, string) {
+	if subject := m.Subject(); subject != diagnose.SubjectUnknown {
+		return judgeDiagnosis(r, subject)
+	}
 	s := Summarize(r.Attempts())
 	if r.TCP != nil && r.Why != "" {
 		return false, r.Why

@@ -243,7 +243,7 @@ func TestUnknownModule(t *testing.T) {
 	if _, ok := errors.AsType[*UnknownModuleError](err); !ok {
 		t.Fatalf("error %v", err)
 	}
-	if want := `unknown module "nope"; there are connect, paws, paws_bare`; err.Error() != want {
+	if want := `unknown module "nope"; there are connect, neighbor, paws, paws_bare`; err.Error() != want {
 		t.Errorf("message %q, want %q", err, want)
 	}
 }
@@ -269,5 +269,46 @@ func TestLoadNamesTheFile(t *testing.T) {
 	_, err := Load("testdata/none.yml")
 	if !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), "testdata/none.yml") {
 		t.Errorf("error %v", err)
+	}
+}
+
+// TestKindsOfInvestigation: every configuration has paws and neighbor; neighbor-queue, which disturbs, only where a file defines it.
+func TestKindsOfInvestigation(t *testing.T) {
+	if diff := cmp.Diff([]string{"connect", "neighbor", "paws"}, mustParse(t, "").ModuleNames()); diff != "" {
+		t.Errorf("built-in modules (-want +got):\n%s", diff)
+	}
+	c := mustParse(t, `
+modules:
+  paws: {prober: paws, timeout: 20s, burst: 6, source_ip_address: 192.0.2.7, preferred_ip_protocol: ip4}
+  own: {prober: paws, prime: true, i_own_this_path: true}
+  queue: {prober: neighbor-queue, interface: eth0}
+`)
+	for _, want := range []prober.Module{
+		{Name: "paws", Kind: prober.KindPAWS, Timeout: 20 * time.Second, Burst: 6, Count: 1, MaxStalled: -1, IPFallback: true, IPProtocol: "ip4", Source: netip.MustParseAddr("192.0.2.7")},
+		{Name: "own", Kind: prober.KindPAWS, Timeout: time.Minute, Burst: 10, Count: 1, MaxStalled: -1, IPFallback: true, PAWS: prober.PAWSOptions{Prime: true}},
+		{Name: "queue", Kind: prober.KindNeighborQueue, Timeout: 9500 * time.Millisecond, Burst: 10, Count: 1, MaxStalled: -1, IPFallback: true, Interface: "eth0"},
+	} {
+		got, err := c.Module(want.Name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, got, cmp.Comparer(sameAddr)); diff != "" {
+			t.Errorf("module %s (-want +got):\n%s", want.Name, diff)
+		}
+	}
+	again := mustParse(t, string(c.Redacted()))
+	if diff := cmp.Diff(string(c.Redacted()), string(again.Redacted())); diff != "" {
+		t.Errorf("read back it differs:\n%s", diff)
+	}
+}
+
+// TestReadersCoverTheKinds: no kind of module is without a reader.
+func TestReadersCoverTheKinds(t *testing.T) {
+	var got []prober.Kind
+	for _, r := range readers() {
+		got = append(got, r.kind)
+	}
+	if diff := cmp.Diff(prober.Kinds(), got); diff != "" {
+		t.Errorf("kinds (-prober +targets):\n%s", diff)
 	}
 }

@@ -1,6 +1,7 @@
 package targets
 
 import (
+	"fmt"
 	"strings"
 	"time"
 
@@ -152,20 +153,32 @@ func (u *portUse) add(s *section, j *Job, m *module) {
 	if u.needs == nil {
 		u.needs, u.jobs = map[portUser]int{}, map[portUser]string{}
 	}
-	raw := m.Kind == prober.KindSYN
-	kernel, upper := u.ports.Split()
-	have, half := kernel, "lower"
-	if raw {
-		have, half = upper, "upper"
-	}
-	conns := m.Burst * m.Count
-	need := plan.PortsNeeded(conns, j.Interval)
-	rounds := need / conns
-	if need > have.Size() {
-		s.doc.fail(s.place("interval"), "burst %d × count %d × %d rounds within %s (120s ÷ %s, and one more) need %d source ports for a target; "+
-			"the %s half of source_ports, %s, has %d: lengthen the interval, lower the burst or widen source_ports",
-			m.Burst, m.Count, rounds, plan.PortQuarantine, j.Interval, need, half, have, have.Size())
+	kernel, raw := m.Ports()
+	lower, upper := u.ports.Split()
+	if kernel > 0 && !u.addHalf(s, j, m, kernel, lower, false) {
 		return
+	}
+	if raw > 0 {
+		u.addHalf(s, j, m, raw, upper, true)
+	}
+}
+
+// addHalf adds a job's needs in one half of the ports and reports whether they are there.
+func (u *portUse) addHalf(s *section, j *Job, m *module, conns int, have plan.PortRange, raw bool) bool {
+	half := "lower"
+	if raw {
+		half = "upper"
+	}
+	need := plan.PortsNeeded(conns, j.Interval)
+	if need > have.Size() {
+		round := fmt.Sprintf("burst %d × count %d", m.Burst, m.Count)
+		if m.Burst*m.Count != conns {
+			round = fmt.Sprintf("%d connections of a %s round", conns, m.Kind)
+		}
+		s.doc.fail(s.place("interval"), "%s × %d rounds within %s (120s ÷ %s, and one more) need %d source ports for a target; "+
+			"the %s half of source_ports, %s, has %d: lengthen the interval, lower the burst or widen source_ports",
+			round, need/conns, plan.PortQuarantine, j.Interval, need, half, have, have.Size())
+		return false
 	}
 	for _, t := range j.Targets {
 		k := portUser{t, raw}
@@ -173,8 +186,9 @@ func (u *portUse) add(s *section, j *Job, m *module) {
 		if u.jobs[k] != "" && u.needs[k] > have.Size() {
 			s.doc.fail(s.place("targets"), "%s is probed by job %q too: together they need %d source ports; the %s half of source_ports, %s, has %d",
 				t, u.jobs[k], u.needs[k], half, have, have.Size())
-			return
+			return false
 		}
 		u.jobs[k] = j.Name
 	}
+	return true
 }

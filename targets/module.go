@@ -28,27 +28,28 @@ type module struct {
 	timed bool
 }
 
-// foreign are blackbox_exporter's provers that vipprobe has not, and their sections.
-func foreign() []string { return []string{"http", "dns", "icmp", "grpc", "unix"} }
-
 func newModule(name string, kind prober.Kind) *module {
-	m := &module{Module: prober.Module{
-		Name: name, Kind: kind, Timeout: defaultTimeout, Burst: 10, Count: 1, MaxStalled: -1, IPFallback: true,
-	}}
+	m := &module{}
 	if kind == prober.KindTCP {
 		// blackbox_exporter: a module without a timeout has the scrape's
-		m.Burst, m.Timeout, m.TCP = 1, maxTimeout, &prober.TCPOptions{}
+		m.Module = prober.Module{Kind: kind, Timeout: maxTimeout, Burst: 1, Count: 1, MaxStalled: -1, IPFallback: true, TCP: &prober.TCPOptions{}}
+	} else {
+		m.Module, _ = prober.BuiltinModule(kind)
 	}
+	m.Name = name
 	return m
 }
 
 func (c *Config) readModules(root *section) {
-	c.modules = map[string]*module{DefaultModule: newModule(DefaultModule, prober.KindConnect)}
+	c.modules = map[string]*module{}
+	for _, k := range builtin() {
+		c.modules[string(k)] = newModule(string(k), k)
+	}
 	s, _ := root.section("modules")
 	for _, name := range s.keys {
 		it, ok := s.get(name)
 		if !ok || name == "" {
-			s.doc.fail(s.place(name), "a module needs a name and prober: connect, syn or tcp")
+			s.doc.fail(s.place(name), "a module needs a name and prober: %s", kindWords(prober.Kinds(), " or "))
 			continue
 		}
 		if sub := s.doc.section(it.key, it.node); sub != nil {
@@ -61,70 +62,32 @@ func (c *Config) readModules(root *section) {
 func (c *Config) readModule(name string, s *section) {
 	var kind string
 	if !s.str("prober", &kind) {
-		s.doc.fail(s.place("prober"), "missing; want connect, syn or tcp")
+		s.doc.fail(s.place("prober"), "missing; want %s", kindWords(prober.Kinds(), " or "))
 		return
 	}
 	if slices.Contains(foreign(), kind) {
-		s.doc.fail(s.place("prober"), "%s is not a probe of vipprobe; it has connect, syn and tcp", kind)
+		s.doc.fail(s.place("prober"), "%s is not a probe of vipprobe; it has %s", kind, kindWords(prober.Kinds(), " and "))
 		return
 	}
-	var m *module
-	switch k := prober.Kind(kind); k {
-	case prober.KindConnect, prober.KindSYN, prober.KindTCP:
-		m = newModule(name, k)
-	default:
-		s.doc.fail(s.place("prober"), "%q is none of connect, syn, tcp", short(kind))
+	r, ok := readerOf(prober.Kind(kind))
+	if !ok {
+		s.doc.fail(s.place("prober"), "%q is none of %s", short(kind), kindWords(prober.Kinds(), ", "))
 		return
 	}
+	m := newModule(name, r.kind)
 	m.timed = s.duration("timeout", &m.Timeout, minTimeout, maxTimeout)
-	switch m.Kind {
-	case prober.KindConnect:
-		c.readBurst(m, s)
-	case prober.KindSYN:
-		c.readBurst(m, s)
-		m.readSYN(s)
-	case prober.KindTCP:
-		m.readTCP(s)
-	}
+	r.read(c, m, s)
 	m.refuseMisplaced(s)
 	s.done()
 	c.modules[name] = m
 }
 
-// refuseMisplaced explains keys that only another kind of module has.
-func (m *module) refuseMisplaced(s *section) {
-	burst := []string{"burst", "count", "pause", "max_stalled", "interface", "hop_limit", "tos"}
-	path := []string{"source_ip_address", "preferred_ip_protocol", "ip_protocol_fallback"}
-	syn := []string{"ladder", "tsval", "tshz", "timestamps", "mss", "handshake"}
-	misplaced := func(keys []string, why string) {
-		for _, k := range keys {
-			if it, ok := s.values[k]; ok && !s.asked[k] {
-				s.asked[k] = true
-				s.doc.fail(it.key, "%s; this is a %s module", why, m.Kind)
-			}
-		}
-	}
-	misplaced(burst, "only connect and syn modules have it")
-	misplaced(path, "it belongs under tcp")
-	misplaced(syn, "only a syn module has it")
-	if m.Kind != prober.KindTCP {
-		misplaced([]string{"tcp"}, "only a tcp module has this section")
-		return
-	}
-	for _, k := range foreign() {
-		if it, ok := s.values[k]; ok {
-			s.asked[k] = true
-			s.doc.warn(it.key, "not used: this module is tcp")
-		}
-	}
-}
-
-func (c *Config) readBurst(m *module, s *section) {
-	s.integer("burst", &m.Burst, 1, maxModule)
+// readConnect reads what kernel and raw bursts have in common.
+func (c *Config) readConnect(m *module, s *section) {
+	c.readSize(m, s)
 	s.integer("count", &m.Count, 1, maxCount)
 	s.duration("pause", &m.Pause, 0, maxPause)
 	s.integer("max_stalled", &m.MaxStalled, 0, maxModule*maxCount)
-	s.str("interface", &m.Interface)
 	var v int
 	if s.integer("hop_limit", &v, 1, 255) {
 		m.HopLimit = uint8(v)
@@ -132,15 +95,26 @@ func (c *Config) readBurst(m *module, s *section) {
 	if s.integer("tos", &v, 0, 255) {
 		m.ToS = uint8(v)
 	}
-	m.readPath(s)
-	if len(m.Interface) > 15 { // IFNAMSIZ − 1, include/uapi/linux/if.h
-		s.doc.fail(s.place("interface"), "%q is longer than the 15 octets of an interface name", short(m.Interface))
+	m.readWay(s)
+	if waits := time.Duration(m.Count-1) * m.Pause; waits >= m.Timeout {
+		s.doc.fail(s.place("pause"), "the pauses between %d bursts are %s, the timeout %s", m.Count, waits, m.Timeout)
 	}
+}
+
+// readSize reads how many connections are made at once.
+func (c *Config) readSize(m *module, s *section) {
+	s.integer("burst", &m.Burst, 1, maxModule)
 	if m.Burst > c.limits.PerTargetBurst {
 		s.doc.fail(s.place("burst"), "%d is more than limits.per_target_burst, %d", m.Burst, c.limits.PerTargetBurst)
 	}
-	if waits := time.Duration(m.Count-1) * m.Pause; waits >= m.Timeout {
-		s.doc.fail(s.place("pause"), "the pauses between %d bursts are %s, the timeout %s", m.Count, waits, m.Timeout)
+}
+
+// readWay reads where packets leave and which family they are of.
+func (m *module) readWay(s *section) {
+	s.str("interface", &m.Interface)
+	m.readPath(s)
+	if len(m.Interface) > 15 { // IFNAMSIZ − 1, include/uapi/linux/if.h
+		s.doc.fail(s.place("interface"), "%q is longer than the 15 octets of an interface name", short(m.Interface))
 	}
 }
 
@@ -156,7 +130,8 @@ func (m *module) readPath(s *section) {
 	}
 }
 
-func (m *module) readSYN(s *section) {
+func (c *Config) readSYN(m *module, s *section) {
+	c.readConnect(m, s)
 	o := &m.SYN
 	m.readLadder(s)
 	var v int

@@ -98,22 +98,27 @@ func (m *module) shown() yaml.MapSlice {
 	var v view
 	v.add("prober", string(m.Kind), true)
 	v.add("timeout", m.Timeout.String(), m.timed || m.Kind != prober.KindTCP)
-	if m.Kind == prober.KindTCP {
-		v.add("tcp", m.shownTCP(), true)
-		return v.MapSlice
+	if r, ok := readerOf(m.Kind); ok {
+		r.show(m, &v)
 	}
-	v.add("burst", m.Burst, true)
+	return v.MapSlice
+}
+
+func (m *module) showConnect(v *view) {
+	m.showSize(v)
 	v.add("count", m.Count, true)
 	v.add("pause", m.Pause.String(), m.Pause > 0)
 	v.add("max_stalled", m.MaxStalled, m.MaxStalled >= 0)
-	v.add("interface", m.Interface, m.Interface != "")
 	v.add("hop_limit", m.HopLimit, m.HopLimit != 0)
 	v.add("tos", m.ToS, m.ToS != 0)
-	m.showPath(&v)
-	if m.Kind == prober.KindSYN {
-		m.showSYN(&v)
-	}
-	return v.MapSlice
+	m.showWay(v)
+}
+
+func (m *module) showSize(v *view) { v.add("burst", m.Burst, true) }
+
+func (m *module) showWay(v *view) {
+	v.add("interface", m.Interface, m.Interface != "")
+	m.showPath(v)
 }
 
 func (m *module) showPath(v *view) {
@@ -123,6 +128,7 @@ func (m *module) showPath(v *view) {
 }
 
 func (m *module) showSYN(v *view) {
+	m.showConnect(v)
 	o := m.SYN
 	v.add("ladder", shownLadder(o.Ladder), true)
 	v.add("tsval", uint32(o.TSval), o.HasTSval)
@@ -145,6 +151,8 @@ func shownLadder(l plan.Ladder) any {
 	}
 	return l.Name
 }
+
+func (m *module) showTCP(v *view) { v.add("tcp", m.shownTCP(), true) }
 
 func (m *module) shownTCP() yaml.MapSlice {
 	var v view

@@ -12,7 +12,7 @@ import (
 )
 
 // readTCP reads blackbox_exporter's tcp section.
-func (m *module) readTCP(s *section) {
+func (c *Config) readTCP(m *module, s *section) {
 	t, _ := s.section("tcp")
 	m.readPath(t)
 	for _, it := range t.list("query_response") {

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/vipprobe/vipprobe/prober"
+	"github.com/vipprobe/vipprobe/prober/diagnose"
 	"github.com/vipprobe/vipprobe/prober/plan"
 	"github.com/vipprobe/vipprobe/prober/wire"
 	"github.com/vipprobe/vipprobe/targets"
@@ -78,10 +79,8 @@ func (f *probeFlags) checkOutput() error {
 
 // selectModule builds the module from the flags, or takes it from the configuration file and lets explicit flags override it.
 func (f *probeFlags) selectModule(cmd *cobra.Command, cfg *targets.Config) (prober.Module, error) {
-	m := prober.DefaultModule()
-	if f.module == string(prober.KindSYN) && f.config == "" {
-		m.Name, m.Kind = "syn", prober.KindSYN
-	} else {
+	m, ok := prober.BuiltinModule(prober.Kind(f.module))
+	if !ok || f.config != "" {
 		var err error
 		if m, err = cfg.Module(f.module); err != nil {
 			return m, usageError{fmt.Errorf("--module: %w", err)}
@@ -97,7 +96,10 @@ func (f *probeFlags) selectModule(cmd *cobra.Command, cfg *targets.Config) (prob
 
 // overrideBurst sets how many, how often and how long.
 func (f *probeFlags) overrideBurst(cmd *cobra.Command, m *prober.Module) error {
-	set := func(name string) bool { return f.config == "" || cmd.Flags().Changed(name) }
+	// the flags' defaults are those of plain bursts; an investigation has its own
+	set := func(name string) bool {
+		return f.config == "" && m.Subject() == diagnose.SubjectUnknown || cmd.Flags().Changed(name)
+	}
 	if set("burst") {
 		m.Burst = f.burst
 	}
@@ -186,13 +188,16 @@ func (f *probeFlags) overrideSYN(cmd *cobra.Command, m *prober.Module) error {
 // enough holds a range of source ports against what one destination of m needs: no port is used twice within two minutes.
 func enough(r plan.PortRange, m prober.Module) error {
 	lower, upper := r.Split()
-	have, half := lower, "lower"
-	if m.Kind == prober.KindSYN {
-		have, half = upper, "upper"
-	}
-	if need := m.Burst * m.Count; have.Size() < need {
-		return usageError{fmt.Errorf("--source-ports %s: a target needs %d ports (burst %d × count %d), since none meets it twice within %s; "+
-			"the %s half of the range has %d", r, need, m.Burst, m.Count, plan.PortQuarantine, half, have.Size())}
+	kernel, raw := m.Ports()
+	for _, h := range []struct {
+		name string
+		have plan.PortRange
+		need int
+	}{{"lower", lower, kernel}, {"upper", upper, raw}} {
+		if h.have.Size() < h.need {
+			return usageError{fmt.Errorf("--source-ports %s: a target needs %d ports (burst %d × count %d), since none meets it twice within %s; "+
+				"the %s half of the range has %d", r, h.need, m.Burst, m.Count, plan.PortQuarantine, h.name, h.have.Size())}
+		}
 	}
 	return nil
 }

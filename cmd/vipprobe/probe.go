@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/vipprobe/vipprobe/prober"
+	"github.com/vipprobe/vipprobe/prober/diagnose"
 	"github.com/vipprobe/vipprobe/prober/plan"
 	"github.com/vipprobe/vipprobe/targets"
 )
@@ -31,7 +32,7 @@ func probeCommand() *cobra.Command {
 	}
 	f.register(cmd)
 	fs := cmd.Flags()
-	fs.StringVar(&f.module, "module", "connect", "connect (kernel), syn (raw SYNs), or a module of the configuration file")
+	fs.StringVar(&f.module, "module", "connect", "connect (kernel), syn (raw SYNs), paws (does an answer depend on the timestamp?), neighbor (does first contact differ?), neighbor-queue (how many packets the other side's queue holds; disturbs it), or a module of the configuration file")
 	fs.IntVar(&f.count, "count", 2, "bursts, one after the other: first contact and repeats")
 	fs.StringVar(&f.ladder, "ladder", "kernel", "repeats of a raw SYN: kernel, single, exponential, linear or classic (3 s)")
 	fs.Uint32Var(&f.tsval, "tsval", 0, "TSval of the first raw SYN; default: random")
@@ -54,15 +55,19 @@ func (f *probeFlags) probe(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	newProgress(cmd.ErrOrStderr(), f.verbose).f("probing %d target(s) with module %s: %d × %d connections to each address, at most %s",
+	newProgress(cmd.ErrOrStderr(), f.verbose).f("probing %d target(s) with module %s: %d × %d connections at a time to each address, at most %s",
 		len(args), m.Name, m.Count, m.Burst, m.Timeout)
 	out := f.sink(cmd)
 	results := each(args, out, func(target string) ([]prober.Round, error) { return p.Probe(ctx, target, m) })
-	if ctx.Err() == nil && m.Kind != prober.KindTCP {
+	investigates := m.Subject() != diagnose.SubjectUnknown
+	if ctx.Err() == nil && m.Kind != prober.KindTCP && !investigates {
 		mustHave(results, m.Count)
 	}
 	if err := p.Close(); err != nil {
 		return err
+	}
+	if investigates {
+		return out.finish(ctx, results, moduleExit(results), func(p *printer) error { return renderDiagnosis(p, results) })
 	}
 	return out.finish(ctx, results, probeExit(results), func(p *printer) error { return renderProbe(p, results, f.compare) })
 }
@@ -133,7 +138,7 @@ func readable(targets []string) []string {
 // suits refuses a module that this host cannot run at all, and warns of ports that are not ours alone.
 func (f *probeFlags) suits(cmd *cobra.Command, p *prober.Prober, m prober.Module) error {
 	host := p.Host()
-	if m.Kind == prober.KindSYN && host.CaptureError != nil {
+	if m.NeedsCapture() && host.CaptureError != nil {
 		return &prober.EnvironmentError{Err: fmt.Errorf("module %s sends raw SYNs, which need a capture; module connect works without: %w",
 			m.Name, host.CaptureError)}
 	}
@@ -190,6 +195,28 @@ func each(targets []string, out *output, probe func(target string) ([]prober.Rou
 	}
 	wg.Wait()
 	return results
+}
+
+// moduleExit is the exit code of a module that answers for a subject: what fails without a named cause is inconclusive.
+func moduleExit(results []result) int {
+	code := exitPass
+	for _, r := range results {
+		if r.err != nil {
+			code = max(code, exitCode(r.err))
+		}
+		for i := range r.rounds {
+			switch round := &r.rounds[i]; {
+			case round.Err != nil:
+				code = max(code, exitCode(round.Err))
+			case round.Success:
+			case round.Named():
+				return exitFinding
+			default:
+				code = max(code, exitInconclusive)
+			}
+		}
+	}
+	return code
 }
 
 // probeExit: a finding outweighs what could not be probed.

@@ -1,5 +1,7 @@
 package diagnose
 
+import "slices"
+
 // The verdicts.
 const (
 	// timestamps
@@ -75,4 +77,40 @@ func Verdicts() []Verdict {
 		PathLoss, PathReordering, SpuriousRetransTLP,
 		Healthy, SYNStallUnclassified, SlowPathNotStall, ProberLocalDrop, ProberClockStep, InsufficientSamples,
 	}
+}
+
+// Subject is what a verdict is about.
+type Subject uint8
+
+// The subjects, in the order of the catalogue.
+const (
+	SubjectUnknown Subject = iota
+	SubjectTimestamps
+	SubjectNeighbor
+	SubjectListener
+	SubjectFilter
+	SubjectPool
+	SubjectPath
+	SubjectMiddlebox
+	SubjectData
+	SubjectSelf
+)
+
+// Subject of a verdict; SubjectUnknown for one that is not in the catalogue.
+func (v Verdict) Subject() Subject {
+	last := []struct {
+		verdict Verdict
+		subject Subject
+	}{
+		{IPVSPortReuseDrop, SubjectTimestamps}, {NeighborFlapping, SubjectNeighbor}, {PortClosed, SubjectListener}, {SNATPortRace, SubjectFilter},
+		{VIPPoolEmpty, SubjectPool}, {BackendHeterogeneity, SubjectPath}, {TimestampNormalizedPossible, SubjectMiddlebox},
+		{SpuriousRetransTLP, SubjectData}, {InsufficientSamples, SubjectSelf},
+	}
+	at := slices.Index(Verdicts(), v)
+	for _, l := range last {
+		if at >= 0 && at <= slices.Index(Verdicts(), l.verdict) {
+			return l.subject
+		}
+	}
+	return SubjectUnknown
 }

@@ -21,6 +21,8 @@ type Investigation struct {
 	Rand *rand.Rand
 	// Host is what the rules need to know of this machine.
 	Host diagnose.Input
+	// Focus narrows what is looked for; zero: everything.
+	Focus Focus
 	// MaxBursts bounds the whole; 0: 40.
 	MaxBursts int
 
@@ -118,6 +120,9 @@ func (v *Investigation) choose(seen []observe.Observation) (Step, bool) {
 	}
 	asked := map[plan.Kind]int{}
 	for _, s := range v.opening() {
+		if !v.Focus.covers(s.Kind) {
+			continue
+		}
 		asked[s.Kind]++
 		if asked[s.Kind] <= done[s.Kind] || v.NoRaw && raw(s.Kind) {
 			continue
@@ -135,6 +140,9 @@ func (v *Investigation) choose(seen []observe.Observation) (Step, bool) {
 	d := diagnose.Diagnose(in)
 	var open []Step
 	for _, w := range d.Wants() {
+		if !v.Focus.covers(w.Kind) {
+			continue
+		}
 		if done[w.Kind] < min(traitsOf(w.Kind).most, cmp.Or(w.Most, 99)) && !(v.NoRaw && raw(w.Kind)) {
 			open = append(open, Step{w.Kind, w.Why})
 		}

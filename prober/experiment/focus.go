@@ -1,0 +1,28 @@
+package experiment
+
+import (
+	"slices"
+
+	"github.com/vipprobe/vipprobe/prober/plan"
+)
+
+// Focus narrows an investigation to the experiments of one subject. It never makes a verdict easier to reach: what the rules want and
+// the focus leaves out stays open.
+type Focus uint8
+
+// Everything is an investigation without a focus. Timestamps asks whether an answer depends on the TSval, and what else could look so.
+const (
+	Everything Focus = iota
+	Timestamps
+)
+
+// covers reports whether an investigation of this focus makes bursts of a kind.
+func (f Focus) covers(k plan.Kind) bool {
+	switch f {
+	case Timestamps:
+		return slices.Contains([]plan.Kind{plan.KindConnect, plan.KindQuadrants, plan.KindSticky, plan.KindEven, plan.KindOracle,
+			plan.KindSurvey, plan.KindPrime, plan.KindFlip, plan.KindReuse}, k)
+	case Everything:
+	}
+	return true
+}
