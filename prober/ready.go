@@ -42,8 +42,12 @@ func (e *engine) ways(ctx context.Context, q request, r *run) error {
 	return &EnvironmentError{Target: q.target, Err: first}
 }
 
-// way finds the way to one destination, for raw shots with everything that they need to leave.
+// way finds the way to one destination, for raw shots with everything that they need to leave. A source that the shots name goes before
+// the request's.
 func (e *engine) way(ctx context.Context, q request, r *run, g *group) error {
+	if g.src.IsValid() {
+		q.source = g.src
+	}
 	p, err := e.paths.route(g.dst.Addr(), q.source, q.iface, e.opts.AllowForeignSource)
 	if err != nil {
 		return err
@@ -75,7 +79,7 @@ func (r *run) demand() map[netip.AddrPort]demand {
 		if g.err != nil {
 			continue
 		}
-		d := demand{}
+		d := m[g.dst]
 		for _, i := range g.shots {
 			if r.shots[i].raw && g.raw.whyNotRaw() != "" {
 				continue

@@ -34,9 +34,10 @@ type run struct {
 	cancel context.CancelCauseFunc
 }
 
-// group is the shots of a burst towards one destination.
+// group is the shots of a burst towards one destination from one source.
 type group struct {
 	dst   netip.AddrPort
+	src   netip.Addr // invalid: what the request says
 	shots []int
 	raws  int
 	path  *path
@@ -124,16 +125,24 @@ func (e *engine) run(ctx context.Context, q request) (observe.Observation, error
 func newRun(b *plan.Burst, cancel context.CancelCauseFunc) *run {
 	r := &run{burst: b, corr: observe.NewCorrelator(b), shots: make([]liveShot, len(b.Shots)), done: make(chan struct{}),
 		cancel: cancel, near: map[hopKey]bool{}}
-	byDst := map[netip.AddrPort]*group{}
+	type pair struct {
+		dst netip.AddrPort
+		src netip.Addr
+	}
+	byPair := map[pair]*group{}
 	for i := range b.Shots {
 		r.shots[i].rec = -1
 		r.shots[i].raw = b.Arms[b.Shots[i].Arm].Via == plan.Raw
 		dst := b.Shots[i].Flow.Dst
 		dst = netip.AddrPortFrom(dst.Addr().Unmap(), dst.Port())
-		g := byDst[dst]
+		src := b.Shots[i].Flow.Src.Addr().Unmap()
+		if src.IsValid() && src.IsUnspecified() {
+			src = netip.Addr{}
+		}
+		g := byPair[pair{dst, src}]
 		if g == nil {
-			g = &group{dst: dst}
-			byDst[dst] = g
+			g = &group{dst: dst, src: src}
+			byPair[pair{dst, src}] = g
 			r.groups = append(r.groups, g)
 		}
 		g.shots = append(g.shots, i)
