@@ -5,6 +5,7 @@ import (
 	"os"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/vipprobe/vipprobe/prober/lab"
 	"github.com/vipprobe/vipprobe/prober/lab/topo"
@@ -14,6 +15,7 @@ func labScoreCommand() *cobra.Command {
 	var o lab.ScoreOptions
 	var output string
 	var parallel int
+	var loss float64
 	cmd := &cobra.Command{
 		Use:   "score",
 		Short: "Diagnose every scenario and near miss, and hold the answers against the labels",
@@ -26,10 +28,13 @@ func labScoreCommand() *cobra.Command {
 			default:
 				return usageError{fmt.Errorf("--output %q: want table, json or junit", output)}
 			}
+			if err := lab.CheckLoss(loss); err != nil {
+				return usageError{err}
+			}
 			if !topo.Inside() {
 				return insideAs(cmd, os.Args[1:], o.Only != "" && needsRoot(o.Only))
 			}
-			o.Parallel = parallel
+			o.Parallel, o.Loss = parallel, loss/100
 			o.Diagnose = lab.Exec(func(q lab.Question) []string { return grants(q.Grants) })
 			if output == "table" {
 				o.Progress = func(r lab.Row) { fmt.Fprintf(cmd.ErrOrStderr(), "%-12s %s %s\n", r.Result, r.Scenario, r.NearMiss) }
@@ -49,13 +54,18 @@ func labScoreCommand() *cobra.Command {
 			return nil
 		},
 	}
-	fs := cmd.Flags()
+	scoreFlags(cmd.Flags(), &o, &parallel, &loss, &output)
+	return cmd
+}
+
+func scoreFlags(fs *pflag.FlagSet, o *lab.ScoreOptions, parallel *int, loss *float64, output *string) {
 	fs.IntVar(&o.Seeds, "seeds", 1, "how many times everything is done, with seeds 1, 2, …")
 	fs.StringVar(&o.Only, "only", "", "shell pattern of scenario names")
 	fs.BoolVar(&o.Slow, "slow", false, "also scenarios of a minute and more")
-	fs.IntVar(&parallel, "parallel", 0, "scenarios at once; 0: eight a processor, most of which wait")
-	fs.StringVarP(&output, "output", "o", "table", "table, json or junit")
-	return cmd
+	fs.IntVar(parallel, "parallel", 0, "scenarios at once; 0: eight a processor, most of which wait")
+	fs.Float64Var(loss, "loss", 0, "random loss of TCP segments each way before the client, in percent: each row draws 0 to this much; naming that "+
+		"loss beside the right cause is right, naming it alone or nothing inconclusive")
+	fs.StringVarP(output, "output", "o", "table", "table, json or junit")
 }
 
 func writeScore(cmd *cobra.Command, r *lab.Report, output string) error {

@@ -24,8 +24,16 @@ const (
 func (l Label) Judge(named []Named) (Result, string) {
 	sets := append([][]diagnose.Verdict{l.Verdicts}, l.Or...)
 	got := firm(named)
-	if !anyHas(sets, diagnose.Healthy) {
+	healthy := anyHas(sets, diagnose.Healthy)
+	if !healthy || l.Lossy {
 		got = slices.DeleteFunc(got, undecided)
+	}
+	got, only := l.beside(got)
+	switch {
+	case only && healthy:
+		return Right, "" // the added loss is all there is
+	case only:
+		return Inconclusive, "named the added loss only"
 	}
 	for i, want := range sets {
 		if !sameSet(got, want) {
@@ -45,6 +53,17 @@ func (l Label) Judge(named []Named) (Result, string) {
 		return Inconclusive, "no cause was named"
 	}
 	return Inconclusive, fmt.Sprintf("named %s only", joinVerdicts(got))
+}
+
+// Names reports whether what was named is what is there, how firmly ever.
+func (l Label) Names(named []diagnose.Verdict) bool {
+	l.Level = diagnose.LevelUnknown
+	all := make([]Named, len(named))
+	for i, v := range named {
+		all[i] = Named{v, diagnose.Confirmed}
+	}
+	result, _ := l.Judge(all)
+	return result == Right
 }
 
 // undecided are the verdicts that say honestly that something is wrong but not what: no cause, unless nothing is wrong.

@@ -306,3 +306,27 @@ func TestEveryScenarioBuildsWithEveryNearMiss(t *testing.T) {
 		})
 	})
 }
+
+// A connection is made at once where neither its SYN nor the SYN-ACK is lost: (1−p)² of them. The bounds are seven standard deviations wide.
+func TestAddedLossIsAsGreatAsAskedFor(t *testing.T) {
+	const n, share = 300, 0.3
+	for _, c := range []struct {
+		story, name string
+		set         map[string]string
+	}{
+		{"a cable", "clean", nil},
+		{"behind a wire", "cal-snat", map[string]string{"recycle": "off"}},
+		{"IPv6", "nd-client", map[string]string{"qlen": "400"}},
+	} {
+		private(t)
+		sc, _ := lab.Find(c.name)
+		run, err := sc.WithLoss(share).Start(t.Context(), c.set)
+		if err != nil {
+			t.Fatalf("%s: %v", c.story, err)
+		}
+		if got := burst(t, run, run.Target(), n); got.atOnce < 87 || got.atOnce > 207 || got.refused+got.unreachable > 0 {
+			t.Errorf("%s: %+v of %d connects with %g of the segments lost each way, want 147 ± 60 at once and none refused", c.story, got, n, share)
+		}
+		run.Close()
+	}
+}

@@ -37,14 +37,14 @@ func (r *Report) Failed() bool { return r.Count(Wrong) > 0 }
 // WriteTable prints a line for each row, what was confused with what, and the sums.
 func (r *Report) WriteTable(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(t, "SCENARIO\tNEAR MISS\tEXPECTED\tNAMED\tLEVEL\tS\tRESULT\tWHY")
+	fmt.Fprintln(t, "SCENARIO\tNEAR MISS\tLOSS\tEXPECTED\tNAMED\tLEVEL\tS\tRESULT\tWHY")
 	for i := range r.Rows {
 		x := &r.Rows[i]
 		result := string(x.Result)
 		if x.Result == Wrong {
 			result = "WRONG"
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%.1f\t%s\t%s\n", x.Scenario, dash(x.NearMiss), joinVerdicts(x.Expected),
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%.1f\t%s\t%s\n", x.Scenario, dash(x.NearMiss), x.loss(), joinVerdicts(x.Expected),
 			dash(joinVerdicts(firm(x.Named))), dash(x.level()), x.Took.Seconds(), result, x.Why)
 	}
 	if err := t.Flush(); err != nil {
@@ -92,12 +92,29 @@ func (x *Row) level() string {
 	return strongest(x.Named).String()
 }
 
+// loss is the loss in force as people write it.
+func (x *Row) loss() string {
+	if x.Loss == 0 {
+		return "–"
+	}
+	return fmt.Sprintf("%.1f %%", 100*x.Loss)
+}
+
+// lossNote is the loss as part of a name; nothing where there is none.
+func (x *Row) lossNote() string {
+	if x.Loss == 0 {
+		return ""
+	}
+	return ", loss " + x.loss()
+}
+
 // rowView is a row as JSON.
 type rowView struct {
 	Name       string             `json:"name"`
 	Seed       int                `json:"seed"`
 	NearMiss   bool               `json:"near_miss"`
 	Parameters map[string]string  `json:"parameters"`
+	Loss       float64            `json:"loss"`
 	Expected   []diagnose.Verdict `json:"expected"`
 	Verdicts   []diagnose.Verdict `json:"verdicts"`
 	Level      string             `json:"level"`
@@ -117,7 +134,7 @@ func (r *Report) WriteJSON(w io.Writer) error {
 	}{[]rowView{}, r.Count(Right), r.Count(Inconclusive), r.Count(Wrong), r.Count(Skipped)}
 	for i := range r.Rows {
 		x := &r.Rows[i]
-		doc.Scenarios = append(doc.Scenarios, rowView{x.Scenario, x.Seed, x.NearMiss != "", x.Parameters, notNil(x.Expected),
+		doc.Scenarios = append(doc.Scenarios, rowView{x.Scenario, x.Seed, x.NearMiss != "", x.Parameters, math.Round(x.Loss*1e6) / 1e6, notNil(x.Expected),
 			notNil(firm(x.Named)), x.level(), x.Result, x.Why, math.Round(x.Took.Seconds()*1000) / 1000})
 	}
 	e := json.NewEncoder(w)
@@ -161,7 +178,7 @@ func (r *Report) WriteJUnit(w io.Writer) error {
 		Skipped: r.Count(Inconclusive) + r.Count(Skipped), Time: fmt.Sprintf("%.3f", r.Took.Seconds())}
 	for i := range r.Rows {
 		x := &r.Rows[i]
-		c := junitCase{Class: x.Scenario, Name: fmt.Sprintf("%s seed %d", cmp.Or(x.NearMiss, "fault"), x.Seed),
+		c := junitCase{Class: x.Scenario, Name: fmt.Sprintf("%s seed %d", cmp.Or(x.NearMiss, "fault"), x.Seed) + x.lossNote(),
 			Time: fmt.Sprintf("%.3f", x.Took.Seconds())}
 		switch x.Result {
 		case Wrong:

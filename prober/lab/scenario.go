@@ -34,7 +34,10 @@ type Scenario struct {
 	// Pending says why the diagnosis cannot name this fault yet: which part of a connection it does not examine. A "healthy" for the parts
 	// that it does examine then counts as inconclusive. It is empty where the fault can be named.
 	Pending string
-	Build   func(*Stage)
+	// Loss is the share (0 … 1) of TCP segments that are lost at random, each way, on the path just before the client. It is set by who
+	// starts the scenario, not by the catalogue.
+	Loss  float64
+	Build func(*Stage)
 }
 
 // Grant is a permission that a target's owner gives.
@@ -56,6 +59,8 @@ type Label struct {
 	Or [][]diagnose.Verdict
 	// Level is the least that one of Verdicts should reach; LevelUnknown asks for none.
 	Level diagnose.Level
+	// Lossy says that random loss was added on the path: it may be named as well.
+	Lossy bool
 }
 
 // Healthy is the label of a network without a fault.
@@ -142,6 +147,9 @@ func (s Scenario) Start(ctx context.Context, set map[string]string) (*Running, e
 	}
 	st := &Stage{Net: topo.New(ctx), Values: values}
 	s.Build(st)
+	if s.Loss > 0 {
+		st.lose(s.Loss)
+	}
 	err = st.Net.Err()
 	if err == nil {
 		err = values.err

@@ -21,6 +21,8 @@ type ScoreOptions struct {
 	Only string
 	// Seeds is how many times everything is done, with seeds 1, 2, …; 0 means once.
 	Seeds int
+	// Loss is the most (0 … 1) that TCP segments are lost at random, each way, just before the client; each row draws its own share of it.
+	Loss float64
 	// Slow includes the scenarios of a minute and more.
 	Slow bool
 	// Parallel is how many scenarios run at once, those marked heavy apart; 0 means twelve a processor, most of which wait.
@@ -37,6 +39,7 @@ type Row struct {
 	Seed       int
 	NearMiss   string // its name; empty for the fault itself
 	Parameters map[string]string
+	Loss       float64 // share of TCP segments that were lost on purpose, each way
 	Expected   []diagnose.Verdict
 	Named      []Named
 	Result     Result
@@ -71,7 +74,7 @@ func Score(ctx context.Context, o ScoreOptions) (*Report, error) {
 	if o.Parallel <= 0 {
 		o.Parallel = 12 * runtime.GOMAXPROCS(0)
 	}
-	jobs := plan(list, max(o.Seeds, 1))
+	jobs := plan(list, max(o.Seeds, 1), o.Loss)
 	began := time.Now()
 	light, heavy := order(jobs)
 	do(ctx, light, o, o.Parallel)
@@ -113,20 +116,27 @@ func do(ctx context.Context, jobs []*job, o ScoreOptions, parallel int) {
 }
 
 // plan lists every row in the order of the catalogue.
-func plan(list []Scenario, seeds int) []job {
+func plan(list []Scenario, seeds int, loss float64) []job {
 	var jobs []job
 	for _, sc := range list {
 		for seed := 1; seed <= seeds; seed++ {
-			jobs = append(jobs, newJob(sc, "", nil, sc.Label, seed))
+			jobs = append(jobs, newJob(sc, "", nil, seed, loss))
 			for _, m := range sc.NearMisses {
-				jobs = append(jobs, newJob(sc, m.Name, m.Set, m.Label, seed))
+				jobs = append(jobs, newJob(sc, m.Name, m.Set, seed, loss))
 			}
 		}
 	}
 	return jobs
 }
 
-func newJob(sc Scenario, nearMiss string, set map[string]string, l Label, seed int) job {
+func newJob(sc Scenario, nearMiss string, set map[string]string, seed int, loss float64) job {
+	sc = sc.WithLoss(drawLoss(loss, sc.Name, nearMiss, seed))
+	l := sc.Label
+	for i := range sc.NearMisses {
+		if sc.NearMisses[i].Name == nearMiss {
+			l = sc.NearMisses[i].Label
+		}
+	}
 	all := map[string]string{}
 	for _, p := range sc.Params {
 		if p.Name == "seed" {
@@ -134,7 +144,7 @@ func newJob(sc Scenario, nearMiss string, set map[string]string, l Label, seed i
 		}
 	}
 	maps.Copy(all, set)
-	return job{sc, l, all, Row{Scenario: sc.Name, Seed: seed, NearMiss: nearMiss, Parameters: all, Expected: l.Verdicts}}
+	return job{sc, l, all, Row{Scenario: sc.Name, Seed: seed, NearMiss: nearMiss, Parameters: all, Loss: sc.Loss, Expected: l.Verdicts}}
 }
 
 func (j *job) run(ctx context.Context, o ScoreOptions) {

@@ -25,6 +25,11 @@ func named(l diagnose.Level, vs ...diagnose.Verdict) []Named {
 	return out
 }
 
+func lossy(l Label) Label {
+	l.Lossy = true
+	return l
+}
+
 func TestJudge(t *testing.T) {
 	const local, remote, healthy = diagnose.LocalARPQueueOverflow, diagnose.RemoteARPQueueOverflow, diagnose.Healthy
 	for _, c := range []struct {
@@ -50,6 +55,16 @@ func TestJudge(t *testing.T) {
 		{"unclassified is no cause", Is(local), named(diagnose.Suspected, diagnose.SYNStallUnclassified), Inconclusive},
 		{"unclassified beside the fault", Is(local), named(diagnose.Confirmed, local, diagnose.SYNStallUnclassified), Right},
 		{"unclassified where all is well", Healthy(), named(diagnose.Suspected, diagnose.SYNStallUnclassified), Wrong},
+		{"added loss", lossy(Healthy()), named(diagnose.Confirmed, diagnose.SYNACKLoss, diagnose.ForwardSYNLoss), Right},
+		{"added loss that did not show", lossy(Healthy()), named(diagnose.Confirmed, healthy), Right},
+		{"added loss not classified", lossy(Healthy()), named(diagnose.Suspected, diagnose.SYNStallUnclassified), Inconclusive},
+		{"added loss taken for a fault", lossy(Healthy()), named(diagnose.Suspected, diagnose.SYNACKLoss, remote), Wrong},
+		{"the fault beside added loss", lossy(Is(local)), named(diagnose.Confirmed, local, diagnose.ForwardSYNLoss), Right},
+		{"added loss alone", lossy(Is(local)), named(diagnose.Confirmed, diagnose.PathLoss), Inconclusive},
+		{"added loss and another fault", lossy(Is(local)), named(diagnose.Confirmed, diagnose.PathLoss, remote), Wrong},
+		{"healthy beside a fault and added loss", lossy(Is(local)), named(diagnose.Confirmed, healthy), Wrong},
+		{"a loss that is the fault", lossy(Is(diagnose.SYNACKLoss)), named(diagnose.Confirmed, diagnose.SYNACKLoss), Right},
+		{"loss where none was added", Healthy(), named(diagnose.Confirmed, diagnose.SYNACKLoss), Wrong},
 	} {
 		if got, why := c.label.Judge(c.named); got != c.want {
 			t.Errorf("%s: %s (%s), want %s", c.story, got, why, c.want)
@@ -97,7 +112,7 @@ func TestReportAsJSON(t *testing.T) {
 		t.Fatal(err)
 	}
 	row := func(name string, miss bool, params map[string]any, expected, verdicts []any, level, result, why string, s float64) any {
-		return map[string]any{"name": name, "seed": 1.0, "near_miss": miss, "parameters": params, "expected": expected, "verdicts": verdicts,
+		return map[string]any{"name": name, "seed": 1.0, "near_miss": miss, "parameters": params, "loss": 0.0, "expected": expected, "verdicts": verdicts,
 			"level": level, "result": result, "why": why, "seconds": s}
 	}
 	want := map[string]any{"right": 1.0, "wrong": 1.0, "skipped": 1.0, "inconclusive": 1.0, "scenarios": []any{

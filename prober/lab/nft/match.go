@@ -116,6 +116,15 @@ func OneOf(n uint32) Part {
 	return Part{&expr.Numgen{Register: reg, Modulus: n, Type: unix.NFT_NG_INCREMENTAL}, equal(native32(0))}
 }
 
+// Chance matches each packet with probability p, to a millionth.
+func Chance(p float64) Part {
+	const all = 1_000_000
+	return Part{&expr.Numgen{Register: reg, Modulus: all, Type: unix.NFT_NG_RANDOM},
+		// The kernel compares octet by octet: the number goes into network order first.
+		&expr.Byteorder{SourceRegister: reg, DestRegister: reg, Op: expr.ByteorderHton, Len: 4, Size: 4},
+		&expr.Cmp{Op: expr.CmpOpLt, Register: reg, Data: binary.BigEndian.AppendUint32(nil, uint32(p*all))}}
+}
+
 // HashOf matches where a hash of source address, source port and seed, modulo n, is i: sticky for a flow.
 func HashOf(family Family, n, i, seed uint32) Part {
 	p := Part{}

@@ -23,7 +23,7 @@ const (
 	Netdev = Family(nftables.TableFamilyNetdev)
 )
 
-// Chain is the rules of one hook; Device only for Egress.
+// Chain is the rules of one hook; Device only for Egress and Ingress.
 type Chain struct {
 	Hook   Hook
 	Device string
@@ -51,8 +51,9 @@ const (
 	Forward
 	Output
 	Postrouting
-	SNAT   // postrouting, nat
-	Egress // what a device is about to send, all protocols; needs a Netdev table
+	SNAT    // postrouting, nat
+	Egress  // what a device is about to send, all protocols; needs a Netdev table
+	Ingress // what a device has received, all protocols, after taps and before a bridge; needs a Netdev table
 )
 
 type place struct {
@@ -84,6 +85,8 @@ func (h Hook) place() place {
 		return place{"snat", nftables.ChainTypeNAT, nftables.ChainHookPostrouting, nftables.ChainPriorityNATSource}
 	case Egress:
 		return place{"egress", nftables.ChainTypeFilter, nftables.ChainHookEgress, nftables.ChainPriorityFilter}
+	case Ingress:
+		return place{"ingress", nftables.ChainTypeFilter, nftables.ChainHookIngress, nftables.ChainPriorityFilter}
 	case HookUnknown:
 	}
 	panic("nft: a chain needs a hook")

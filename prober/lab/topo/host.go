@@ -19,13 +19,16 @@ import (
 // Host is a network namespace with one thread that lives in it and is the parent of its child processes.
 type Host struct {
 	Name string
+	// Relay marks a host that hands frames from one of its two devices to the other in user space: a packet rule at these devices comes
+	// after it has read them.
+	Relay bool
 
 	net   *Net
 	calls chan call
 	ended chan struct{}
 	nl    *netlink.Handle
 	ns    *os.File
-	devs  int // links named so far: eth0, eth1, …
+	links []*Link
 }
 
 type call struct {

@@ -154,8 +154,8 @@ func (l *Link) Macvlan(to *Host, prefixes ...string) *Link {
 
 func (h *Host) newLink() *Link {
 	mac := h.net.nextMAC()
-	l := &Link{Name: "eth" + strconv.Itoa(h.devs), Host: h, MAC: net.HardwareAddr(mac[:])}
-	h.devs++
+	l := &Link{Name: "eth" + strconv.Itoa(len(h.links)), Host: h, MAC: net.HardwareAddr(mac[:])}
+	h.links = append(h.links, l)
 	return l
 }
 

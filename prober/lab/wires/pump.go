@@ -40,6 +40,7 @@ func Cable(n *topo.Net, a, b *topo.Host, stages []Stage) (*topo.Link, *topo.Link
 // between is the host that a wire runs in: it has no address and says nothing itself.
 func between(n *topo.Net, name string) *topo.Host {
 	w := n.Host("wire-" + name)
+	w.Relay = true
 	w.Sysctl("net.ipv6.conf.all.disable_ipv6", "1")
 	w.Sysctl("net.ipv6.conf.default.disable_ipv6", "1")
 	return w
