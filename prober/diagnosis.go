@@ -85,7 +85,7 @@ func (p *Prober) pursue(ctx context.Context, addr netip.AddrPort, m Module, o Di
 	host := p.Host()
 	inv := &experiment.Investigation{Host: diagnose.Input{Ladder: host.Ladder}, Focus: o.Focus, Rand: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())), Setup: experiment.Setup{
 		Source: netip.AddrPortFrom(m.Source, 0), Dst: addr, Burst: m.Burst, Ladder: host.Ladder, Listen: m.Timeout, MSS: mss(addr),
-		HalfOpen: p.engine.opts.Limits.HalfOpen, NoRaw: host.CaptureError != nil, MayPrime: o.MayPrime}}
+		HalfOpen: p.engine.opts.Limits.HalfOpen, NoRaw: host.CaptureError != nil, MayPrime: o.MayPrime, Others: ownAddresses(m.Interface, addr.Addr())}}
 	for ctx.Err() == nil {
 		b, more := inv.Next(r.Observations)
 		if !more {

@@ -40,6 +40,8 @@ type Setup struct {
 	MSS    uint16
 	// HalfOpen is how many raw SYNs may go to the listener at a time.
 	HalfOpen int
+	// Others are more addresses of this host, of the target's family, that a SYN may come from.
+	Others []netip.Addr
 	// NoRaw leaves out what needs a capture.
 	NoRaw bool
 	// MayPrime permits connections that the server closes first: servers with per-host PAWS then refuse older TSvals from our address
@@ -92,7 +94,7 @@ func traitsOf(k plan.Kind) traits {
 	known := map[plan.Kind]traits{
 		plan.KindConnect: {4, 4}, plan.KindQuadrants: {8, 1}, plan.KindSticky: {8, 2}, plan.KindEven: {8, 2}, plan.KindOracle: {16, 1},
 		plan.KindPaced: {4, 3}, plan.KindRate: {4, 3}, plan.KindSizes: {2, 3}, plan.KindOther: {2, 1}, plan.KindSurvey: {2, 1},
-		plan.KindServed: {2, 2}, plan.KindReuse: {2, 2}, plan.KindStateful: {2, 2}, plan.KindWalk: {2, 3},
+		plan.KindServed: {2, 2}, plan.KindReuse: {2, 2}, plan.KindStateful: {2, 2}, plan.KindWalk: {2, 3}, plan.KindSource: {2, 2},
 	}
 	if t, ok := known[k]; ok {
 		return t
@@ -143,7 +145,7 @@ func (v *Investigation) choose(seen []observe.Observation) (Step, bool) {
 		if !v.Focus.covers(w.Kind) {
 			continue
 		}
-		if done[w.Kind] < min(traitsOf(w.Kind).most, cmp.Or(w.Most, 99)) && !(v.NoRaw && raw(w.Kind)) {
+		if done[w.Kind] < min(traitsOf(w.Kind).most, cmp.Or(w.Most, 99)) && v.can(w.Kind) {
 			open = append(open, Step{w.Kind, w.Why})
 		}
 	}
@@ -196,6 +198,14 @@ func (v *Investigation) dead(seen []observe.Observation) bool {
 		}
 	}
 	return n > 0 && len(seen) >= 1 && n == local
+}
+
+// can reports whether a burst of the kind can be made here at all.
+func (v *Investigation) can(k plan.Kind) bool {
+	if k == plan.KindSource && len(v.Others) == 0 {
+		return false
+	}
+	return !v.NoRaw || !raw(k)
 }
 
 func raw(k plan.Kind) bool { return k != plan.KindConnect && k != plan.KindResolve }

@@ -68,7 +68,7 @@ func investigate(w *fakenet.World, seed uint64, burst int, prime bool) result {
 	inv := &experiment.Investigation{
 		Host: diagnose.Input{Ladder: w.Client.Ladder}, Rand: rand.New(rand.NewPCG(seed, 1)),
 		Setup: experiment.Setup{Source: netip.AddrPortFrom(netip.Addr{}, 0), Dst: w.Target, Burst: burst, Ladder: w.Client.Ladder,
-			Listen: 9500 * time.Millisecond, MSS: 1460, HalfOpen: 16, NoRaw: w.Tap.Off, MayPrime: prime},
+			Listen: 9500 * time.Millisecond, MSS: 1460, HalfOpen: 16, NoRaw: w.Tap.Off, Others: w.Client.Others, MayPrime: prime},
 	}
 	in := diagnose.Input{Ladder: w.Client.Ladder}
 	began := w.Elapsed()

@@ -49,14 +49,15 @@ func rpFilter() Scenario {
 	return Scenario{
 		Name: "rp-filter",
 		Story: "The client's packets reach the server by one way, but the server's route back to their source leads by another, and its reverse-path " +
-			"filter drops them all.",
-		Params:     []Param{{"rp_filter", "1", "of the server: 0 off, 1 strict, 2 loose"}},
-		Label:      Is(diagnose.ReversePathFilter).OrAlso(diagnose.ACLDrop),
+			"filter drops them all. Another address of the client, on the server's own segment, is served.",
+		Params: []Param{{"rp_filter", "1", "of the server: 0 off, 1 strict, 2 loose"}},
+		// A missing way back and a filter by source look the same from outside.
+		Label:      Label{Verdicts: []diagnose.Verdict{diagnose.ReversePathFilter}, Level: diagnose.Suspected},
 		NearMisses: []NearMiss{{"loose", map[string]string{"rp_filter": "2"}, Healthy()}},
 		Build: func(st *Stage) {
 			front, back := st.Bridge("front"), st.Bridge("back")
 			st.Client = st.Host("client")
-			client := st.Client.Attach(front, clientIP+"/24")
+			client := st.Client.Attach(front, clientIP+"/24", "10.79.0.2/32")
 			st.Client.Attach(back, "10.78.0.2/24")
 			server := st.Host("server")
 			in := server.Attach(front, "10.79.0.21/24")

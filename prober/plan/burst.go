@@ -168,6 +168,7 @@ const (
 	KindStateful  Kind = "stateful"  // SYN-ACKs left unanswered: does the listener repeat them?
 	KindResolve   Kind = "resolve"   // kernel connects after the wire was asked for the next hop
 	KindEven      Kind = "even"      // each flow asked many times over: is loss alike on all?
+	KindSource    Kind = "source"    // other source addresses of this host beside the usual one
 	KindStray     Kind = "stray"     // bare ACKs of no connection: is there a stack behind the port?
 )
 

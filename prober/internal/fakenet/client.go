@@ -10,7 +10,8 @@ import (
 
 // Client is the vantage: its addresses, its kernel and its neighbour layer.
 type Client struct {
-	Source  netip.Addr // what the route chooses where a shot names no source
+	Others  []netip.Addr // more addresses of the vantage
+	Source  netip.Addr   // what the route chooses where a shot names no source
 	MAC     wire.MAC
 	IfIndex int
 	// Gateway is the next hop to every destination; invalid: destinations are on the link.

@@ -79,6 +79,7 @@ func DeadPool(seed uint64, n int) *World {
 func RPFilter(seed uint64) *World {
 	good := netip.AddrFrom4([4]byte{192, 0, 2, 11})
 	w, _ := Server(seed, Drop(func(_ Hop, p *Packet) bool { return p.Dir == Out && p.Seg.Src.Addr() != good }))
+	w.Client.Others = []netip.Addr{good}
 	return w
 }
 
