@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/vipprobe/vipprobe/prober/diagnose"
+	"github.com/vipprobe/vipprobe/prober/diagnose/catalogue"
 )
 
 // unmade are the verdicts that no scenario can have, and why.
@@ -139,4 +140,30 @@ func names(list []Scenario) []string {
 		out = append(out, s.Name)
 	}
 	return out
+}
+
+// What the catalogue of verdicts sends people to must show what it says: the scenario's own label names the verdict, or, where the verdict
+// is but a note, calls the network healthy.
+func TestCatalogueLeadsToTheRightScenario(t *testing.T) {
+	for _, e := range catalogue.Entries() {
+		why, excused := unmade()[e.Verdict]
+		if excused != (e.Scenario == "") {
+			t.Errorf("%s: scenario %q, but excused %v (%s)", e.Verdict, e.Scenario, excused, why)
+		}
+		if e.Scenario == "" {
+			continue
+		}
+		s, ok := Find(e.Scenario)
+		if !ok {
+			t.Errorf("%s: there is no scenario %q", e.Verdict, e.Scenario)
+			continue
+		}
+		want := e.Verdict
+		if e.Benign {
+			want = diagnose.Healthy
+		}
+		if !slices.Contains(s.Label.Verdicts, want) {
+			t.Errorf("%s: scenario %s is labelled %v", e.Verdict, s.Name, s.Label.Verdicts)
+		}
+	}
 }
