@@ -135,6 +135,8 @@ func (s *Server) routes() http.Handler {
 	}))
 	r.Get("/config", s.serveConfig)
 	r.Get("/logs", s.serveLogs)
+	r.Get("/api/v1/verdicts", s.serveVerdicts)
+	r.Get("/api/v1/verdicts/{verdict}", s.serveVerdict)
 	r.Get("/-/healthy", func(w http.ResponseWriter, _ *http.Request) { writeText(w, http.StatusOK, "Healthy") })
 	r.Get("/-/ready", s.serveReady)
 	r.Post("/-/reload", s.serveReload)

@@ -33,7 +33,7 @@ func (p *printer) compare(results []result) {
 				s.Attempts-s.Outcomes[observe.Accepted], s.Stalled, median)
 		}
 	}
-	p.f("%s\n", paragraph("  ", diagnose.CompareVIP(bad(results[:1]), bad(results[1:])), 2))
+	p.f("%s\n", p.paragraph("  ", diagnose.CompareVIP(bad(results[:1]), bad(results[1:])), 2))
 }
 
 // bad counts attempts and those that stalled or failed.

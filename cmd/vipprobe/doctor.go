@@ -97,9 +97,9 @@ func renderChecks(p *printer, checks []prober.Check) error {
 	for _, c := range checks {
 		state := c.State.String()
 		head := p.tint(stateColour(c.State), state) + pad("", stateWidth-len(state)) + pad(c.Name, nameWidth)
-		p.f("%s%s\n", head, paragraph(indent, c.Detail, len(indent))[len(indent):])
+		p.f("%s%s\n", head, p.paragraph(indent, c.Detail, len(indent))[len(indent):])
 		if c.Hint != "" {
-			p.f("%s\n", paragraph(indent+"→ ", c.Hint, len(indent)+2))
+			p.f("%s\n", p.paragraph(indent+"→ ", c.Hint, len(indent)+2))
 		}
 	}
 	return p.err

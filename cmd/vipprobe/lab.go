@@ -51,7 +51,7 @@ func labListCommand() *cobra.Command {
 
 func (p *printer) scenario(s *lab.Scenario) {
 	p.f("%-26s %s\n", s.Name, labels(s.Label.Verdicts))
-	p.f("%s\n", paragraph("  ", s.Story, 2))
+	p.f("%s\n", p.paragraph("  ", s.Story, 2))
 	for _, x := range s.Params {
 		p.f("    --set %s=%s   %s\n", x.Name, x.Default, x.Help)
 	}

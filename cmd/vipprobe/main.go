@@ -110,6 +110,6 @@ func rootCommand() *cobra.Command {
 	})
 	root.SetFlagErrorFunc(flagError)
 	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages", fmt.Sprintf(".FlagUsagesWrapped %d", lineWidth)))
-	root.AddCommand(probeCommand(), diagnoseCommand(), demoCommand(), serveCommand(), doctorCommand(), labCommand(), versionCommand())
+	root.AddCommand(probeCommand(), diagnoseCommand(), explainCommand(), demoCommand(), serveCommand(), doctorCommand(), labCommand(), versionCommand())
 	return root
 }

@@ -19,11 +19,14 @@ import (
 type printer struct {
 	w      io.Writer
 	colour bool
+	width  int // of a line, in characters
 	err    error
 }
 
-// newPrinter colours what a person on a terminal reads.
-func newPrinter(w io.Writer) *printer { return &printer{w: w, colour: wantsColour(w)} }
+// newPrinter colours what a person on a terminal reads, and keeps to the terminal's width.
+func newPrinter(w io.Writer) *printer {
+	return &printer{w: w, colour: wantsColour(w), width: widthOf(w)}
+}
 
 func (p *printer) f(format string, args ...any) {
 	if p.err == nil {
@@ -170,7 +173,7 @@ func (p *printer) headline(r *prober.Round) {
 	case len(r.Diagnosis.Causes) == 0 || r.Diagnosis.Causes[0].Level <= diagnose.Suspected:
 		c = yellow
 	}
-	text := paragraph(called(r)+": ", r.Diagnosis.Headline, 2)
+	text := p.paragraph(called(r)+": ", r.Diagnosis.Headline, 2)
 	who := len(called(r)) + 1
 	p.f("%s%s\n\n", p.tint(bold, text[:who]), p.tint(c, text[who:]))
 }
@@ -196,11 +199,11 @@ func (p *printer) bursts(rows []bursts) {
 			pad(rows[i].count(), count), rtts(rows[i].attempts))
 		p.f("%s\n", strings.TrimRight(line, " "))
 		for _, why := range reasons(rows[i].attempts) {
-			p.f("%s\n", paragraph(strings.Repeat(" ", label+4), why, label+4))
+			p.f("%s\n", p.paragraph(strings.Repeat(" ", label+4), why, label+4))
 		}
 	}
 	if all != "" {
-		p.f("%s\n", paragraph(strings.Repeat(" ", label+4), legend(all)+counted, label+4))
+		p.f("%s\n", p.paragraph(strings.Repeat(" ", label+4), legend(all)+counted, label+4))
 	}
 }
 
@@ -236,7 +239,7 @@ func (p *printer) strips(rows []bursts) {
 func (p *printer) asides(r *prober.Round) {
 	const indent = 17
 	if stalls(r) {
-		p.f("\n%s\n", paragraph("  ladder here    ", fmt.Sprintf("%s s (kernel %s)", r.Ladder, r.Kernel), indent))
+		p.f("\n%s\n", p.paragraph("  ladder here    ", fmt.Sprintf("%s s (kernel %s)", r.Ladder, r.Kernel), indent))
 	}
 	if r.TCP != nil {
 		p.dialogue(r, indent)
@@ -245,7 +248,7 @@ func (p *printer) asides(r *prober.Round) {
 		if i == 0 {
 			p.f("\n")
 		}
-		p.f("%s\n", paragraph("  not measured   ", u, indent))
+		p.f("%s\n", p.paragraph("  not measured   ", u, indent))
 	}
 }
 
@@ -253,13 +256,13 @@ func (p *printer) asides(r *prober.Round) {
 func (p *printer) dialogue(r *prober.Round, indent int) {
 	p.f("\n")
 	if t := r.TCP; t.TLSVersion != "" {
-		p.f("%s\n", paragraph("  TLS            ", fmt.Sprintf("%s, %s, the first certificate expires on %s", t.TLSVersion, cmp.Or(t.Subject, "no subject"),
+		p.f("%s\n", p.paragraph("  TLS            ", fmt.Sprintf("%s, %s, the first certificate expires on %s", t.TLSVersion, cmp.Or(t.Subject, "no subject"),
 			t.EarliestExpiry.UTC().Format(time.DateOnly)), indent))
 	}
 	if r.Success {
 		p.f("  dialogue       as expected\n")
 	} else {
-		p.f("%s\n", p.tint(red, paragraph("  failed         ", r.Why, indent)))
+		p.f("%s\n", p.tint(red, p.paragraph("  failed         ", r.Why, indent)))
 	}
 }
 
@@ -268,7 +271,7 @@ func (p *printer) remedies(r *prober.Round) {
 	const indent = 17
 	for i := range r.Diagnosis.Causes {
 		if c := &r.Diagnosis.Causes[i]; c.Verdict != diagnose.Healthy && c.Remedy != "" {
-			p.f("\n%s\n", paragraph("  what to do     ", c.Remedy, indent))
+			p.f("\n%s\n", p.paragraph("  what to do     ", c.Remedy, indent))
 		}
 	}
 }

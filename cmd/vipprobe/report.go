@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/vipprobe/vipprobe/prober"
 	"github.com/vipprobe/vipprobe/prober/diagnose"
@@ -78,28 +77,5 @@ func (p *printer) item(head, text string) string {
 	if strings.HasPrefix(text, "- ") {
 		hang += 2
 	}
-	return p.tint(bold, pad(head, indent)) + paragraph(strings.Repeat(" ", indent), text, hang)[indent:]
-}
-
-// lineWidth is where text is broken.
-const lineWidth = 110
-
-// paragraph breaks text at spaces, with a hanging indent behind head.
-func paragraph(head, text string, indent int) string {
-	var b strings.Builder
-	b.WriteString(head)
-	col := utf8.RuneCountInString(head)
-	for i, word := range strings.Fields(text) {
-		n := utf8.RuneCountInString(word)
-		if i > 0 && col+1+n > lineWidth {
-			b.WriteString("\n" + strings.Repeat(" ", indent))
-			col = indent
-		} else if i > 0 {
-			b.WriteByte(' ')
-			col++
-		}
-		b.WriteString(word)
-		col += n
-	}
-	return b.String()
+	return p.tint(bold, pad(head, indent)) + p.paragraph(strings.Repeat(" ", indent), text, hang)[indent:]
 }

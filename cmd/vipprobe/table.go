@@ -115,7 +115,7 @@ func (p *printer) table(rows []row) {
 		}
 	}
 	if marks != "" {
-		p.f("%s\n", paragraph(strings.Repeat(" ", wordWidth+2), "a character is a connection: "+legend(marks)+counted, wordWidth+2))
+		p.f("%s\n", p.paragraph(strings.Repeat(" ", wordWidth+2), "a character is a connection: "+legend(marks)+counted, wordWidth+2))
 	}
 }
 

@@ -1,8 +1,6 @@
 package catalogue
 
 import (
-	"slices"
-
 	"github.com/vipprobe/vipprobe/prober/diagnose"
 	"github.com/vipprobe/vipprobe/prober/plan"
 )
@@ -75,15 +73,20 @@ type Counter struct{ Where, Name, Reads string }
 
 // Entries lists the catalogue in the order of diagnose.Verdicts.
 func Entries() []Entry {
-	var all []Entry
-	for _, group := range []func() []Entry{
-		recycle, clocks, reuse, neighbourQueues, neighbourOwners, listener, overflow, filters, natTables, pool, loss, balancers,
-		middlebox, data, self, prober,
-	} {
-		all = append(all, group()...)
+	makers := []func() Entry{
+		twRecyclePAWSDrop, twRecyclePAWSDropSNAT, tsClockDomainConflict, clientRandomTSVsRecycle, timeWaitCollision, clientPAWSReject,
+		ipvsPortReuseDrop, localARPQueueOverflow, remoteARPQueueOverflow, localARPUnresolved, remoteARPUnresolved, neighTableOverflow,
+		staleNeighborAfterFailover, duplicateAddress, neighborFlapping, acceptQueueOverflow, abortOnOverflow, synQueueFullDrop,
+		synCookiesActive, deferAcceptBenign, portClosed, synRateLimited, aclDrop, reversePathFilter, conntrackTableFull,
+		snatPortExhaustion, snatPortRace, vipPoolEmpty, blackholeBackend, ecmpPathLoss, forwardSYNLoss, synackLoss, mtuBlackhole,
+		lbFullProxyMasks, backendHeterogeneity, middleboxTSStripped, middleboxTSecrCorrupt, timestampNormalizedPossible, pathLoss,
+		pathReordering, spuriousRetransTLP, healthy, synStallUnclassified, slowPathNotStall, proberLocalDrop, proberClockStep,
+		insufficientSamples,
 	}
-	order := diagnose.Verdicts()
-	slices.SortStableFunc(all, func(a, b Entry) int { return slices.Index(order, a.Verdict) - slices.Index(order, b.Verdict) })
+	all := make([]Entry, 0, len(makers))
+	for _, entry := range makers {
+		all = append(all, entry())
+	}
 	return all
 }
 

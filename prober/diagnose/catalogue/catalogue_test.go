@@ -81,7 +81,7 @@ func TestSourcesCanBeLookedUp(t *testing.T) {
 	}, "|") + `)$`)
 	for _, e := range Entries() {
 		for _, f := range e.Mechanism {
-			for _, s := range strings.Split(f.Source, "; ") {
+			for s := range strings.SplitSeq(f.Source, "; ") {
 				if !forms.MatchString(s) {
 					t.Errorf("%s: source %q has none of the forms that Fact allows", e.Verdict, s)
 				}

@@ -5,8 +5,8 @@ import (
 	"github.com/vipprobe/vipprobe/prober/plan"
 )
 
-func filters() []Entry {
-	return []Entry{{
+func synRateLimited() Entry {
+	return Entry{
 		Verdict: diagnose.SYNRateLimited, Group: Filter, Title: "a filter lets through so many SYNs a second and no more",
 		Symptoms: []string{
 			"Single connects always work, bursts stall: the first few at once, the rest after seconds, some not at all.",
@@ -38,7 +38,11 @@ func filters() []Entry {
 			{"server", "TcpExt ListenDrops, TCPReqQFullDrop", "do not move: the SYNs never reach TCP"},
 		},
 		Scenario: "syn-ratelimit",
-	}, {
+	}
+}
+
+func aclDrop() Entry {
+	return Entry{
 		Verdict: diagnose.ACLDrop, Group: Filter, Title: "a filter refuses this flow",
 		Symptoms: []string{"Every connect fails, always, from some sources or to some ports; other ports or other sources work."},
 		Mechanism: []Fact{
@@ -64,7 +68,11 @@ func filters() []Entry {
 			{"server", "tcpdump -ni any 'tcp[13]&2!=0 and host CLIENT'", "whether the SYN arrives at all"},
 		},
 		Scenario: "acl-drop",
-	}, {
+	}
+}
+
+func reversePathFilter() Entry {
+	return Entry{
 		Verdict: diagnose.ReversePathFilter, Group: Filter, Title: "the server's reverse-path filter drops this source",
 		Symptoms: []string{"One client network reaches a server with several interfaces on none of its ports, not even ping; the packets arrive there and vanish."},
 		Mechanism: []Fact{
@@ -85,11 +93,11 @@ func filters() []Entry {
 			{"server", "dmesg with net.ipv4.conf.all.log_martians=1", "martian source lines"},
 		},
 		Scenario: "rp-filter",
-	}}
+	}
 }
 
-func natTables() []Entry {
-	return []Entry{{
+func conntrackTableFull() Entry {
+	return Entry{
 		Verdict: diagnose.ConntrackTableFull, Group: Filter, Title: "a table of tracked connections is full",
 		Symptoms: []string{
 			"New connections through a balancer, firewall or node fail whatever their destination, established ones go on; pings to new hosts fail as well.",
@@ -113,7 +121,11 @@ func natTables() []Entry {
 			{"the device", "dmesg: nf_conntrack: table full", "rate-limited"},
 		},
 		Scenario: "conntrack-limit",
-	}, {
+	}
+}
+
+func snatPortExhaustion() Entry {
+	return Entry{
 		Verdict: diagnose.SNATPortExhaustion, Group: Filter, Title: "the NAT has no source port left towards this destination",
 		Symptoms: []string{
 			"New connections to one busy service fail or stall while other services behind the same NAT work; at peak hours.",
@@ -142,7 +154,11 @@ func natTables() []Entry {
 			{"Linux NAT", "conntrack -L -d SERVER -p tcp --dport PORT | wc -l", "near the size of the port range"},
 		},
 		Scenario: "snat-exhaustion",
-	}, {
+	}
+}
+
+func snatPortRace() Entry {
+	return Entry{
 		Verdict: diagnose.SNATPortRace, Group: Filter, Title: "two connections of one instant get one NAT port, and one loses its SYN",
 		Symptoms: []string{"Now and then a connect takes exactly 1 s, when many begin at once through one NAT (containers, Kubernetes nodes); at a slow pace never."},
 		Mechanism: []Fact{{"A port is chosen when the first packet is translated and registered only when it leaves; two CPUs that choose the same in between clash, and the later packet is dropped. Its repeat finds another port.",
@@ -159,11 +175,11 @@ func natTables() []Entry {
 		},
 		Counters: []Counter{{"Linux NAT", "conntrack -S: insert_failed", "+1 for each clash"}},
 		Scenario: "snat-race",
-	}}
+	}
 }
 
-func pool() []Entry {
-	return []Entry{{
+func vipPoolEmpty() Entry {
+	return Entry{
 		Verdict: diagnose.VIPPoolEmpty, Group: Pool, Title: "the health check has evicted the last real server",
 		Symptoms: []string{
 			"The VIP works, then refuses everybody for some seconds, then works again, in multiples of the check interval; the servers are up all the time.",
@@ -192,5 +208,5 @@ func pool() []Entry {
 			{"server", "TcpExt PAWSPassive, ListenOverflows", "what keeps the check out"},
 		},
 		Scenario: "pool-empty",
-	}}
+	}
 }

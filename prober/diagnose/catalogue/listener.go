@@ -23,8 +23,8 @@ func backlogCounters() []Counter {
 	}
 }
 
-func overflow() []Entry {
-	return []Entry{{
+func acceptQueueOverflow() Entry {
+	return Entry{
 		Verdict: diagnose.AcceptQueueOverflow, Group: Listener, Title: "the listener's accept queue is full",
 		Symptoms: []string{
 			"Connects to one port time out or stall while other ports of the machine are fine; a restart of the service helps for a while.",
@@ -51,7 +51,11 @@ func overflow() []Entry {
 			{diagnose.LBFullProxyMasks, "the SYN-ACK is not repeated"},
 		},
 		Remedies: backlogRemedies(), Counters: backlogCounters(), Scenario: "accept-full-3rd-ack",
-	}, {
+	}
+}
+
+func abortOnOverflow() Entry {
+	return Entry{
 		Verdict: diagnose.AbortOnOverflow, Group: Listener, Title: "the accept queue is full, and the server resets instead of waiting",
 		Symptoms: []string{"\"Connection reset by peer\" right after connect, now and then, under load; the application's log has nothing."},
 		Mechanism: []Fact{{"With net.ipv4.tcp_abort_on_overflow=1 a last ACK that finds the accept queue full is answered with an RST; it carries no ACK, since it answers a segment of no connection.",
@@ -61,11 +65,11 @@ func overflow() []Entry {
 		Remedies:   append([]Remedy{{"server", "net.ipv4.tcp_abort_on_overflow=0 lets short peaks pass unseen; the queue is the fault, though."}}, backlogRemedies()...),
 		Counters:   append([]Counter{{"server", "TcpExt EmbryonicRsts", "RSTs in SYN_RECV, these among them"}}, backlogCounters()...),
 		Scenario:   "abort-on-overflow",
-	}}
+	}
 }
 
-func listener() []Entry {
-	return []Entry{synQueue(), cookies(), deferAccept(), {
+func portClosed() Entry {
+	return Entry{
 		Verdict: diagnose.PortClosed, Group: Listener, Title: "nobody listens there, or a member of the pool refuses",
 		Symptoms:  []string{"\"Connection refused\" at once; always, or for a share of the connects to a VIP."},
 		Mechanism: []Fact{{"A host without a listener answers a SYN with RST and ACK of ISS+1; filters that reject do the same.", "RFC 9293 §3.10.7.1"}},
@@ -85,10 +89,10 @@ func listener() []Entry {
 			{"server", "ss -ltn", "whether anybody listens"},
 		},
 		Scenario: "refuse-1of3",
-	}}
+	}
 }
 
-func synQueue() Entry {
+func synQueueFullDrop() Entry {
 	return Entry{
 		Verdict: diagnose.SYNQueueFullDrop, Group: Listener, Title: "the queue of half-open connections is full, and SYN cookies are off",
 		Symptoms: []string{"New connections to one server fail under a SYN flood, or behind a path that loses SYN-ACKs; established ones go on.", "\"Possible SYN flooding on port … Dropping request\" in the server's log."},
@@ -116,7 +120,7 @@ func synQueue() Entry {
 	}
 }
 
-func cookies() Entry {
+func synCookiesActive() Entry {
 	return Entry{
 		Verdict: diagnose.SYNCookiesActive, Group: Listener, Benign: true, Title: "the server answers with SYN cookies",
 		Symptoms: []string{"None by itself. A lost last ACK then leaves a client connected to nobody, since no SYN-ACK is repeated.", "\"Possible SYN flooding … Sending cookies\" in the server's log."},
@@ -140,7 +144,7 @@ func cookies() Entry {
 	}
 }
 
-func deferAccept() Entry {
+func deferAcceptBenign() Entry {
 	return Entry{
 		Verdict: diagnose.DeferAcceptBenign, Group: Listener, Benign: true, Title: "the listener waits for data before it wakes (TCP_DEFER_ACCEPT)",
 		Symptoms: []string{"A monitor that connects and says nothing is told so late or never; the SYN-ACK is seen again seconds later; clients that speak first see nothing."},

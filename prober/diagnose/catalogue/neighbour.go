@@ -23,8 +23,8 @@ func queueRemedies(whose string) []Remedy {
 	}
 }
 
-func neighbourQueues() []Entry {
-	return []Entry{{
+func localARPQueueOverflow() Entry {
+	return Entry{
 		Verdict: diagnose.LocalARPQueueOverflow, Group: Neighbour, Title: "this host's own neighbour queue drops SYNs while it asks for a MAC",
 		Symptoms: []string{
 			"A burst of connects to a host not talked to for a while: the last few succeed at once, the rest take exactly 1 s (3 s on old kernels).",
@@ -45,7 +45,11 @@ func neighbourQueues() []Entry {
 			{"this host", "drop reason NEIGH_QUEUEFULL (perf trace -e skb:kfree_skb)", "Linux ≥ 5.18, unverified"},
 		},
 		Scenario: "arp-client",
-	}, {
+	}
+}
+
+func remoteARPQueueOverflow() Entry {
+	return Entry{
 		Verdict: diagnose.RemoteARPQueueOverflow, Group: Neighbour, Title: "the far side's neighbour queue drops SYN-ACKs while it asks for our MAC",
 		Symptoms: []string{
 			"A burst from a new client, or to new servers: the last few connects succeed at once, the rest 1 s later; the server's ListenDrops rise.",
@@ -64,7 +68,11 @@ func neighbourQueues() []Entry {
 			{"server", "TcpExt TCPSynRetrans", "the SYN-ACKs that had to be repeated"},
 		},
 		Scenario: "arp-server",
-	}, {
+	}
+}
+
+func localARPUnresolved() Entry {
+	return Entry{
 		Verdict: diagnose.LocalARPUnresolved, Group: Neighbour, Title: "nobody answers this host's question for the next hop",
 		Symptoms:  []string{"Every connect fails after about 3 s with \"No route to host\".", "The server is fine from other segments."},
 		Mechanism: []Fact{{"Three requests a second apart, then the entry fails and waiting packets are answered with EHOSTUNREACH; the next packet begins anew.", "net/core/neighbour.c neigh_timer_handler, Linux 6.18; RFC 4861 §7.2.2"}},
@@ -84,7 +92,11 @@ func neighbourQueues() []Entry {
 			{"this host", "/proc/net/stat/arp_cache res_failed", "+1 for each resolution given up"},
 		},
 		Scenario: "arp-dead",
-	}, {
+	}
+}
+
+func remoteARPUnresolved() Entry {
+	return Entry{
 		Verdict: diagnose.RemoteARPUnresolved, Group: Neighbour, Title: "the far side cannot resolve this host in time",
 		Symptoms: []string{
 			"SYNs leave, nothing comes for a second or more, then several SYN-ACKs of one connection at one instant; or nothing at all.",
@@ -106,7 +118,11 @@ func neighbourQueues() []Entry {
 			{"server", "TcpExt ListenDrops", "rises for SYN-ACKs that could not be sent"},
 		},
 		Scenario: "remote-arp-dead",
-	}, {
+	}
+}
+
+func neighTableOverflow() Entry {
+	return Entry{
 		Verdict: diagnose.NeighTableOverflow, Group: Neighbour, Title: "the neighbour table is full",
 		Symptoms: []string{
 			"\"neighbour: arp_cache: neighbor table overflow!\" in the kernel log; connects to new neighbours fail with \"No buffer space available\", known ones go on.",
@@ -125,11 +141,11 @@ func neighbourQueues() []Entry {
 			{"the host that overflows", "dmesg: neighbor table overflow", "rate-limited"},
 		},
 		Unmade: "the table and its limits are one for all namespaces: it would be this machine's own that overflows",
-	}}
+	}
 }
 
-func neighbourOwners() []Entry {
-	return []Entry{{
+func staleNeighborAfterFailover() Entry {
+	return Entry{
 		Verdict: diagnose.StaleNeighborAfterFailover, Group: Neighbour, Title: "the VIP moved, and this host still sends to the old MAC",
 		Symptoms: []string{
 			"After a failover some hosts reach the VIP at once, others only after 5 to 30 s, then all is well.",
@@ -153,7 +169,11 @@ func neighbourOwners() []Entry {
 			{"switch or router", "MAC and ARP table of the VIP", "still on the old port"},
 		},
 		Scenario: "vip-moved",
-	}, {
+	}
+}
+
+func duplicateAddress() Entry {
+	return Entry{
 		Verdict: diagnose.DuplicateAddress, Group: Neighbour, Title: "two hosts claim one address",
 		Symptoms: []string{
 			"Connections break or are refused in phases of minutes, differently on each client; an SSH host key changes.",
@@ -176,7 +196,11 @@ func neighbourOwners() []Entry {
 			{"switch", "MAC address table of both MACs", "the ports where they are"},
 		},
 		Scenario: "duplicate-ip",
-	}, {
+	}
+}
+
+func neighborFlapping() Entry {
+	return Entry{
 		Verdict: diagnose.NeighborFlapping, Group: Neighbour, Title: "the address changes its owner again and again",
 		Symptoms:  []string{"Established connections reset in turn, the VIP alternates between two machines, VRRP logs show MASTER and BACKUP transitions."},
 		Mechanism: []Fact{{"Two nodes that do not hear each other's advertisements are both master, and each announces the address.", "RFC 9568 §6.4; RFC 5227 §2.4"}},
@@ -194,5 +218,5 @@ func neighbourOwners() []Entry {
 			{"the nodes", "keepalived log; show mac move on the switch", "transitions and their times"},
 		},
 		Scenario: "neighbor-flapping",
-	}}
+	}
 }

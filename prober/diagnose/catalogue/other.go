@@ -5,8 +5,8 @@ import (
 	"github.com/vipprobe/vipprobe/prober/plan"
 )
 
-func middlebox() []Entry {
-	return []Entry{{
+func middleboxTSStripped() Entry {
+	return Entry{
 		Verdict: diagnose.MiddleboxTSStripped, Group: Middlebox, Title: "a device takes the timestamps option out",
 		Symptoms: []string{"Mostly none: no PAWS, coarser RTT, and where 3.10 servers with tcp_tw_recycle drop SYNs without timestamps, refusals."},
 		Mechanism: []Fact{
@@ -26,7 +26,11 @@ func middlebox() []Entry {
 			{"server", "sysctl net.ipv4.tcp_timestamps", "0: then nobody stripped anything"},
 		},
 		Scenario: "ts-stripped",
-	}, {
+	}
+}
+
+func middleboxTSecrCorrupt() Entry {
+	return Entry{
 		Verdict: diagnose.MiddleboxTSecrCorrupt, Group: Middlebox, Title: "a device rewrites timestamps one way only",
 		Symptoms:   []string{"SYN-ACKs arrive and connects time out all the same; with the client's timestamps off everything works."},
 		Mechanism:  []Fact{{"TSecr must be a copy of a TSval that was sent. Linux throws away a SYN-ACK with any other.", "RFC 7323 §3.2; net/ipv4/tcp_input.c tcp_rcv_synsent_state_process, Linux 6.18"}},
@@ -38,7 +42,11 @@ func middlebox() []Entry {
 		},
 		Counters: []Counter{{"client", "TcpExt PAWSActive", "+1 for each SYN-ACK thrown away"}},
 		Scenario: "ts-rewritten",
-	}, {
+	}
+}
+
+func timestampNormalizedPossible() Entry {
+	return Entry{
 		Verdict: diagnose.TimestampNormalizedPossible, Group: Middlebox, Benign: true, Title: "timestamps may be rewritten on the way, both ways and rightly",
 		Symptoms:   []string{"None: a balancer that gives all clients one clock even protects servers with tcp_tw_recycle."},
 		Mechanism:  []Fact{{"A device that translates TSval and TSecr both is invisible in every single segment.", "RFC 7323 §3.2"}},
@@ -47,11 +55,11 @@ func middlebox() []Entry {
 		Remedies:   []Remedy{{"nobody", "nothing to mend; know it before the rewriting is switched off."}},
 		Counters:   []Counter{{"server", "tcpdump of SYNs from several clients", "one clock line for all of them"}},
 		Scenario:   "ts-normalized",
-	}}
+	}
 }
 
-func data() []Entry {
-	return []Entry{{
+func pathLoss() Entry {
+	return Entry{
 		Verdict: diagnose.PathLoss, Group: Data, Title: "data segments are lost",
 		Symptoms:  []string{"Connects are well, transfers are slow or have pauses of 200 ms and more; retransmissions on the sender."},
 		Mechanism: []Fact{{"SACK and RACK repeat a lost segment within about a round trip, a lost tail costs a probe or an RTO.", "RFC 6675 §5; RFC 8985 §6; RFC 6298 §2.4"}},
@@ -67,7 +75,11 @@ func data() []Entry {
 			{"sender", "ss -ti: retrans, lost, reord_seen", "by connection, to find the peers concerned"},
 		},
 		Scenario: "data-loss",
-	}, {
+	}
+}
+
+func pathReordering() Entry {
+	return Entry{
 		Verdict: diagnose.PathReordering, Group: Data, Title: "data segments overtake each other",
 		Symptoms: []string{"Retransmissions without loss, throughput below what the link gives; the receiver's out-of-order count rises."},
 		Mechanism: []Fact{
@@ -85,7 +97,11 @@ func data() []Entry {
 			{"receiver", "TcpExt TCPOFOQueue, TCPDSACKOldSent", "segments that came early; duplicates got"},
 		},
 		Scenario: "slb-retransmit",
-	}, {
+	}
+}
+
+func spuriousRetransTLP() Entry {
+	return Entry{
 		Verdict: diagnose.SpuriousRetransTLP, Group: Data, Benign: true, Title: "tail loss probes that were not needed",
 		Symptoms:   []string{"A few retransmissions of last segments, nobody is slower for it."},
 		Mechanism:  []Fact{{"When the last segment is not acknowledged for about two round trips it is sent again, in case it was lost; a late ACK makes that needless.", "RFC 8985 §7"}},
@@ -94,11 +110,11 @@ func data() []Entry {
 		Remedies:   []Remedy{{"monitoring", "no alarm on TLP alone; leave net.ipv4.tcp_early_retrans=3."}},
 		Counters:   []Counter{{"sender", "TcpExt TCPLossProbes, TCPLossProbeRecovery", "the first rises, the second does not"}},
 		Scenario:   "tlp-only",
-	}}
+	}
 }
 
-func self() []Entry {
-	return []Entry{{
+func healthy() Entry {
+	return Entry{
 		Verdict: diagnose.Healthy, Group: Self, Benign: true, Title: "every connection was accepted without a lost SYN",
 		Symptoms:   []string{"None while it was probed. What comes and goes may have been away."},
 		Mechanism:  []Fact{{"n attempts without a loss leave a loss rate of up to 3/n unseen once in twenty times.", "arithmetic"}},
@@ -107,7 +123,11 @@ func self() []Entry {
 		Remedies:   []Remedy{{"nobody", "none needed. If users complain all the same: probe at that time (a scheduled job), from where they are, and each real server directly."}},
 		Counters:   []Counter{{"clients", "TcpExt TCPSynRetrans, TCPTimeouts", "whether SYNs are repeated elsewhere"}},
 		Scenario:   "clean",
-	}, {
+	}
+}
+
+func synStallUnclassified() Entry {
+	return Entry{
 		Verdict: diagnose.SYNStallUnclassified, Group: Self, Title: "connections stall or fail, and the cause is not separated",
 		Symptoms:   []string{"Some connects take 1 s, 3 s or more, or fail; several causes would look so from here."},
 		Mechanism:  []Fact{{"A stall is a repeated SYN; by itself it does not say who lost the first one.", "RFC 6298 §2.1"}},
@@ -121,7 +141,11 @@ func self() []Entry {
 			{"the path", "filter and NAT counters", "likewise"},
 		},
 		Unmade: "is no fault but the lack of a finding",
-	}, {
+	}
+}
+
+func slowPathNotStall() Entry {
+	return Entry{
 		Verdict: diagnose.SlowPathNotStall, Group: Self, Title: "answers are late, none is lost",
 		Symptoms:  []string{"Connects take a second and more, all alike, and captures show repeated SYNs whose first one was answered after all."},
 		Mechanism: []Fact{{"When the round trip exceeds the first retransmission timeout (1 s) SYNs are repeated needlessly; the echo names the first one.", "RFC 6298 §2.1; RFC 7323 §3.2"}},
@@ -139,11 +163,11 @@ func self() []Entry {
 			{"network", "queue depth, tc -s qdisc", "backlog where it waits"},
 		},
 		Scenario: "slow-synack",
-	}}
+	}
 }
 
-func prober() []Entry {
-	return []Entry{{
+func proberLocalDrop() Entry {
+	return Entry{
 		Verdict: diagnose.ProberLocalDrop, Group: Self, Title: "this host itself drops what is probed",
 		Symptoms:   []string{"Connects from this host fail while others are fine; captures here show no SYN, or the capture ring lost frames."},
 		Mechanism:  []Fact{{"Filters, queues and policies of the host stand before its interface's tap; what they drop is never seen there. A full capture ring loses frames and counts them.", "packet(7) PACKET_STATISTICS"}},
@@ -157,7 +181,11 @@ func prober() []Entry {
 			{"this host", "Ip OutDiscards, Ip OutNoRoutes", "likewise"},
 		},
 		Scenario: "local-drop",
-	}, {
+	}
+}
+
+func proberClockStep() Entry {
+	return Entry{
 		Verdict: diagnose.ProberClockStep, Group: Self, Title: "this host's clock was set while it measured",
 		Symptoms:   []string{"Round trips below zero, or of hours; a time daemon's log line at that moment."},
 		Mechanism:  []Fact{{"Frames are stamped with CLOCK_REALTIME; when it is set, times before and after do not compare.", "packet(7) PACKET_TIMESTAMP; clock_gettime(2)"}},
@@ -166,7 +194,11 @@ func prober() []Entry {
 		Remedies:   []Remedy{{"this host", "let the time daemon slew in place of stepping (chrony: makestep only at start), then probe again."}},
 		Counters:   []Counter{{"this host", "chronyc tracking, timedatectl", "the last step"}},
 		Unmade:     "nobody but the machine's owner may set its wall clock",
-	}, {
+	}
+}
+
+func insufficientSamples() Entry {
+	return Entry{
 		Verdict: diagnose.InsufficientSamples, Group: Self, Title: "too little was measured to say anything",
 		Symptoms:   []string{"Attempts were never made: no route, no permission, out of source ports, or no time left."},
 		Mechanism:  []Fact{{"Absence of loss in few attempts is no evidence of health: 3/n of them may fail unseen.", "arithmetic"}},
@@ -175,5 +207,5 @@ func prober() []Entry {
 		Remedies:   []Remedy{{"this host", "vipprobe doctor says what is missing; a larger --max-seconds or --max-syns if the budget ended it."}},
 		Counters:   []Counter{{"this host", "the report's \"not measured\" lines", "why"}},
 		Unmade:     "is no fault but the lack of a finding",
-	}}
+	}
 }

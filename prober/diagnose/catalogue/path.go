@@ -12,8 +12,8 @@ func pathRemedies() []Remedy {
 	}
 }
 
-func loss() []Entry {
-	return []Entry{{
+func forwardSYNLoss() Entry {
+	return Entry{
 		Verdict: diagnose.ForwardSYNLoss, Group: Path, Title: "SYNs are lost on the way to the server",
 		Symptoms: []string{"A share of all connects stalls for 1 s, 3 s, 7 s, on every port, flow and time alike."},
 		Mechanism: []Fact{
@@ -38,7 +38,11 @@ func loss() []Entry {
 			{"server", "TcpExt ListenDrops", "does not move: the SYNs do not arrive"},
 		},
 		Scenario: "syn-loss-30",
-	}, {
+	}
+}
+
+func synackLoss() Entry {
+	return Entry{
 		Verdict: diagnose.SYNACKLoss, Group: Path, Title: "the server's answers are lost on the way back",
 		Symptoms: []string{"As SYN loss, from the client: connects stall for 1 s and more. The server shows half-open connections that complete late."},
 		Mechanism: []Fact{
@@ -61,7 +65,11 @@ func loss() []Entry {
 			{"network", "interface discards and errors towards the client", "rise by the share lost"},
 		},
 		Scenario: "synack-loss",
-	}, {
+	}
+}
+
+func blackholeBackend() Entry {
+	return Entry{
 		Verdict: diagnose.BlackholeBackend, Group: Path, Title: "one of several members swallows what it gets",
 		Symptoms: []string{
 			"A fixed share of the connects to a VIP times out, as 1 of 3 where there are three servers; a retry from a new port mostly works, one from the same port never does.",
@@ -89,7 +97,11 @@ func loss() []Entry {
 			{"the member", "TcpExt ListenOverflows, IPReversePathFilter, its filter's counters", "why it is silent"},
 		},
 		Scenario: "blackhole-1of3",
-	}, {
+	}
+}
+
+func ecmpPathLoss() Entry {
+	return Entry{
 		Verdict: diagnose.ECMPPathLoss, Group: Path, Title: "one of several equal paths is lossy",
 		Symptoms: []string{"Some connections are always a little slow, others never; ping between two hosts shows nothing, or always the same loss.", "A test with one flow hits or misses it for ever."},
 		Mechanism: []Fact{
@@ -108,7 +120,11 @@ func loss() []Entry {
 		},
 		Counters: []Counter{{"network", "errors and discards of each member link, not of the bundle", "one of them rises"}},
 		Scenario: "ecmp-loss",
-	}, {
+	}
+}
+
+func mtuBlackhole() Entry {
+	return Entry{
 		Verdict: diagnose.MTUBlackhole, Group: Path, Title: "large packets are swallowed on the way",
 		Symptoms:  []string{"Connect and login work, then it hangs: on the first large answer, file, TLS certificate or query. Small requests always work."},
 		Mechanism: []Fact{{"A packet too big for a link is dropped with an ICMP error that names the MTU; where that error is filtered or never sent, the sender repeats full-sized segments for ever.", "RFC 1191 §3; RFC 8201 §3; RFC 2923 §2.1; RFC 4821 §1"}},
@@ -129,11 +145,11 @@ func loss() []Entry {
 			{"sender", "TcpExt TCPMTUPFail, TCPMTUPSuccess", "with probing on"},
 		},
 		Scenario: "pmtu-blackhole",
-	}}
+	}
 }
 
-func balancers() []Entry {
-	return []Entry{{
+func lbFullProxyMasks() Entry {
+	return Entry{
 		Verdict: diagnose.LBFullProxyMasks, Group: Path, Title: "something answers for servers that do not",
 		Symptoms: []string{"The connection opens at once and then hangs; monitors that only connect are green while nobody is served."},
 		Mechanism: []Fact{
@@ -159,7 +175,11 @@ func balancers() []Entry {
 			{"Envoy", "upstream_cx_connect_fail, upstream_cx_connect_timeout", "failed connects to servers"},
 		},
 		Scenario: "synproxy-dead",
-	}, {
+	}
+}
+
+func backendHeterogeneity() Entry {
+	return Entry{
 		Verdict: diagnose.BackendHeterogeneity, Group: Path, Title: "the members behind the VIP are not alike",
 		Symptoms:   []string{"Nothing fails for certain; what fails does so on a share of the connections and cannot be repeated on one server."},
 		Mechanism:  []Fact{{"MSS, window scale, option order and initial TTL of a SYN-ACK are made by stack and settings, not by the connection.", "RFC 9293 §3.7.1; RFC 7323 §2.2"}},
@@ -171,5 +191,5 @@ func balancers() []Entry {
 		},
 		Counters: []Counter{{"members", "sysctl -a | grep -E 'tcp_|somaxconn|neigh', uname -r", "a diff between two of them"}},
 		Scenario: "mixed-backends",
-	}}
+	}
 }

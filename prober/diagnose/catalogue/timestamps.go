@@ -36,8 +36,8 @@ func recycleCounters() []Counter {
 	}
 }
 
-func recycle() []Entry {
-	return []Entry{{
+func twRecyclePAWSDrop() Entry {
+	return Entry{
 		Verdict: diagnose.TWRecyclePAWSDrop, Group: Timestamps, Title: "the server refuses older timestamps of this address (tcp_tw_recycle)",
 		Symptoms: []string{
 			"Connects time out or stall for seconds now and then, and always within a minute of an ordinary close by the server.",
@@ -57,7 +57,11 @@ func recycle() []Entry {
 			{diagnose.AcceptQueueOverflow, "drops whatever the TSval, and on one port only"},
 		},
 		Remedies: recycleRemedies(), Counters: recycleCounters(), Scenario: "recycle-direct",
-	}, {
+	}
+}
+
+func twRecyclePAWSDropSNAT() Entry {
+	return Entry{
 		Verdict: diagnose.TWRecyclePAWSDropSNAT, Group: Timestamps, Title: "a NAT mixes clocks before a server with tcp_tw_recycle",
 		Symptoms: []string{
 			"Connects to the VIP time out at random; which client suffers changes, and the one whose uptime is longest never does.",
@@ -84,11 +88,11 @@ func recycle() []Entry {
 			Remedy{"HAProxy, nginx, Envoy", "as full proxies they send their own host's clock from their own address: the fault needs several proxy hosts behind one NAT."},
 			Remedy{"Kubernetes", "externalTrafficPolicy: Local keeps client addresses; otherwise every node masquerades many pods behind one."}),
 		Counters: recycleCounters(), Scenario: "recycle-vip",
-	}}
+	}
 }
 
-func clocks() []Entry {
-	return []Entry{{
+func tsClockDomainConflict() Entry {
+	return Entry{
 		Verdict: diagnose.TSClockDomainConflict, Group: Timestamps, Title: "health monitor and business share an address, not a clock",
 		Symptoms: []string{
 			"The balancer marks a healthy server down and up again, or the business fails while the monitor is green, never both for the same reason.",
@@ -109,7 +113,11 @@ func clocks() []Entry {
 			{"F5 BIG-IP", "a SNAT pool without the self address that monitors use; FastL4 TCP timestamp mode rewrite."},
 			{"keepalived", "bindto ADDRESS in TCP_CHECK, an address that is not the masquerading one."}}, recycleRemedies()...),
 		Counters: recycleCounters(), Scenario: "monitor-own-clock",
-	}, {
+	}
+}
+
+func clientRandomTSVsRecycle() Entry {
+	return Entry{
 		Verdict: diagnose.ClientRandomTSVsRecycle, Group: Timestamps, Title: "a client whose ports have clocks of their own meets tcp_tw_recycle",
 		Symptoms: []string{
 			"About half of the new connections of one modern client to one old server time out for a minute, without any NAT between.",
@@ -129,14 +137,10 @@ func clocks() []Entry {
 		},
 		Remedies: append([]Remedy{{"client, Linux ≥ 4.10", "net.ipv4.tcp_timestamps=2 sends timestamps without a random offset: one clock again. It is a crutch until the server is mended."}}, recycleRemedies()...),
 		Counters: recycleCounters(), Scenario: "random-ts-client",
-	}}
+	}
 }
 
-func reuse() []Entry {
-	return []Entry{timeWait(), clientReject(), ipvsReuse()}
-}
-
-func timeWait() Entry {
+func timeWaitCollision() Entry {
 	return Entry{
 		Verdict: diagnose.TimeWaitCollision, Group: Timestamps, Title: "a NAT reuses a port that the server still holds in TIME_WAIT",
 		Symptoms: []string{
@@ -169,7 +173,7 @@ func timeWait() Entry {
 	}
 }
 
-func clientReject() Entry {
+func clientPAWSReject() Entry {
 	return Entry{
 		Verdict: diagnose.ClientPAWSReject, Group: Timestamps, Title: "this host's own kernel throws the SYN-ACK away",
 		Symptoms: []string{
@@ -194,7 +198,7 @@ func clientReject() Entry {
 	}
 }
 
-func ipvsReuse() Entry {
+func ipvsPortReuseDrop() Entry {
 	return Entry{
 		Verdict: diagnose.IPVSPortReuseDrop, Group: Timestamps, Title: "IPVS drops the first SYN of a reused source port",
 		Symptoms: []string{
