@@ -20,6 +20,11 @@ type DiagnoseOptions struct {
 	// MayPrime permits connections with a TSval of ours that the server closes first. It needs the word of whoever owns the path:
 	// through an address that others share it would make a server with per-host PAWS refuse them for a minute.
 	MayPrime bool
+	// Hold is how many connections at most may be held open at once, to find what limits them; 0: none. They take places at the target and
+	// on the way for some seconds.
+	Hold int
+	// Contrast is another service to compare the target with, as address and port; zero: a port of the target's own address.
+	Contrast netip.AddrPort
 	// Focus narrows the investigation; zero: every cause is looked for.
 	Focus experiment.Focus
 	// Seconds is the time for the whole diagnosis; 0: 60.
@@ -85,7 +90,7 @@ func (p *Prober) pursue(ctx context.Context, addr netip.AddrPort, m Module, o Di
 	host := p.Host()
 	inv := &experiment.Investigation{Host: diagnose.Input{Ladder: host.Ladder}, Focus: o.Focus, Rand: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())), Setup: experiment.Setup{
 		Source: netip.AddrPortFrom(m.Source, 0), Dst: addr, Burst: m.Burst, Ladder: host.Ladder, Listen: m.Timeout, MSS: mss(addr),
-		HalfOpen: p.engine.opts.Limits.HalfOpen, NoRaw: host.CaptureError != nil, MayPrime: o.MayPrime, Others: ownAddresses(m.Interface, addr.Addr())}}
+		HalfOpen: p.engine.opts.Limits.HalfOpen, NoRaw: host.CaptureError != nil, MayPrime: o.MayPrime, Hold: o.Hold, Contrast: o.Contrast, Others: ownAddresses(m.Interface, addr.Addr())}}
 	for ctx.Err() == nil {
 		b, more := inv.Next(r.Observations)
 		if !more {

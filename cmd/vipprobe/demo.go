@@ -142,8 +142,12 @@ func runDiagnose(ctx context.Context, run *lab.Running, out, progress io.Writer)
 func grants(list []lab.Grant) []string {
 	var flags []string
 	for _, g := range list {
-		if g == lab.GrantPrime {
+		switch g {
+		case lab.GrantPrime:
 			flags = append(flags, "--i-own-this-path")
+		case lab.GrantHold:
+			flags = append(flags, "--hold", "64")
+		case lab.GrantBacklog, lab.GrantForget:
 		}
 	}
 	return flags

@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"net/netip"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -25,12 +27,39 @@ func diagnoseCommand() *cobra.Command {
 	cmd.Flags().Float64Var(&o.Seconds, "max-seconds", 60, "time for a whole diagnosis")
 	cmd.Flags().BoolVar(&o.MayPrime, "i-own-this-path", false, "nobody else reaches the target from this source address: permits connections that the server "+
 		"closes first, after which a server with per-host PAWS refuses older clocks from this address for a minute")
+	cmd.Flags().IntVar(&o.Hold, "hold", 0, "hold so many connections open at once, at most 1000, to find what limits them; they take places at the target "+
+		"for seconds")
+	cmd.Flags().Var(&addrPort{&o.Contrast}, "contrast", "another service to compare the target with, ADDR:PORT; default: a port of the target that nobody serves")
 	return cmd
+}
+
+// addrPort is a flag whose value is ADDR:PORT.
+type addrPort struct{ v *netip.AddrPort }
+
+func (a *addrPort) Type() string { return "addr:port" }
+
+func (a *addrPort) String() string {
+	if a.v == nil || !a.v.IsValid() {
+		return ""
+	}
+	return a.v.String()
+}
+
+func (a *addrPort) Set(s string) error {
+	v, err := netip.ParseAddrPort(s)
+	if err != nil || v.Port() == 0 {
+		return fmt.Errorf("%q is no ADDR:PORT", s)
+	}
+	*a.v = v
+	return nil
 }
 
 func (f *probeFlags) diagnose(cmd *cobra.Command, args []string, o prober.DiagnoseOptions) error {
 	if o.Seconds <= 0 || o.Seconds > 3600 {
 		return usageError{fmt.Errorf("--max-seconds %g: want more than 0, at most 3600", o.Seconds)}
+	}
+	if o.Hold < 0 || o.Hold > 1000 {
+		return usageError{fmt.Errorf("--hold %d: want 0 to 1000", o.Hold)}
 	}
 	f.module, f.count = "connect", 1
 	cfg, m, err := f.prepare(cmd)
@@ -38,7 +67,11 @@ func (f *probeFlags) diagnose(cmd *cobra.Command, args []string, o prober.Diagno
 		return err
 	}
 	ctx := cmd.Context()
-	p, err := f.open(ctx, cmd, cfg, m, args)
+	permitted := args
+	if o.Contrast.IsValid() {
+		permitted = append(slices.Clone(args), o.Contrast.String())
+	}
+	p, err := f.open(ctx, cmd, cfg, m, permitted)
 	if err != nil {
 		return err
 	}

@@ -10,7 +10,7 @@ import (
 
 // aside reports whether a burst was not aimed at the target's own service: what it met there says nothing of the target.
 func aside(k plan.Kind) bool {
-	return k == plan.KindOther || k == plan.KindStray || k == plan.KindWalk || k == plan.KindSource || k == plan.KindParity
+	return k == plan.KindOther || k == plan.KindStray || k == plan.KindWalk || k == plan.KindSource || k == plan.KindHold || k == plan.KindParity
 }
 
 // attempts yields every attempt at the target itself.

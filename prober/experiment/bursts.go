@@ -26,7 +26,7 @@ func (v *Investigation) maker(k plan.Kind) func([]observe.Observation) plan.Burs
 		plan.KindQuadrants: v.quadrants, plan.KindSticky: v.sticky, plan.KindServed: v.served, plan.KindDirection: v.direction,
 		plan.KindPaced: v.paced, plan.KindRate: v.rate, plan.KindOther: v.other, plan.KindSizes: v.sizes, plan.KindStray: v.stray,
 		plan.KindOracle: v.oracle, plan.KindPrime: v.prime, plan.KindFlip: v.flip, plan.KindSurvey: v.survey, plan.KindResolve: v.resolve,
-		plan.KindReuse: v.reuse, plan.KindStateful: v.stateful, plan.KindEven: v.even, plan.KindWalk: v.walk, plan.KindSource: v.sources,
+		plan.KindReuse: v.reuse, plan.KindStateful: v.stateful, plan.KindEven: v.even, plan.KindWalk: v.walk, plan.KindSource: v.sources, plan.KindHold: v.hold,
 	}
 	if m, ok := known[k]; ok {
 		return m
@@ -213,9 +213,11 @@ func (v *Investigation) other(seen []observe.Observation) plan.Burst {
 	b := plan.Burst{Listen: patience(seen)}
 	b.Arms = []plan.Arm{{Name: "other port", Via: plan.Raw, Script: v.script(v.clock(seen), plan.Single(), plan.Reset)}}
 	for i := range v.flows(16) {
-		port := otherPort(v.Dst.Port(), i%2)
-		b.Shots = append(b.Shots, plan.Shot{Offset: time.Duration(i) * 5 * time.Millisecond,
-			Flow: wire.Flow{Src: v.Source, Dst: netip.AddrPortFrom(v.Dst.Addr(), port)}})
+		dst := v.contrast()
+		if i%2 == 1 && !v.Contrast.IsValid() {
+			dst = netip.AddrPortFrom(v.Dst.Addr(), otherPort(v.Dst.Port(), 1))
+		}
+		b.Shots = append(b.Shots, plan.Shot{Offset: time.Duration(i) * 5 * time.Millisecond, Flow: wire.Flow{Src: v.Source, Dst: dst}})
 	}
 	return b
 }

@@ -42,6 +42,10 @@ type Setup struct {
 	HalfOpen int
 	// Others are more addresses of this host, of the target's family, that a SYN may come from.
 	Others []netip.Addr
+	// Contrast is another service to compare the target with; zero: a port of the target's address that nobody is expected to serve.
+	Contrast netip.AddrPort
+	// Hold is how many connections at most may be held open at once to find a limit on them; 0: none.
+	Hold int
 	// NoRaw leaves out what needs a capture.
 	NoRaw bool
 	// MayPrime permits connections that the server closes first: servers with per-host PAWS then refuse older TSvals from our address
@@ -80,6 +84,9 @@ func (v *Investigation) opening() []Step {
 		steps = append(steps, Step{plan.KindPrime, "does the server remember our TSval once it has closed first?"},
 			Step{plan.KindFlip, "one tick below and above what it may remember"}, Step{plan.KindFlip, "the same on fresh flows"})
 	}
+	if v.Hold > 0 {
+		steps = append(steps, Step{plan.KindHold, "does something limit how many connections are held at once?"})
+	}
 	return steps
 }
 
@@ -94,7 +101,7 @@ func traitsOf(k plan.Kind) traits {
 	known := map[plan.Kind]traits{
 		plan.KindConnect: {4, 4}, plan.KindQuadrants: {8, 1}, plan.KindSticky: {8, 2}, plan.KindEven: {8, 2}, plan.KindOracle: {16, 1},
 		plan.KindPaced: {4, 3}, plan.KindRate: {4, 3}, plan.KindSizes: {2, 3}, plan.KindOther: {2, 1}, plan.KindSurvey: {2, 1},
-		plan.KindServed: {2, 2}, plan.KindReuse: {2, 2}, plan.KindStateful: {2, 2}, plan.KindWalk: {2, 3}, plan.KindSource: {2, 2},
+		plan.KindServed: {2, 2}, plan.KindReuse: {2, 2}, plan.KindStateful: {2, 2}, plan.KindWalk: {2, 3}, plan.KindSource: {2, 2}, plan.KindHold: {2, 5},
 	}
 	if t, ok := known[k]; ok {
 		return t
@@ -202,7 +209,7 @@ func (v *Investigation) dead(seen []observe.Observation) bool {
 
 // can reports whether a burst of the kind can be made here at all.
 func (v *Investigation) can(k plan.Kind) bool {
-	if k == plan.KindSource && len(v.Others) == 0 {
+	if k == plan.KindSource && len(v.Others) == 0 || k == plan.KindHold && v.Hold == 0 {
 		return false
 	}
 	return !v.NoRaw || !raw(k)

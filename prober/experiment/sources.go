@@ -32,7 +32,7 @@ func (v *Investigation) sources(seen []observe.Observation) plan.Burst {
 		b.Arms = append(b.Arms, plan.Arm{Name: name, Via: plan.Raw, Script: v.script(v.clock(seen), plan.Single(), plan.Reset)})
 	}
 	each := max(1, v.flows(16)/len(list))
-	contrast := netip.AddrPortFrom(v.Dst.Addr(), otherPort(v.Dst.Port(), 0))
+	contrast := v.contrast()
 	for i := range each * len(list) {
 		arm := i % len(list)
 		for k, dst := range []netip.AddrPort{v.Dst, contrast} {

@@ -19,7 +19,7 @@ const walkHops = 16
 func (v *Investigation) walk(seen []observe.Observation) plan.Burst {
 	b := plan.Burst{Listen: patience(seen)}
 	first := 1 + walkHops*count(seen, plan.KindWalk)
-	contrast := netip.AddrPortFrom(v.Dst.Addr(), otherPort(v.Dst.Port(), 0))
+	contrast := v.contrast()
 	for i := range min(walkHops, v.flows(walkHops)) {
 		hops := first + i
 		s := v.script(v.clock(seen), plan.Single(), plan.Reset)

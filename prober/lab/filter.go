@@ -77,14 +77,16 @@ func conntrackLimit() Scenario {
 	return Scenario{
 		Name:  "conntrack-limit",
 		Story: "The balancer tracks connections and its table is full: what is tracked goes on, what is new vanishes, whatever its destination.",
-		Params: []Param{{"limit", "20", "connections that may be tracked"},
-			{"held", "25", "connections that other clients hold open"}},
+		Params: []Param{{"limit", "60", "connections that may be tracked"},
+			{"held", "30", "connections that other clients hold open"}},
 		Label:      Is(diagnose.ConntrackTableFull),
+		Grants:     []Grant{GrantHold},
 		NearMisses: []NearMiss{{"large table", map[string]string{"limit": "100000"}, Healthy()}},
 		Build: func(st *Stage) {
 			v := st.vip(2, wiring{})
 			v.balance()
 			v.serve(topo.Service{Then: topo.Echo})
+			v.clientLink.Addr("10.77.0.4/24") // a limit per source address would spare it
 			v.lb.Rules(filter("table_size", nft.Prerouting,
 				nft.Rule{nft.NewConnection(), nft.ConnectionsOver(uint32(st.Int("limit"))), nft.Drop()}))
 			o := st.Host("other")
@@ -97,10 +99,12 @@ func conntrackLimit() Scenario {
 func snatExhaustion() Scenario {
 	return Scenario{
 		Name: "snat-exhaustion",
-		Story: "The balancer has few source ports towards each server and other clients hold them all. New connections to this service " +
+		Story: "The balancer has few source ports towards each server and other clients hold many of them. At the peak new connections to this service " +
 			"vanish; another port of the same servers works.",
-		Params:     []Param{{"ports", "4", "source ports for each server, 1 … 10000"}, {"held", "8", "connections that other clients hold open"}},
-		Label:      Is(diagnose.SNATPortExhaustion),
+		Params: []Param{{"ports", "20", "source ports for each server, 1 … 10000"}, {"held", "8", "connections that other clients hold open"}},
+		// A limit of connections to one service looks the same from outside.
+		Label:      Label{Verdicts: []diagnose.Verdict{diagnose.SNATPortExhaustion}, Level: diagnose.Suspected},
+		Grants:     []Grant{GrantHold},
 		NearMisses: []NearMiss{{"many ports", map[string]string{"ports": "10000"}, Healthy()}},
 		Build: func(st *Stage) {
 			v := st.vip(2, wiring{})

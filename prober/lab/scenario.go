@@ -49,6 +49,8 @@ const (
 	GrantPrime   Grant = "prime"
 	GrantBacklog Grant = "backlog"
 	GrantForget  Grant = "forget"
+	// GrantHold allows to hold some dozens of connections open at once.
+	GrantHold Grant = "hold"
 )
 
 // Label is the truth about a scenario, which the diagnosis never sees.

@@ -169,6 +169,7 @@ const (
 	KindResolve   Kind = "resolve"   // kernel connects after the wire was asked for the next hop
 	KindEven      Kind = "even"      // each flow asked many times over: is loss alike on all?
 	KindSource    Kind = "source"    // other source addresses of this host beside the usual one
+	KindHold      Kind = "hold"      // connections held open, then new ones beside them
 	KindStray     Kind = "stray"     // bare ACKs of no connection: is there a stack behind the port?
 )
 

@@ -1,0 +1,193 @@
+package diagnose
+
+import (
+	"fmt"
+	"math"
+	"net/netip"
+	"slices"
+
+	"github.com/vipprobe/vipprobe/prober/observe"
+	"github.com/vipprobe/vipprobe/prober/plan"
+)
+
+// The arms of a hold burst, in order: the other destination before anything is held, the connections held, then, while they are held, new ones
+// to the target, to the other destination, and bare ACKs to the target.
+const (
+	HoldBefore = iota
+	HoldHeld
+	HoldNew
+	HoldOther
+	HoldStray
+)
+
+// held is what one hold burst showed.
+type held struct {
+	obs int
+	// n connections were begun and fit of them accepted, the last of these as number last; live of them acknowledged data at the end.
+	n, fit, last, live int
+	// head is how many were accepted before the first that was not.
+	head int
+	// silent counts silence in the arms, by their order; elsewhere that of new SYNs from another address of ours.
+	silent    [HoldStray + 1]silences
+	elsewhere silences
+	// sameStack: bare ACKs drew RSTs that had come as far as the SYN-ACKs.
+	sameStack bool
+}
+
+func readHolds(in *Input) []held {
+	var out []held
+	for i := range in.Observations {
+		o := &in.Observations[i]
+		if o.Kind == plan.KindHold && trusted(o) && len(o.Arms) == HoldStray+1 {
+			out = append(out, readHold(o, i))
+		}
+	}
+	return out
+}
+
+func readHold(o *observe.Observation, index int) held {
+	h := held{obs: index}
+	arms := map[string]int{}
+	for k := range o.Arms {
+		arms[o.Arms[k].Name] = k
+	}
+	var synHops, rstHops []uint8
+	var usual netip.Addr
+	for _, a := range firstSYNOrder(o) {
+		k := arms[a.Arm]
+		if k == HoldHeld {
+			usual = a.Flow.Src.Addr()
+		}
+		for x := range a.Answers {
+			switch ans := &a.Answers[x]; {
+			case ans.Kind == observe.SYNACK && k == HoldHeld:
+				synHops = append(synHops, ans.HopLimit)
+			case ans.Kind == observe.RST && k == HoldStray:
+				rstHops = append(rstHops, ans.HopLimit)
+			}
+		}
+		s := &h.silent[k]
+		if k == HoldNew && a.Flow.Src.Addr() != usual {
+			s = &h.elsewhere
+		}
+		s.n++
+		if a.Outcome == observe.TimedOut && len(a.Answers) == 0 {
+			s.silent++
+		}
+		if k == HoldHeld {
+			h.count(a)
+		}
+	}
+	h.sameStack = len(rstHops) > 0
+	for _, ttl := range rstHops {
+		h.sameStack = h.sameStack && slices.Contains(synHops, ttl)
+	}
+	return h
+}
+
+// count takes the next of the held connections, in order of their SYNs.
+func (h *held) count(a *observe.Attempt) {
+	h.n++
+	accepted := firstSYNACK(a) != nil
+	if !accepted {
+		return
+	}
+	if h.head == h.n-1 {
+		h.head = h.n
+	}
+	h.fit++
+	h.last = h.n
+	if s, ok := readService(a, len("\r\n")); ok && s.acked {
+		h.live++
+	}
+}
+
+// full: the first connections were taken and live on, and from some number on nothing was begun. Places that came free meanwhile let a few
+// late ones in.
+func (h *held) full() bool {
+	fresh := h.silent[HoldNew]
+	return h.head >= 3 && h.head*10 >= h.fit*7 && fresh.n >= 4 && fresh.silent == fresh.n && h.live*10 >= h.fit*9
+}
+
+// chance is that of as many accepted, in any order, all coming before the silent end.
+func (h *held) chance() float64 {
+	total := h.n + h.silent[HoldNew].n
+	end := total - h.last
+	return math.Exp(logChoose(total-end, h.fit) - logChoose(total, h.fit))
+}
+
+// checkHold: connections are held open, and from some number on no new one begins while those held live on: something counts them. Whether
+// other destinations suffer too, and whether bare ACKs still reach the listener's stack, says what.
+func checkHold(in *Input) []Finding {
+	hs := readHolds(in)
+	if len(hs) == 0 {
+		return nil
+	}
+	h := &hs[len(hs)-1]
+	if !h.full() {
+		return nil
+	}
+	silent := h.n - h.fit + h.silent[HoldNew].n
+	p := h.chance()
+	f := Finding{
+		Verdict: SYNStallUnclassified, Level: Inconclusive, P: p, explains: []int{h.obs},
+		Summary: fmt.Sprintf("%d connections held at once live on, and none of %d begun after them was answered: something counts connections and is full", h.fit, silent),
+		Evidence: []string{
+			fmt.Sprintf("the first %d of %d connections were accepted, then %d more, the last as number %d; %d acknowledged data at the end", h.head, h.n, h.fit-h.head, h.last, h.live),
+			fmt.Sprintf("another destination: %d of %d SYNs silent before, %d of %d while they were held", h.silent[HoldBefore].silent, h.silent[HoldBefore].n,
+				h.silent[HoldOther].silent, h.silent[HoldOther].n),
+			fmt.Sprintf("bare ACKs to the target meanwhile: %d of %d silent", h.silent[HoldStray].silent, h.silent[HoldStray].n),
+		},
+		Disproof: "new connections accepted while as many are held",
+		Settle:   "the same again once what was held is free",
+	}
+	again := len(hs) > 1 && hs[len(hs)-2].full()
+	if !again {
+		f.Wants = []Want{{Kind: plan.KindHold, Why: "is it free again, and full at the same number?", Most: 2}}
+	} else {
+		f.Evidence = append(f.Evidence, fmt.Sprintf("released and tried again, it was full after %d connections; the first time after %d", h.fit, hs[len(hs)-2].fit))
+	}
+	return []Finding{h.name(f, again, p)}
+}
+
+// name says what is full.
+func (h *held) name(f Finding, again bool, p float64) Finding {
+	other, before, stray := h.silent[HoldOther], h.silent[HoldBefore], h.silent[HoldStray]
+	level := Suspected
+	if again && p < 1e-4 {
+		level = Confirmed
+	}
+	switch {
+	case before.silent > 0 || before.n == 0:
+		f.Settle = "another destination behind the same path that answers (--contrast)"
+		return f
+	case h.elsewhere.n > 0 && h.elsewhere.silent == 0:
+		f.Summary = fmt.Sprintf("after %d held connections new ones from this address vanish, those from another address of this host do not: a limit of connections per source", h.fit)
+		f.Settle = "the filter's or balancer's limit of connections per source address"
+		return f
+	case stray.silent == 0 && h.sameStack && other.silent == 0:
+		f.Verdict, f.Level = AcceptQueueOverflow, level
+		f.Summary = fmt.Sprintf("%d connections fit and nobody accepts them; every SYN after is dropped by the listener itself, whose accept queue is full", h.fit)
+		f.Remedy = "the application does not accept: unblock it; raise its listen backlog and net.core.somaxconn together. ListenOverflows on the server counts each drop"
+	case stray.silent == stray.n && other.silent == other.n:
+		f.Verdict, f.Level = ConntrackTableFull, level
+		if h.elsewhere.n == 0 {
+			f.Level = Suspected // from one address a limit per source address looks the same
+		}
+		f.Summary = fmt.Sprintf("a device on the way tracks connections and is full: %d held ones live on, and new ones vanish whatever their destination", h.fit)
+		f.Remedy = "raise net.netfilter.nf_conntrack_max (and hashsize) on the filter or balancer, shorten its timeouts, or exempt this traffic from tracking; " +
+			"`conntrack -S` (insert_failed, drop) and \"nf_conntrack: table full\" in its log confirm it"
+	case stray.silent == stray.n && other.silent == 0:
+		// A limit of connections to this service would look the same.
+		f.Verdict, f.Level = SNATPortExhaustion, Suspected
+		f.Summary = fmt.Sprintf("after %d held connections new ones to this service vanish, while another destination answers: the source ports that a NAT has for it are used up, "+
+			"or a filter limits connections to it", h.fit)
+		f.Remedy = "give the SNAT more source addresses or a wider port range; free connections that nobody uses (keep-alive, idle timeouts)"
+	default:
+		return f
+	}
+	if f.Level == Suspected && again {
+		f.Settle = ""
+	}
+	return f
+}

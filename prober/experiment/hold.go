@@ -1,0 +1,70 @@
+package experiment
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/vipprobe/vipprobe/prober/diagnose"
+	"github.com/vipprobe/vipprobe/prober/observe"
+	"github.com/vipprobe/vipprobe/prober/plan"
+	"github.com/vipprobe/vipprobe/prober/wire"
+)
+
+// Times of a hold burst. forgets is longer than a Linux NAT keeps a connection that was reset (nf_conntrack_tcp_timeout_close, 10 s,
+// net/netfilter/nf_conntrack_proto_tcp.c, 6.18).
+const (
+	holdGap  = 5 * time.Millisecond
+	holdRest = 100 * time.Millisecond
+	forgets  = 11 * time.Second
+)
+
+// hold keeps connections open, one more every few ms, then asks whether new ones still begin, to this service and to another, and whether
+// those held still live: a table, a pool of ports or a queue that is full refuses the new ones and keeps the old. The second
+// time it first waits until what the first took must be free again.
+func (v *Investigation) hold(seen []observe.Observation) plan.Burst {
+	var start time.Duration
+	if count(seen, plan.KindHold) > 0 {
+		start = forgets
+	}
+	wait := patience(seen)
+	full := time.Duration(v.Hold)*holdGap + holdRest
+	held := v.script(v.clock(seen), plan.Custom(0, wait), plan.Acknowledge)
+	held.Then = plan.Exchange{Data: []byte("\r\n"), DataDelay: full + holdRest + 2*wait, Close: plan.Abort, CloseDelay: 50 * time.Millisecond}
+	single := v.script(v.clock(seen), plan.Single(), plan.Reset)
+	stray := v.script(v.clock(seen), plan.Single(), plan.Reset)
+	stray.First, stray.Options = wire.ACK, wire.Options{}
+	b := plan.Burst{Label: "hold", Listen: held.Then.DataDelay + 2*wait}
+	for k, s := range map[int]plan.Script{diagnose.HoldBefore: single, diagnose.HoldHeld: held, diagnose.HoldNew: single, diagnose.HoldOther: single, diagnose.HoldStray: stray} {
+		for len(b.Arms) <= k {
+			b.Arms = append(b.Arms, plan.Arm{})
+		}
+		b.Arms[k] = plan.Arm{Name: [...]string{"other before", "held", "new", "other", "bare ACK"}[k], Via: plan.Raw, Script: s}
+	}
+	other := v.contrast()
+	from := v.Source
+	add := func(arm int, dst netip.AddrPort, n int, at, gap time.Duration) {
+		for i := range n {
+			b.Shots = append(b.Shots, plan.Shot{Offset: start + at + time.Duration(i)*gap, Arm: arm, Flow: wire.Flow{Src: from, Dst: dst}})
+		}
+	}
+	add(diagnose.HoldBefore, other, v.flows(8), 0, holdGap)
+	add(diagnose.HoldHeld, v.Dst, v.Hold, holdRest, holdGap)
+	add(diagnose.HoldNew, v.Dst, v.flows(8), holdRest+full, 2*holdGap)
+	add(diagnose.HoldOther, other, v.flows(8), holdRest+full+holdGap, 2*holdGap)
+	add(diagnose.HoldStray, v.Dst, 4, holdRest+full+holdGap/2, 4*holdGap)
+	usual := v.usual(seen)
+	if k := slices.IndexFunc(v.Others, func(a netip.Addr) bool { return a != usual }); k >= 0 {
+		from = netip.AddrPortFrom(v.Others[k], 0)
+		add(diagnose.HoldNew, v.Dst, v.flows(4), holdRest+full+holdGap, 2*holdGap)
+	}
+	return b
+}
+
+// contrast is what the target is compared with: what the caller named, or a port of the same address that nobody is expected to serve.
+func (v *Investigation) contrast() netip.AddrPort {
+	if v.Contrast.IsValid() {
+		return v.Contrast
+	}
+	return netip.AddrPortFrom(v.Dst.Addr(), otherPort(v.Dst.Port(), 0))
+}
