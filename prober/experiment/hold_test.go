@@ -19,7 +19,9 @@ func TestHold(t *testing.T) {
 		share float64 // of the seeds for which it is named, at least
 	}{
 		"a connection table with room for few": {want: diagnose.ConntrackTableFull, share: 0.95,
-			world: func(seed uint64, r *rand.Rand) *fakenet.World { return fakenet.ConntrackLimit(seed, between(r, 140, 200)) }},
+			world: func(seed uint64, r *rand.Rand) *fakenet.World {
+				return fakenet.ConntrackLimit(seed, between(r, 140, 200))
+			}},
 		"near miss: room for all": {want: diagnose.Healthy, share: 1,
 			world: func(seed uint64, _ *rand.Rand) *fakenet.World { return fakenet.ConntrackLimit(seed, 4000) }},
 		"few source ports of a NAT": {want: diagnose.SNATPortExhaustion, share: 0.95,
