@@ -110,7 +110,9 @@ type Script struct {
 	Options wire.Options
 	// First are the control bits of what is sent first; 0 means SYN. A bare ACK of no connection draws an RST from any stack it reaches
 	// (RFC 9293 §3.10.7.1, §3.10.7.2), full queues or not.
-	First  wire.Flags
+	First wire.Flags
+	// Closed says that the port has refused a connection just before: a SYN to it leaves nothing half-open.
+	Closed bool
 	Clock  TSClock
 	Window uint16 // 0: 64,240, as Linux sends (net/ipv4/tcp_output.c tcp_select_initial_window, 6.18)
 	// HopLimit 0 means the host's default, 64.
@@ -171,6 +173,9 @@ const (
 	KindSource    Kind = "source"    // other source addresses of this host beside the usual one
 	KindHold      Kind = "hold"      // connections held open, then new ones beside them
 	KindStray     Kind = "stray"     // bare ACKs of no connection: is there a stack behind the port?
+	KindPorts     Kind = "ports"     // single SYNs to several ports, and bare ACKs: which of them draw an RST?
+	KindQueue     Kind = "queue"     // first contact from a borrowed address: how many answers wait for its MAC?
+	KindKnown     Kind = "known"     // the same again, now that the borrowed address is known
 )
 
 // NeighborAction is what a NeighborStep does.
@@ -191,14 +196,25 @@ type NeighborStep struct {
 	Addr   netip.Addr
 }
 
+// Borrow is an address of the target's subnet that nobody has, and from which a burst is sent. Nobody but a responder of ours
+// answers for it, and only while the burst lasts; no address is configured on this host.
+type Borrow struct {
+	Addr netip.Addr
+	// Delay is how long the answer to the far side's ARP request or neighbor solicitation waits: counted from the request, and from the
+	// burst's last first segment where that leaves later, so that all of the burst is under way before the answer.
+	Delay time.Duration
+}
+
 // Burst is one round of concurrent shots and how long to listen after the last of them has fired.
 type Burst struct {
 	Label string // shown to people and in evidence; never judged
 	// Kind is which experiment the burst belongs to, so that rules know what the arms were for.
 	Kind    Kind
 	Prepare []NeighborStep
-	Arms    []Arm
-	Shots   []Shot
+	// Borrow is where the shots come from, in place of the flows' own source address; nil: nowhere special.
+	Borrow *Borrow
+	Arms   []Arm
+	Shots  []Shot
 	// Listen is how long the burst lasts after the first SYN of its last shot: repeats on the ladder fall within it, and what has not
 	// been answered by then has timed out. A burst ends early when every shot is settled, unless Linger.
 	Listen time.Duration
