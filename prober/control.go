@@ -79,7 +79,7 @@ func (e *engine) neighbor(f *rawsock.Frame) {
 	defer e.mu.Unlock()
 	taken := false
 	for _, r := range e.runs {
-		if r != nil && r.near[target] && (r.near[sender] || !ev.Sender.IsValid()) {
+		if r != nil && (r.near[target] && (r.near[sender] || !ev.Sender.IsValid()) || r.borrows(&ev)) {
 			r.corr.Neighbor(ev)
 			taken = true
 		}

@@ -129,6 +129,9 @@ func (e *engine) act(r *run, i int, now time.Time, sends []handshake.Send, out *
 		if sends[k].SYN >= 0 {
 			r.corr.Handed(i, now, sends[k].TSval, sends[k].HasTS)
 		}
+		if sends[k].SYN == 0 {
+			r.begin()
+		}
 		if err := out.add(s, r.script(i), &sends[k], r, i); err != nil && sends[k].SYN >= 0 {
 			e.unsent(r, i, sends[k].SYN, err.Error(), false)
 		}

@@ -18,6 +18,7 @@ type path struct {
 	route rawsock.Route
 	iface string // as asked for; "" leaves it to the route
 	bound bool   // the source address was asked for
+	lent  bool   // the source address is borrowed
 	since time.Time
 
 	// turn is held by whoever prepares the path for raw shots, so that callers at the same time ask and scout once; raw is theirs.
@@ -134,6 +135,9 @@ func (e *engine) prepareRaw(ctx context.Context, q request, p *path, dst netip.A
 	w, err := e.openWay(ctx, p.route)
 	if err != nil {
 		return rawState{err: err, parity: observe.Parity{Why: err.Error()}, until: time.Now().Add(failureLife)}
+	}
+	if p.lent {
+		return rawState{way: w, parity: observe.Parity{Why: "the kernel has no way of its own from a borrowed address"}, until: p.since.Add(pathLife)}
 	}
 	return rawState{way: w, parity: e.scout(ctx, q, p, w.link, dst), until: p.since.Add(pathLife)}
 }

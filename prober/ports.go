@@ -57,6 +57,7 @@ type want struct {
 	dst     netip.AddrPort
 	n       int
 	raw     bool
+	lent    bool                   // src is borrowed: no socket of this host can have it
 	bindAny bool                   // the kernel binds the connect to no address
 	busy    func(port uint16) bool // the flow is still known under this port
 }
@@ -149,6 +150,9 @@ var errOurs = fmt.Errorf("%w: by another flow of ours", rawsock.ErrPortInUse)
 func (ps *ports) claim(w want, port uint16) error {
 	if w.busy != nil && w.busy(port) {
 		return errOurs
+	}
+	if w.raw && w.lent {
+		return nil
 	}
 	if w.raw {
 		return ps.hold(w.src, port)

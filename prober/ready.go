@@ -48,9 +48,14 @@ func (e *engine) way(ctx context.Context, q request, r *run, g *group) error {
 	if g.src.IsValid() {
 		q.source = g.src
 	}
-	p, err := e.paths.route(g.dst.Addr(), q.source, q.iface, e.opts.AllowForeignSource)
+	p, err := e.paths.route(g.dst.Addr(), q.source, q.iface, e.opts.AllowForeignSource || r.lent.IsValid())
 	if err != nil {
 		return err
+	}
+	if r.lent.IsValid() {
+		if p, err = q.borrowed(p, r.lent); err != nil {
+			return err
+		}
 	}
 	g.path = p
 	e.mu.Lock()
@@ -85,7 +90,7 @@ func (r *run) demand() map[netip.AddrPort]demand {
 				continue
 			}
 			d.flows++
-			if r.shots[i].raw && r.script(i).OnSYNACK != plan.Acknowledge {
+			if r.shots[i].raw && halfOpens(r.script(i)) {
 				d.halfOpen++
 			}
 		}
@@ -94,6 +99,12 @@ func (r *run) demand() map[netip.AddrPort]demand {
 		}
 	}
 	return m
+}
+
+// halfOpens reports whether a raw shot can leave a half-open connection behind for as long as its SYN-ACK is on the way: not where we complete
+// the handshake, where nothing listens, or where no SYN is sent.
+func halfOpens(s *plan.Script) bool {
+	return s.OnSYNACK != plan.Acknowledge && !s.Closed && (s.First == 0 || s.First&wire.SYN != 0)
 }
 
 // ready gives every shot that can be sent its source port and flow. An error means that the burst as a whole must not begin.
@@ -184,7 +195,7 @@ func (e *engine) want(g *group, n int, raw bool) want {
 	if src.Is6() && src.IsLinkLocalUnicast() {
 		src = src.WithZone(g.path.route.IfName)
 	}
-	return want{src: src, dst: g.dst, n: n, raw: raw, bindAny: !g.path.bound, busy: func(port uint16) bool {
+	return want{src: src, dst: g.dst, n: n, raw: raw, lent: g.path.lent, bindAny: !g.path.bound, busy: func(port uint16) bool {
 		e.mu.Lock()
 		defer e.mu.Unlock()
 		return e.flows.byFlow(wire.Flow{Src: netip.AddrPortFrom(src, port), Dst: g.dst}) >= 0
@@ -214,6 +225,7 @@ func (e *engine) open(r *run, i int, w *want, port uint16) {
 	rec, iss := e.flows.add(s.flow, r.slot, uint32(i), s.way)
 	s.rec = rec
 	s.conn = handshake.New(r.script(i), iss)
+	r.first++
 	r.corr.ISS(i, iss)
 }
 

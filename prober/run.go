@@ -24,6 +24,9 @@ type run struct {
 	open     int
 	done     chan struct{} // closed when no shot is open
 	near     map[hopKey]bool
+	lent     netip.Addr    // the borrowed address; invalid: none
+	first    int           // raw shots that have not sent anything yet
+	begun    chan struct{} // closed when first is 0
 	lag      time.Duration
 	diverted []diversion
 	aliases  []int32 // in the flow table: flows that local NAT made of ours
@@ -77,6 +80,8 @@ type request struct {
 	iface    string
 	counters bool
 	check    func(netip.Addr) error // the allow list
+	// lend permits bursts from a borrowed address; nil refuses them.
+	lend *lending
 }
 
 // errClosed is why nothing runs any more.
@@ -108,10 +113,16 @@ func (e *engine) run(ctx context.Context, q request) (observe.Observation, error
 		release(nil)
 		return observe.Observation{}, err
 	}
+	answering, err := e.lend(ctx, q, r)
+	if err != nil {
+		release(nil)
+		return observe.Observation{}, err
+	}
 	before := e.snapshot(q)
 	started := time.Now()
 	e.execute(ctx, r)
 	finished := time.Now()
+	conflict := answering.end()
 	after := e.snapshot(q)
 	obs := e.finish(r, func(o *observe.Observation) {
 		o.Started, o.Finished, o.ClockStep = started, finished, clockStep(started, finished)
@@ -119,12 +130,15 @@ func (e *engine) run(ctx context.Context, q request) (observe.Observation, error
 		before.compare(&after, o)
 	})
 	release(obs.Attempts)
-	return obs, nil
+	return obs, conflict
 }
 
 func newRun(b *plan.Burst, cancel context.CancelCauseFunc) *run {
 	r := &run{burst: b, corr: observe.NewCorrelator(b), shots: make([]liveShot, len(b.Shots)), done: make(chan struct{}),
-		cancel: cancel, near: map[hopKey]bool{}}
+		cancel: cancel, near: map[hopKey]bool{}, begun: make(chan struct{})}
+	if b.Borrow != nil {
+		r.lent = b.Borrow.Addr.Unmap().WithZone("")
+	}
 	type pair struct {
 		dst netip.AddrPort
 		src netip.Addr

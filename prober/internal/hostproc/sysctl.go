@@ -129,6 +129,18 @@ func (r root) sysctls() Sysctls {
 	return s
 }
 
+// Forwards reports whether this host forwards packets of a family that come in by an interface (net/ipv4/conf/NAME/forwarding, net/ipv6/conf/
+// NAME/forwarding), as it is now. Where the kernel does not say, it may: true.
+func Forwards(ifname string, v6 bool) bool { return proc.forwards(ifname, v6) }
+
+func (r root) forwards(ifname string, v6 bool) bool {
+	family := "ipv4"
+	if v6 {
+		family = "ipv6"
+	}
+	return r.setting("net/"+family+"/conf/"+ifname+"/forwarding").Or(1) != 0
+}
+
 // interfaces are the directories of net/ipv4/conf, and of neigh where those differ.
 func (r root) interfaces() []string {
 	entries, err := os.ReadDir(filepath.Join(string(r), "sys/net/ipv4/conf"))

@@ -22,6 +22,22 @@ type Borrow struct {
 	MAC wire.MAC
 	// Delay is how long every answer waits; negative: no answer is ever sent, and requests are only counted.
 	Delay time.Duration
+	// Hold returns when answers may begin; Delay counts from then where the request came before. An error ends the responder. Nil: at once.
+	Hold func(ctx context.Context) error
+	// Only is who is answered, by address or by MAC: others that ask are counted. The zero value answers everybody.
+	Only Peer
+}
+
+// Peer is a host on the link.
+type Peer struct {
+	Addr netip.Addr
+	MAC  wire.MAC
+}
+
+// is reports whether a message comes from the peer, by either of its names: who asks may choose another address of its own than
+// the one it is known by (arp_announce), and answer from another MAC than it asks from (VRRP).
+func (p Peer) is(m message) bool {
+	return p == Peer{} || m.sender == p.Addr || m.mac == p.MAC
 }
 
 // Conflict is another host that has, or is about to take, the borrowed address: it must not be used any longer.
@@ -44,6 +60,7 @@ type Responder struct {
 // Counts are what a responder saw. Valid once Run has returned.
 type Counts struct {
 	Requests int            // for the address, from hosts with one
+	Others   int            // likewise, from hosts that are not to be answered
 	Answers  int            // sent
 	Withheld int            // not answered: the limiter did not allow it before the end
 	Late     int            // not answered: too many were waiting
@@ -141,6 +158,10 @@ func (r *Responder) request(m message) error {
 	case !m.request || m.target != r.borrow.Addr:
 		return nil
 	}
+	if !r.borrow.Only.is(m) {
+		r.counts.Others++
+		return nil
+	}
 	r.counts.Requests++
 	if r.borrow.Delay < 0 {
 		return nil
@@ -155,12 +176,22 @@ func (r *Responder) request(m message) error {
 
 // reply sends the queued answers when they are due; they are, in the order they came.
 func (r *Responder) reply(ctx context.Context) error {
+	var from time.Time
+	if r.borrow.Hold != nil {
+		if err := r.borrow.Hold(ctx); err != nil {
+			return err
+		}
+		from = time.Now().Add(r.borrow.Delay)
+	}
 	for {
 		var a answer
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case a = <-r.due:
+		}
+		if a.at.Before(from) {
+			a.at = from
 		}
 		if err := r.send(ctx, a); err != nil {
 			return err
