@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/vipprobe/vipprobe/prober/diagnose"
+	"github.com/vipprobe/vipprobe/prober/experiment"
 	"github.com/vipprobe/vipprobe/prober/observe"
 )
 
@@ -52,7 +53,7 @@ func traitsOf(k Kind) kindTraits {
 		KindTCP:           {run: (*Prober).roundTCP, timeout: round, burst: 1, kernel: 1},
 		KindPAWS:          {run: (*Prober).roundPAWS, timeout: time.Minute, burst: 10, kernel: 2, raw: 5, subject: diagnose.SubjectTimestamps, capture: true},
 		KindNeighbor:      {run: (*Prober).roundNeighbor, timeout: round, burst: 10, kernel: 2, subject: diagnose.SubjectNeighbor},
-		KindNeighborQueue: {run: (*Prober).roundNeighborQueue, timeout: round, burst: 10, raw: 1, subject: diagnose.SubjectNeighbor, capture: true},
+		KindNeighborQueue: {run: (*Prober).roundNeighborQueue, timeout: 20 * time.Second, burst: experiment.QueueSize, raw: 2, subject: diagnose.SubjectNeighbor, capture: true},
 	}
 	return known[k]
 }

@@ -174,6 +174,10 @@ func (p *Prober) round(ctx context.Context, ep Endpoint, addr netip.AddrPort, m 
 		r.Err = &EnvironmentError{Target: r.Target, Err: fmt.Errorf("%q is no kind of module", m.Kind)}
 	}
 	r.Duration = time.Since(r.Started)
+	if r.Queue != nil {
+		r.Success, r.Why = judgeQueue(r.Queue)
+		return r
+	}
 	if r.Err == nil {
 		r.Diagnosis = diagnose.Diagnose(diagnose.Input{Observations: r.Observations, Ladder: r.Ladder})
 		r.Success, r.Why = judge(&r, m)

@@ -30,6 +30,8 @@ type Round struct {
 	Err error
 	// TCP holds what a KindTCP module found beyond the handshake.
 	TCP *TCPResult
+	// Queue holds what a KindNeighborQueue module found.
+	Queue *NeighborQueue
 }
 
 // TCPResult is the part of a KindTCP round that blackbox_exporter's series are made of.
