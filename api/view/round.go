@@ -45,6 +45,7 @@ type Round struct {
 	Summary      Summary       `json:"summary"`
 	Diagnosis    *Diagnosis    `json:"diagnosis,omitempty"`
 	TCP          *TCP          `json:"tcp,omitempty"`
+	Queue        *Queue        `json:"neighbor_queue,omitempty"`
 	Observations []Observation `json:"observations"`
 }
 
@@ -88,15 +89,17 @@ func NewRound(r *prober.Round) Round {
 	v := Round{
 		Target: r.Target, Addr: endpoint(r.Addr), Module: r.Module, Kind: string(r.Kind), Started: r.Started.UTC(),
 		DurationNS: int64(r.Duration), LookupNS: int64(r.Lookup), Kernel: r.Kernel, Ladder: newLadder(r.Ladder),
-		Success: r.Success, Why: r.Why, Summary: newSummary(r), TCP: newTCP(r.TCP),
+		Success: r.Success, Why: r.Why, Summary: newSummary(r), TCP: newTCP(r.TCP), Queue: newQueue(r.Queue),
 		Observations: make([]Observation, 0, len(r.Observations)),
 	}
 	if r.Err != nil {
 		v.Error, v.ErrorKind = r.Err.Error(), KindOf(r.Err)
 		return v
 	}
-	d := newDiagnosis(&r.Diagnosis)
-	v.Diagnosis = &d
+	if r.Queue == nil { // a measurement names no cause
+		d := newDiagnosis(&r.Diagnosis)
+		v.Diagnosis = &d
+	}
 	for i := range r.Observations {
 		v.Observations = append(v.Observations, newObservation(&r.Observations[i]))
 	}

@@ -35,6 +35,7 @@ type probeFlags struct {
 	four, six   bool
 	compare     bool
 	verbose     bool
+	queue       queueFlags
 	jsonFD      int
 }
 
@@ -86,7 +87,7 @@ func (f *probeFlags) selectModule(cmd *cobra.Command, cfg *targets.Config) (prob
 			return m, usageError{fmt.Errorf("--module: %w", err)}
 		}
 	}
-	for _, override := range []func(*cobra.Command, *prober.Module) error{f.overrideBurst, f.overrideWay, f.overrideSYN} {
+	for _, override := range []func(*cobra.Command, *prober.Module) error{f.overrideBurst, f.overrideWay, f.overrideSYN, f.overrideQueue} {
 		if err := override(cmd, &m); err != nil {
 			return m, usageError{err}
 		}

@@ -31,6 +31,7 @@ func probeCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error { return f.probe(cmd, args) },
 	}
 	f.register(cmd)
+	f.registerQueue(cmd)
 	fs := cmd.Flags()
 	fs.StringVar(&f.module, "module", "connect", "connect (kernel), syn (raw SYNs), paws (does an answer depend on the timestamp?), neighbor (does first contact differ?), neighbor-queue (how many packets the other side's queue holds; disturbs it), or a module of the configuration file")
 	fs.IntVar(&f.count, "count", 2, "bursts, one after the other: first contact and repeats")
@@ -65,6 +66,9 @@ func (f *probeFlags) probe(cmd *cobra.Command, args []string) error {
 	}
 	if err := p.Close(); err != nil {
 		return err
+	}
+	if m.Kind == prober.KindNeighborQueue {
+		return out.finish(ctx, results, moduleExit(results), func(p *printer) error { return renderQueues(p, results) })
 	}
 	if investigates {
 		return out.finish(ctx, results, moduleExit(results), func(p *printer) error { return renderDiagnosis(p, results) })
