@@ -35,6 +35,7 @@ type figures struct {
 	verdicts map[diagnose.Verdict]bool
 	level    diagnose.Level // of the firmest cause, or of the firmest note where nothing is named
 	tcp      *prober.TCPResult
+	queue    *prober.NeighborQueue // of the first round that has one
 }
 
 // newFigures counts rounds, of which there are none where err stopped the probe.
@@ -59,6 +60,9 @@ func (f *figures) add(r *prober.Round) {
 	}
 	if r.TCP != nil && f.tcp == nil {
 		f.tcp = r.TCP
+	}
+	if r.Queue != nil && f.queue == nil {
+		f.queue = r.Queue
 	}
 	attempts := r.Attempts()
 	s := prober.Summarize(attempts)

@@ -12,6 +12,7 @@ import (
 	"github.com/vipprobe/vipprobe/api/view"
 	"github.com/vipprobe/vipprobe/prober"
 	"github.com/vipprobe/vipprobe/prober/diagnose"
+	"github.com/vipprobe/vipprobe/prober/experiment"
 	"github.com/vipprobe/vipprobe/prober/observe"
 )
 
@@ -29,6 +30,7 @@ type probeSeries struct {
 	captured, drops                           *prometheus.Desc
 	regex, expiry, chainExpiry, chainInfo     *prometheus.Desc
 	tlsVersion, tlsCipher                     *prometheus.Desc
+	queue, queueState, queueConfirmed         *prometheus.Desc
 	buckets                                   []float64
 }
 
@@ -60,7 +62,11 @@ func newProbeSeries() *probeSeries {
 			"fingerprint_sha256", "subject", "issuer", "subjectalternative", "serialnumber"),
 		tlsVersion: d("probe_tls_version_info", "TLS version that was agreed on.", "version"),
 		tlsCipher:  d("probe_tls_cipher_info", "TLS cipher suite that was agreed on.", "cipher"),
-		buckets:    stallBuckets(),
+		queue: d("probe_neighbor_queue_packets",
+			"Packets that the target keeps for a neighbour it is still asking for; at least that many where the state is at_least. Absent where that is not known."),
+		queueState:     d("probe_neighbor_queue_state", "How well the target's neighbour queue is known.", "state"),
+		queueConfirmed: d("probe_neighbor_queue_confirmed", "Whether a second fresh address gave the same length."),
+		buckets:        stallBuckets(),
 	}
 }
 
@@ -97,6 +103,21 @@ func (c collection) Collect(ch chan<- prometheus.Metric) {
 	gauge(ch, c.drops, float64(c.f.drops))
 	if c.f.kind == prober.KindTCP {
 		c.collectTCP(ch)
+	}
+	if c.f.queue != nil {
+		c.collectQueue(ch)
+	}
+}
+
+// collectQueue sends what a neighbor-queue probe measured.
+func (c collection) collectQueue(ch chan<- prometheus.Metric) {
+	q := c.f.queue
+	if q.State == experiment.QueueMeasured || q.State == experiment.QueueAtLeast {
+		gauge(ch, c.queue, float64(q.Packets))
+	}
+	gauge(ch, c.queueConfirmed, truth(q.Confirmed))
+	for _, s := range experiment.QueueStates() {
+		gauge(ch, c.queueState, truth(q.State == s), string(s))
 	}
 }
 

@@ -212,12 +212,20 @@ func (x *queueRun) candidates(n int) ([]netip.Addr, error) {
 		return x.unasked(list), err
 	}
 	subnet, ok := neigh.Subnet(x.route.IfIndex, near)
+	var list []netip.Addr
 	for _, a := range given {
-		if !ok || !subnet.Contains(a) {
-			return nil, fmt.Errorf("borrow %s: it is not of the subnet that %s shares with %s", a, x.route.IfName, near)
+		switch {
+		case a.Is4() != near.Is4():
+		case !ok || !subnet.Contains(a):
+			return nil, fmt.Errorf("borrow %s: it is not of a subnet that %s shares with %s", a, x.route.IfName, near)
+		default:
+			list = append(list, a)
 		}
 	}
-	return x.unasked(given), nil
+	if len(list) == 0 {
+		return nil, fmt.Errorf("no address to borrow is of the family of %s", near)
+	}
+	return x.unasked(list), nil
 }
 
 func (x *queueRun) unasked(list []netip.Addr) (out []netip.Addr) {

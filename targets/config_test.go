@@ -281,12 +281,14 @@ func TestKindsOfInvestigation(t *testing.T) {
 modules:
   paws: {prober: paws, timeout: 20s, burst: 6, source_ip_address: 192.0.2.7, preferred_ip_protocol: ip4}
   own: {prober: paws, prime: true, i_own_this_path: true}
-  queue: {prober: neighbor-queue, interface: eth0}
+  queue: {prober: neighbor-queue, interface: eth0, addresses: [192.0.2.77, "2001:db8::77"], arp_delay: 250ms, allow_router: true}
 `)
 	for _, want := range []prober.Module{
 		{Name: "paws", Kind: prober.KindPAWS, Timeout: 20 * time.Second, Burst: 6, Count: 1, MaxStalled: -1, IPFallback: true, IPProtocol: "ip4", Source: netip.MustParseAddr("192.0.2.7")},
 		{Name: "own", Kind: prober.KindPAWS, Timeout: time.Minute, Burst: 10, Count: 1, MaxStalled: -1, IPFallback: true, PAWS: prober.PAWSOptions{Prime: true}},
-		{Name: "queue", Kind: prober.KindNeighborQueue, Timeout: 9500 * time.Millisecond, Burst: 10, Count: 1, MaxStalled: -1, IPFallback: true, Interface: "eth0"},
+		{Name: "queue", Kind: prober.KindNeighborQueue, Timeout: 20 * time.Second, Burst: 320, Count: 1, MaxStalled: -1, IPFallback: true, Interface: "eth0",
+			NeighborQueue: prober.NeighborQueueOptions{Addresses: []netip.Addr{netip.MustParseAddr("192.0.2.77"), netip.MustParseAddr("2001:db8::77")},
+				Delay: 250 * time.Millisecond, Router: true}},
 	} {
 		got, err := c.Module(want.Name)
 		if err != nil {

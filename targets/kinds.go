@@ -43,7 +43,7 @@ func readers() []reader {
 		{prober.KindTCP, (*Config).readTCP, (*module).showTCP, []string{"tcp"}},
 		{prober.KindPAWS, (*Config).readPAWS, (*module).showPAWS, slices.Concat(way, []string{"burst", "prime", "i_own_this_path"})},
 		{prober.KindNeighbor, (*Config).readNeighbor, (*module).showNeighbor, slices.Concat(way, []string{"burst"})},
-		{prober.KindNeighborQueue, (*Config).readNeighborQueue, (*module).showNeighborQueue, slices.Concat(way, []string{"burst"})},
+		{prober.KindNeighborQueue, (*Config).readNeighborQueue, (*module).showNeighborQueue, slices.Concat(way, queueKeys())},
 	}
 }
 

@@ -151,15 +151,14 @@ func queueMethod(q *prober.NeighborQueue) string {
 
 func contactLine(c *experiment.QueueContact) string {
 	s := fmt.Sprintf("from %s: %d sent, %d answered", c.Addr, c.Sent, c.Answered)
-	switch {
-	case c.Reading == experiment.QueueTail:
-		s += fmt.Sprintf(", exactly the last %d", c.Answered)
-	case c.Reading == experiment.QueueWhole:
-		s += ", all of them"
+	switch c.Reading {
+	case experiment.QueueTail:
+		return s + fmt.Sprintf(", exactly the last %d", c.Answered)
+	case experiment.QueueWhole:
+		return s + ", all of them"
 	default:
-		s += " (" + strings.ReplaceAll(string(c.Reading), "_", " ") + ")"
+		return s + " (" + strings.ReplaceAll(string(c.Reading), "_", " ") + ")"
 	}
-	return s
 }
 
 func addresses(q *prober.NeighborQueue) string {
