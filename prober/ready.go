@@ -63,6 +63,9 @@ func (e *engine) way(ctx context.Context, q request, r *run, g *group) error {
 		for _, a := range []netip.Addr{p.route.Src, p.route.NextHop()} {
 			r.near[hopKey{p.route.IfIndex, a.WithZone("")}] = true
 		}
+		if o := r.corr.Observation(); !o.NextHop.IsValid() {
+			o.NextHop = p.route.NextHop()
+		}
 	}
 	e.mu.Unlock()
 	if g.raws == 0 {

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"strconv"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -14,7 +15,7 @@ import (
 func labScoreCommand() *cobra.Command {
 	var o lab.ScoreOptions
 	var output string
-	var parallel int
+	var parallel, burst int
 	var loss float64
 	cmd := &cobra.Command{
 		Use:   "score",
@@ -35,7 +36,9 @@ func labScoreCommand() *cobra.Command {
 				return insideAs(cmd, os.Args[1:], o.Only != "" && needsRoot(o.Only))
 			}
 			o.Parallel, o.Loss = parallel, loss/100
-			o.Diagnose = lab.Exec(func(q lab.Question) []string { return grants(q.Grants) })
+			o.Diagnose = lab.Exec(func(q lab.Question) []string {
+				return append(grants(q.Grants), "--burst", strconv.Itoa(burst))
+			})
 			if output == "table" {
 				o.Progress = func(r lab.Row) { fmt.Fprintf(cmd.ErrOrStderr(), "%-12s %s %s\n", r.Result, r.Scenario, r.NearMiss) }
 			}
@@ -55,12 +58,14 @@ func labScoreCommand() *cobra.Command {
 		},
 	}
 	scoreFlags(cmd.Flags(), &o, &parallel, &loss, &output)
+	cmd.Flags().IntVar(&burst, "burst", 10, "concurrent connections of a burst, as diagnose has it")
 	return cmd
 }
 
 func scoreFlags(fs *pflag.FlagSet, o *lab.ScoreOptions, parallel *int, loss *float64, output *string) {
 	fs.IntVar(&o.Seeds, "seeds", 1, "how many times everything is done, with seeds 1, 2, …")
 	fs.StringVar(&o.Only, "only", "", "shell pattern of scenario names")
+	fs.StringToStringVar(&o.Set, "set", nil, "parameter=value, may be repeated: only scenarios that have it, and no near miss that sets it itself")
 	fs.BoolVar(&o.Slow, "slow", false, "also scenarios of a minute and more")
 	fs.IntVar(parallel, "parallel", 0, "scenarios at once; 0: eight a processor, most of which wait")
 	fs.Float64Var(loss, "loss", 0, "random loss of TCP segments each way before the client, in percent: each row draws 0 to this much; naming that "+

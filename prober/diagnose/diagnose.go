@@ -15,6 +15,9 @@ type Input struct {
 	Observations []observe.Observation
 	// Ladder is this machine's own.
 	Ladder plan.Ladder
+	// Queue is how many SYNs this machine keeps for a next hop that is not resolved yet, on the device towards the target; the zero value: not
+	// known.
+	Queue Queue
 
 	// explained marks observations whose losses a finding has accounted for: later rules leave them alone.
 	explained map[int]bool
@@ -35,7 +38,7 @@ func rules() []rule {
 		{"pool", checkPool, []Verdict{PortClosed, ACLDrop}},
 		{"closed port", checkClosed, nil},
 		{"local neighbour unresolved", checkLocalUnresolved, []Verdict{LocalARPQueueOverflow, SYNStallUnclassified}},
-		{"local neighbour queue", checkLocalQueue, []Verdict{RemoteARPQueueOverflow, SYNStallUnclassified, SlowPathNotStall}},
+		{"local neighbour queue", checkLocalQueue, []Verdict{SYNStallUnclassified, SlowPathNotStall}},
 		{"remote neighbour queue", checkRemoteQueue, []Verdict{SYNStallUnclassified, SlowPathNotStall}},
 		{"local drop", checkLocalDrop, []Verdict{SYNStallUnclassified}},
 		{"remote neighbour unresolved", checkRemoteUnresolved, []Verdict{SYNStallUnclassified, SlowPathNotStall, ForwardSYNLoss, SYNACKLoss}},

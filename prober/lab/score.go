@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"runtime"
+	"slices"
 	"strconv"
 	"time"
 
@@ -25,6 +26,9 @@ type ScoreOptions struct {
 	Loss float64
 	// Slow includes the scenarios of a minute and more.
 	Slow bool
+	// Set puts other values in the place of defaults, in scenarios that have all of these parameters; the others are left out, and so
+	// are near misses that set one of them themselves.
+	Set map[string]string
 	// Parallel is how many scenarios run at once, those marked heavy apart; 0 means twelve a processor, most of which wait.
 	Parallel int
 	// Diagnose is the diagnosis under test; nil means Exec(nil).
@@ -74,7 +78,10 @@ func Score(ctx context.Context, o ScoreOptions) (*Report, error) {
 	if o.Parallel <= 0 {
 		o.Parallel = 12 * runtime.GOMAXPROCS(0)
 	}
-	jobs := plan(list, max(o.Seeds, 1), o.Loss)
+	jobs := plan(list, max(o.Seeds, 1), o.Set, o.Loss)
+	if len(jobs) == 0 {
+		return nil, fmt.Errorf("no scenario that matches %q has the parameters %v", o.Only, slices.Sorted(maps.Keys(o.Set)))
+	}
 	began := time.Now()
 	light, heavy := order(jobs)
 	do(ctx, light, o, o.Parallel)
@@ -116,17 +123,44 @@ func do(ctx context.Context, jobs []*job, o ScoreOptions, parallel int) {
 }
 
 // plan lists every row in the order of the catalogue.
-func plan(list []Scenario, seeds int, loss float64) []job {
+func plan(list []Scenario, seeds int, set map[string]string, loss float64) []job {
 	var jobs []job
 	for _, sc := range list {
+		if !sc.has(set) {
+			continue
+		}
 		for seed := 1; seed <= seeds; seed++ {
-			jobs = append(jobs, newJob(sc, "", nil, seed, loss))
+			jobs = append(jobs, newJob(sc, "", set, seed, loss))
 			for _, m := range sc.NearMisses {
-				jobs = append(jobs, newJob(sc, m.Name, m.Set, seed, loss))
+				if overlap(m.Set, set) {
+					continue
+				}
+				both := maps.Clone(m.Set)
+				maps.Copy(both, set)
+				jobs = append(jobs, newJob(sc, m.Name, both, seed, loss))
 			}
 		}
 	}
 	return jobs
+}
+
+// has reports whether a scenario has all these parameters.
+func (s *Scenario) has(set map[string]string) bool {
+	for name := range set {
+		if !slices.ContainsFunc(s.Params, func(p Param) bool { return p.Name == name }) {
+			return false
+		}
+	}
+	return true
+}
+
+func overlap(a, b map[string]string) bool {
+	for name := range a {
+		if _, ok := b[name]; ok {
+			return true
+		}
+	}
+	return false
 }
 
 func newJob(sc Scenario, nearMiss string, set map[string]string, seed int, loss float64) job {

@@ -56,6 +56,9 @@ type Observation struct {
 	Finished time.Time
 	Attempts []Attempt
 	Neighbor []NeighborEvent
+	// NextHop is the address that this host must resolve to reach the first destination: its own, or a router's. It is invalid where nothing
+	// is resolved (loopback, a point-to-point device).
+	NextHop netip.Addr
 	// Counters are the differences of kernel counters over the burst that are not zero ("TcpExt.ListenDrops"): the whole
 	// namespace's, so other traffic moves them as well.
 	Counters map[string]int64

@@ -15,6 +15,22 @@ func ContiguousTail(n, q int) float64 {
 	return math.Exp(-logChoose(n, q))
 }
 
+// LeadingRun is the chance that k losses among n places begin with a run of at least r, if all sets of k are equally likely:
+// C(n−r, k−r)/C(n, k). It is the p-value of a queue that drops from its head, with a few losses of another make behind; r = k is
+// ContiguousTail. The n places may hold a control group behind the burst: then it is the chance that losses which could have fallen on
+// either begin the burst like that. Nonsense (r > k, k > n, anything negative) gives NaN.
+func LeadingRun(n, k, r int) float64 {
+	switch {
+	case r < 0 || k < r || n < k:
+		return math.NaN()
+	case r == 0:
+		return 1
+	case n <= exactChoose:
+		return choose(n-r, k-r) / choose(n, k)
+	}
+	return math.Exp(logChoose(n-r, k-r) - logChoose(n, k))
+}
+
 // DrawsToHit is the least number of independent draws that meet a share (above 0, at most 1) at least once with the given
 // confidence (0 … 1): the least m with 1 − (1−share)ᵐ ≥ confidence. 0 where there is none.
 func DrawsToHit(share, confidence float64) int {

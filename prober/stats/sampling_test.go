@@ -101,3 +101,34 @@ func allSeen(m, n int) float64 {
 	}
 	return p
 }
+
+// Of all sets of k losses, as many begin with a run of r as leave k−r to choose behind it.
+func TestLeadingRunAgainstEnumeration(t *testing.T) {
+	for n := range 12 {
+		for k := range n + 1 {
+			for r := range k + 1 {
+				sets, runs := 0, 0
+				for set := range 1 << n {
+					if bits.OnesCount(uint(set)) != k {
+						continue
+					}
+					sets++
+					if set&(1<<r-1) == 1<<r-1 {
+						runs++
+					}
+				}
+				if got, want := stats.LeadingRun(n, k, r), float64(runs)/float64(sets); !near(got, want, 1e-13) {
+					t.Errorf("run %d of %d among %d: %g, want %g", r, k, n, got, want)
+				}
+			}
+		}
+	}
+	for _, bad := range [][3]int{{3, 4, 1}, {3, 1, 2}, {3, 1, -1}} {
+		if got := stats.LeadingRun(bad[0], bad[1], bad[2]); !math.IsNaN(got) {
+			t.Errorf("%v: %g, want NaN", bad, got)
+		}
+	}
+	if got, want := stats.LeadingRun(200, 7, 7), stats.ContiguousTail(200, 193); !near(got, want, 1e-12*want) {
+		t.Errorf("7 of 200: %g, want %g", got, want)
+	}
+}

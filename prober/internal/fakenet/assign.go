@@ -24,6 +24,7 @@ func (w *World) ways(r *run) {
 			r.groups[shot.Flow.Dst] = g
 		}
 		r.near[w.source(shot.Flow)], r.near[w.Client.NextHop(shot.Flow.Dst.Addr())] = true, true
+		r.corr.Observation().NextHop = w.Client.NextHop(shot.Flow.Dst.Addr())
 		if r.shots[i].raw && !g.raw {
 			g.raw = true
 			w.readyRaw(g, shot.Flow.Dst)
