@@ -128,7 +128,7 @@ func TestLeadingRunAgainstEnumeration(t *testing.T) {
 			t.Errorf("%v: %g, want NaN", bad, got)
 		}
 	}
-	if got, want := stats.LeadingRun(200, 7, 7), stats.ContiguousTail(200, 193); !near(got, want, 1e-12*want) {
+	if got, want := stats.LeadingRun(200, 7, 7), stats.ContiguousTail(200, 193); !near(got, want, 1e-12) {
 		t.Errorf("7 of 200: %g, want %g", got, want)
 	}
 }
