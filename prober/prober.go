@@ -179,7 +179,7 @@ func (p *Prober) round(ctx context.Context, ep Endpoint, addr netip.AddrPort, m 
 		return r
 	}
 	if r.Err == nil {
-		r.Diagnosis = diagnose.Diagnose(diagnose.Input{Observations: r.Observations, Ladder: r.Ladder})
+		r.Diagnosis = diagnose.Diagnose(p.input(&r, m))
 		r.Success, r.Why = judge(&r, m)
 		return r
 	}
