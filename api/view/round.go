@@ -73,6 +73,18 @@ type Finding struct {
 	Remedy   string   `json:"remedy,omitempty"`
 	P        *float64 `json:"p,omitempty"`
 	Settle   string   `json:"settle,omitempty"`
+	Arms     []Arm    `json:"arms,omitempty"`
+}
+
+// Arm is one row of the table behind a finding. P is the one-sided chance of as many silent against the other arms, absent where it
+// was not tested.
+type Arm struct {
+	Name     string   `json:"name"`
+	TSval    *uint32  `json:"tsval,omitempty"`
+	N        int      `json:"n"`
+	Answered int      `json:"answered"`
+	Silent   int      `json:"silent"`
+	P        *float64 `json:"p,omitempty"`
 }
 
 // NewDocument converts rounds in their order.
@@ -133,6 +145,22 @@ func newFinding(f *diagnose.Finding) Finding {
 		Disproof: f.Disproof, Remedy: f.Remedy, Settle: f.Settle}
 	if f.P > 0 {
 		p := f.P
+		v.P = &p
+	}
+	for i := range f.Arms {
+		v.Arms = append(v.Arms, newArm(&f.Arms[i]))
+	}
+	return v
+}
+
+func newArm(a *diagnose.Arm) Arm {
+	v := Arm{Name: a.Name, N: a.N, Answered: a.Answered, Silent: a.Silent}
+	if a.HasTSval {
+		val := uint32(a.TSval)
+		v.TSval = &val
+	}
+	if a.P > 0 {
+		p := a.P
 		v.P = &p
 	}
 	return v

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/vipprobe/vipprobe/prober"
 	"github.com/vipprobe/vipprobe/prober/diagnose"
@@ -62,11 +63,35 @@ func (p *printer) finding(f *diagnose.Finding) {
 		p.f("%s\n", p.item(head, "- "+e))
 		head = ""
 	}
+	p.arms(f.Arms)
 	if f.Disproof != "" {
 		p.f("%s\n", p.item("unless", f.Disproof))
 	}
 	if f.Remedy != "" && f.Verdict != diagnose.Healthy {
 		p.f("%s\n", p.item("do", f.Remedy))
+	}
+}
+
+// arms is the table behind a comparison.
+func (p *printer) arms(arms []diagnose.Arm) {
+	if len(arms) == 0 {
+		return
+	}
+	width := 0
+	for i := range arms {
+		width = max(width, utf8.RuneCountInString(arms[i].Name))
+	}
+	p.f("%s%s  %10s  %9s  %8s  %6s  %s\n", p.tint(bold, pad("arms", 10)), pad("", width), "TSval", "asked", "answered", "silent", "p")
+	for i := range arms {
+		a := &arms[i]
+		val, chance := "-", "-"
+		if a.HasTSval {
+			val = fmt.Sprint(uint32(a.TSval))
+		}
+		if a.P > 0 {
+			chance = fmt.Sprintf("%.1g", a.P)
+		}
+		p.f("%s%s  %10s  %9d  %8d  %6d  %s\n", strings.Repeat(" ", 10), pad(a.Name, width), val, a.N, a.Answered, a.Silent, chance)
 	}
 }
 

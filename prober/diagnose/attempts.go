@@ -8,9 +8,10 @@ import (
 	"github.com/vipprobe/vipprobe/prober/plan"
 )
 
-// aside reports whether a burst was not aimed at the target's own service: what it met there says nothing of the target.
+// aside reports whether a burst was not aimed at the target's own service, or asked of it what no client would: what it met there says
+// nothing of how clients fare.
 func aside(k plan.Kind) bool {
-	return k == plan.KindOther || k == plan.KindStray || k == plan.KindWalk || k == plan.KindSource || k == plan.KindHold || k == plan.KindParity
+	return k == plan.KindCells || k == plan.KindOther || k == plan.KindStray || k == plan.KindWalk || k == plan.KindSource || k == plan.KindHold || k == plan.KindParity
 }
 
 // attempts yields every attempt at the target itself.

@@ -41,6 +41,9 @@ func checkSticky(in *Input) []Finding {
 		f.Settle = "the dead flows asked again later: do they stay dead?"
 		return []Finding{f}
 	}
+	if c := readCells(in); c.blind() == 0 { // one clock's flows are dead: their member may answer another's
+		return []Finding{f.cells()}
+	}
 	switch {
 	case p < 1e-4 && t.flows >= 16 && t.dead >= 2:
 		f.Level = Confirmed

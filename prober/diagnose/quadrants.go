@@ -20,6 +20,8 @@ type quadrants struct {
 	learn, test  [4]silences
 	bursts       int
 	observations []int
+	// blocks are the same SYNs in groups of four, one of each quadrant, which left together in an order drawn by lot.
+	blocks [][]ask
 }
 
 func readQuadrants(in *Input) quadrants {
@@ -40,6 +42,7 @@ func readQuadrants(in *Input) quadrants {
 			arms[o.Arms[k].Name] = k
 			q.start[k] = o.Arms[k].Script.Clock.Start
 		}
+		blocks := make([][]ask, (len(o.Attempts)+3)/4)
 		for j := range o.Attempts {
 			a := &o.Attempts[j]
 			if a.Outcome != observe.Accepted && a.Outcome != observe.TimedOut && a.Outcome != observe.Refused {
@@ -48,12 +51,16 @@ func readQuadrants(in *Input) quadrants {
 			if a.Outcome == observe.TimedOut && len(a.Answers) > 0 {
 				continue // a bare ACK is no silence: checkBareACK
 			}
+			if b := a.Index / 4; b < len(blocks) {
+				blocks[b] = append(blocks[b], ask{arms[a.Arm], a.Outcome != observe.TimedOut})
+			}
 			arm := &half[arms[a.Arm]]
 			arm.n++
 			if a.Outcome == observe.TimedOut {
 				arm.silent++
 			}
 		}
+		q.blocks = append(q.blocks, blocks...)
 	}
 	return q
 }
@@ -91,61 +98,79 @@ func share(a silences) float64 {
 }
 
 // checkQuadrants: silence that depends on the TSval, and does so as a comparison on the circle of serial numbers: two adjacent
-// quadrants refused, the other two served (net/ipv4/tcp_metrics.c tcp_peer_is_proven, 3.10). The rotation is chosen on one half of
-// the bursts and tested on the other; p is divided by the looks taken.
+// quadrants refused, the other two served (net/ipv4/tcp_metrics.c tcp_peer_is_proven, 3.10). The test is turned: over blocks of four
+// SYNs, of four flows or of one, each block with one SYN of every quadrant in an order drawn by lot; α = 1e-4 for all looks together.
 func checkQuadrants(in *Input) []Finding {
-	q := readQuadrants(in)
-	learn := q.learn[0].silent + q.learn[1].silent + q.learn[2].silent + q.learn[3].silent
-	total := learn + q.test[0].silent + q.test[1].silent + q.test[2].silent + q.test[3].silent
-	if q.bursts == 0 || total == 0 {
+	q, c := readQuadrants(in), readCells(in)
+	if q.bursts == 0 || !openSilence(in, &q) && c.bursts == 0 {
 		return nil
 	}
-	k := q.refused()
-	inside, outside := split(q.test, k)
-	looks := max(1, q.bursts/2)
-	p := min(1, fisher(inside, outside)*float64(looks))
-	more := Want{Kind: plan.KindQuadrants, Why: "more flows in each quadrant, until chance can be ruled out", Most: 8}
-	all := sumArms(q.learn, q.test)
-	allIn, allOut := split(all, k)
-	verdict, story := whose(in, &q, k)
-	if share(allIn)-share(allOut) < 0.2 {
-		return nil // silence does not turn on the TSval
+	t := judgeTSvals(&q, &c)
+	cellsWant, open := cellsOpen(in, &c, t.p)
+	if t.p >= 1e-2 && share(t.allIn)-share(t.allOut) < 0.2 {
+		if !open {
+			return nil // silence does not turn on the TSval
+		}
+		return []Finding{{Verdict: SYNStallUnclassified, Level: Inconclusive, Settle: cellsWant.Why, Wants: []Want{cellsWant},
+			Summary: fmt.Sprintf("%d of %d single SYNs had no answer; whether that depends on their TSval is open", t.allIn.silent+t.allOut.silent, t.allIn.n+t.allOut.n)}}
 	}
+	verdict, story := whose(in, &q, t.k)
 	f := Finding{
-		Verdict: verdict, Level: Inconclusive, P: p,
+		Verdict: verdict, Level: Inconclusive, P: t.p,
 		Summary: fmt.Sprintf("SYNs are dropped by their TSval: %d of %d silent from %d to %d, %d of %d on the other half of the circle",
-			allIn.silent, allIn.n, q.start[k], q.start[(k+2)%4], allOut.silent, allOut.n),
-		Settle: "more flows in each quadrant", Wants: []Want{more},
+			t.allIn.silent, t.allIn.n, q.start[t.k], q.start[(t.k+2)%4], t.allOut.silent, t.allOut.n),
+		Settle: "more flows in each quadrant",
+	}
+	if open {
+		f.Wants = append(f.Wants, cellsWant)
+	}
+	more := Want{Kind: plan.KindQuadrants, Why: "more flows in each quadrant, until chance can be ruled out", Most: 8}
+	if q.bursts < more.Most && (c.bursts == 0 || len(c.flows) == 0) {
+		f.Wants = append(f.Wants, more)
 	}
 	switch {
-	case p < 1e-4:
+	case f.P < 1e-4:
 		f.Level = Confirmed
-	case p < 1e-2:
+	case f.P < 1e-2 && len(f.Wants) == 0:
 		f.Level = Suspected
 	default:
 		return []Finding{f}
 	}
-	f.Evidence = append([]string{
-		fmt.Sprintf("held-out half: %d of %d silent against %d of %d; Fisher p = %.2g after %d look(s)", inside.silent, inside.n, outside.silent, outside.n, p, looks),
-		"no loss, filter or overload turns on the TSval of a SYN; a server that remembers a newer TSval from this source address does (per-host PAWS, tcp_tw_recycle)",
-	}, story...)
+	f.Evidence = append(t.evidence(&c), story...)
 	f.Disproof = "an answer that does not depend on the TSval over as many flows; the same silence for a source address that nobody shares"
 	f.Remedy = remedyPAWS
 	f.explains = allOf(in)
+	f.Arms = q.arms(&c)
 	f.Wants, f.Settle = nil, ""
+	f.complete(in, &c, &t)
+	return []Finding{f}
+}
+
+// complete asks for what a confirmed dependence still lacks: whose clock it is, the share of flows, the remembered TSval.
+func (f *Finding) complete(in *Input, c *cells, t *tsvals) {
 	if f.Level < Confirmed {
-		f.Wants = []Want{more}
-		return []Finding{f}
+		return
 	}
 	if !in.has(plan.KindSurvey) {
 		// Whose clock it is stays open until this host's own traffic was looked at.
 		f.Level, f.Settle = Inconclusive, "whether this host itself sends other traffic from the same address"
 		f.Wants = []Want{{Kind: plan.KindSurvey, Why: f.Settle, Most: 1}}
 	}
-	if share(allIn) >= 0.9 && share(allOut) <= 0.2 {
+	if share(t.allIn) >= 0.9 && share(t.allOut) <= 0.2 {
 		f.oracle(in)
+	} else if c.bursts == 0 {
+		f.Wants = append(f.Wants, Want{Kind: plan.KindCells, Why: "which share of the flows is refused?", Most: 1})
 	}
-	return []Finding{f}
+}
+
+// openSilence reports whether single SYNs or whole flows went unanswered for no reason yet found, beside others that were answered.
+func openSilence(in *Input, q *quadrants) bool {
+	silent, n := 0, 0
+	for i := range q.start {
+		silent += q.learn[i].silent + q.test[i].silent
+		n += q.learn[i].n + q.test[i].n
+	}
+	return n > 0 && (silent > 0 && silent < n || deadSticky(in) > 0 && silent < n)
 }
 
 // oracle adds the remembered TSval to a finding, or asks for it.

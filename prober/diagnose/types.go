@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/vipprobe/vipprobe/prober/plan"
+	"github.com/vipprobe/vipprobe/prober/wire"
 )
 
 // Verdict names a cause. The names are the same on every face: JSON, metrics, catalogue.
@@ -55,6 +56,8 @@ type Finding struct {
 	Disproof string
 	// Remedy says what to change and where, with the kernel versions that it holds for.
 	Remedy string
+	// Arms is the table behind a comparison: what was asked, how often, and how often it was answered.
+	Arms []Arm
 	// P is the probability of the evidence under the best innocent explanation, where the rule is a statistical one; else 0.
 	P float64
 	// Settle says, for an inconclusive finding, what would settle it.
@@ -63,6 +66,18 @@ type Finding struct {
 	Wants []Want
 	// explains are the observations whose losses the finding accounts for.
 	explains []int
+}
+
+// Arm is one row of the table behind a finding: shots alike but for one variable.
+type Arm struct {
+	Name     string
+	TSval    wire.TSval // of its SYNs, where HasTSval
+	HasTSval bool
+	N        int
+	Answered int
+	Silent   int
+	// P is the one-sided chance of as many silent against all other arms together; 0: not tested.
+	P float64
 }
 
 // Want is an experiment that would separate causes, why, and how many bursts of its kind are wanted at most (0: as many as may be).

@@ -69,17 +69,23 @@ func (v *Investigation) Trace() []Step { return v.trace }
 
 // opening is what every investigation begins with: first contact, an immediate repeat, and cheap raw bursts that show what a kernel
 // connect cannot. What is answered at once costs milliseconds.
-func (v *Investigation) opening() []Step {
-	steps := []Step{
-		{plan.KindConnect, "first contact, as applications make it"},
-		{plan.KindConnect, "the same again at once: does first contact differ?"},
+func (v *Investigation) opening(seen []observe.Observation) []Step {
+	first := Step{plan.KindConnect, "first contact, as applications make it"}
+	again := Step{plan.KindConnect, "the same again at once: does first contact differ?"}
+	tsvals := []Step{
 		{plan.KindQuadrants, "does an answer depend on the TSval?"},
 		{plan.KindQuadrants, "the same on fresh flows, to test what the first half suggests"},
+	}
+	steps := []Step{first, again, tsvals[0], tsvals[1]}
+	if len(seen) > 0 && seen[0].Kind == plan.KindConnect && silent(&seen[0]) {
+		steps = []Step{first, tsvals[0], tsvals[1], again} // a repeat of silence takes seconds
+	}
+	steps = append(steps, []Step{
 		{plan.KindSticky, "does loss keep to a flow, and which way is it?"},
 		{plan.KindServed, "is an accepted connection really there?"},
 		{plan.KindSizes, "do full-sized segments pass as small ones do?"},
 		{plan.KindReuse, "does a flow work again right after it ended?"},
-	}
+	}...)
 	if v.MayPrime {
 		steps = append(steps, Step{plan.KindPrime, "does the server remember our TSval once it has closed first?"},
 			Step{plan.KindFlip, "one tick below and above what it may remember"}, Step{plan.KindFlip, "the same on fresh flows"})
@@ -88,6 +94,38 @@ func (v *Investigation) opening() []Step {
 		steps = append(steps, Step{plan.KindHold, "does something limit how many connections are held at once?"})
 	}
 	return steps
+}
+
+// silent reports whether an attempt of a burst drew no answer at all.
+func silent(o *observe.Observation) bool {
+	for j := range o.Attempts {
+		if a := &o.Attempts[j]; a.Outcome == observe.TimedOut && len(a.Answers) == 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// timestamps is what the quadrants call for at once, before the rest of the opening: whether silence depends on the TSval is asked while it
+// lasts. settled: it does, for certain, so that the same silence need not be met by everything else.
+func (v *Investigation) timestamps(seen []observe.Observation, done map[plan.Kind]int) (s Step, ok, settled bool) {
+	if done[plan.KindQuadrants] < 2 {
+		return s, false, false
+	}
+	in := v.Host
+	in.Observations = seen
+	d := diagnose.Diagnose(in)
+	for i := range d.Causes {
+		if c := &d.Causes[i]; c.Verdict.Subject() == diagnose.SubjectTimestamps && c.Level >= diagnose.Confirmed {
+			return s, false, true
+		}
+	}
+	for _, w := range d.Wants() {
+		if (w.Kind == plan.KindCells || w.Kind == plan.KindSurvey) && done[w.Kind] < min(traitsOf(w.Kind).most, cmp.Or(w.Most, 99)) {
+			return Step{w.Kind, w.Why}, true, false
+		}
+	}
+	return s, false, false
 }
 
 // traits are what the investigation needs to know of an experiment beside its burst.
@@ -100,7 +138,7 @@ type traits struct {
 func traitsOf(k plan.Kind) traits {
 	known := map[plan.Kind]traits{
 		plan.KindConnect: {4, 4}, plan.KindQuadrants: {8, 1}, plan.KindSticky: {8, 2}, plan.KindEven: {8, 2}, plan.KindOracle: {16, 1},
-		plan.KindPaced: {4, 3}, plan.KindRate: {4, 3}, plan.KindSizes: {2, 3}, plan.KindOther: {2, 1}, plan.KindSurvey: {2, 1},
+		plan.KindPaced: {4, 3}, plan.KindRate: {4, 3}, plan.KindSizes: {2, 3}, plan.KindOther: {2, 1}, plan.KindSurvey: {2, 1}, plan.KindCells: {12, 1},
 		plan.KindServed: {2, 2}, plan.KindReuse: {2, 2}, plan.KindStateful: {2, 2}, plan.KindWalk: {2, 3}, plan.KindSource: {2, 2}, plan.KindHold: {2, 5},
 	}
 	if t, ok := known[k]; ok {
@@ -128,7 +166,7 @@ func (v *Investigation) choose(seen []observe.Observation) (Step, bool) {
 		done[seen[i].Kind]++
 	}
 	asked := map[plan.Kind]int{}
-	for _, s := range v.opening() {
+	for _, s := range v.opening(seen) {
 		if !v.Focus.covers(s.Kind) {
 			continue
 		}
@@ -141,6 +179,11 @@ func (v *Investigation) choose(seen []observe.Observation) (Step, bool) {
 		}
 		if pointless(s.Kind, seen) {
 			continue
+		}
+		if ts, ok, settled := v.timestamps(seen, done); settled {
+			break
+		} else if ok {
+			return ts, true
 		}
 		return s, true
 	}

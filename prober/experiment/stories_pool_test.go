@@ -43,7 +43,7 @@ func poolStories() []story {
 			}},
 		{name: "the only member swallows",
 			world: func(seed uint64, _ *rand.Rand) *fakenet.World { return fakenet.Blackhole(seed, 1) }},
-		{name: "the balancer resets late", pending: "blackhole_backend: flows that were reset late count as answered beside those not reset yet",
+		{name: "the balancer resets late",
 			world: func(seed uint64, r *rand.Rand) *fakenet.World {
 				return fakenet.LateReset(seed, lasting(r, time.Second, 15*time.Second))
 			}},
@@ -76,7 +76,6 @@ func poolStories() []story {
 				return sickPool(seed, lasting(r, time.Second, 4*time.Second), fakenet.EmptyUnreachable)
 			}},
 		{name: "pool goes empty for seconds, reset", right: only(diagnose.VIPPoolEmpty), share: 0.3, quiet: true,
-			pending: "blackhole_backend beside it: flows asked while the pool was empty are no share of flows",
 			world: func(seed uint64, r *rand.Rand) *fakenet.World {
 				return sickPool(seed, lasting(r, time.Second, 4*time.Second), fakenet.EmptyReset)
 			}},

@@ -156,7 +156,7 @@ func (c *Conn) sendSYN(now time.Duration, out []Send) []Send {
 	_, _, hasTS := c.script.Options.Timestamps()
 	s := Send{Flags: wire.SYN, Seq: c.iss, HasTS: hasTS, SYN: c.syns}
 	if hasTS {
-		s.TSval = c.script.Clock.At(now)
+		s.TSval = c.script.Clock.SYN(c.syns, now)
 	}
 	if c.script.First != 0 {
 		s.Flags, s.Ack = c.script.First, plan.FirstAck(c.iss)

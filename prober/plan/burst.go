@@ -95,12 +95,24 @@ type Exchange struct {
 type TSClock struct {
 	Start wire.TSval
 	Hz    uint32
+	// Turns are added to the TSval of each SYN of the ladder in turn, so that one flow can be asked with TSvals far apart; a SYN beyond
+	// their end, and every later segment, follows the clock alone.
+	Turns []wire.TSval
 }
 
 // At is the TSval d after the first SYN.
 func (c TSClock) At(d time.Duration) wire.TSval {
 	whole, rest := int64(d/time.Second), int64(d%time.Second)
 	return c.Start.Add(whole*int64(c.Hz) + rest*int64(c.Hz)/int64(time.Second))
+}
+
+// SYN is the TSval of the n-th SYN of the ladder, counted from 0, which leaves d after the first.
+func (c TSClock) SYN(n int, d time.Duration) wire.TSval {
+	val := c.At(d)
+	if n >= 0 && n < len(c.Turns) {
+		val += c.Turns[n]
+	}
+	return val
 }
 
 // Script is everything a shot does but when and on which flow. Kernel shots use only Ladder (as the expectation, read
@@ -172,6 +184,7 @@ const (
 	KindEven      Kind = "even"      // each flow asked many times over: is loss alike on all?
 	KindSource    Kind = "source"    // other source addresses of this host beside the usual one
 	KindHold      Kind = "hold"      // connections held open, then new ones beside them
+	KindCells     Kind = "cells"     // each flow asked over and over, with TSvals from all four quadrants
 	KindStray     Kind = "stray"     // bare ACKs of no connection: is there a stack behind the port?
 	KindPorts     Kind = "ports"     // single SYNs to several ports, and bare ACKs: which of them draw an RST?
 	KindQueue     Kind = "queue"     // first contact from a borrowed address: how many answers wait for its MAC?

@@ -25,11 +25,11 @@ func TestTSClockTicksOnTheCircle(t *testing.T) {
 		d    time.Duration
 		want wire.TSval
 	}{
-		{TSClock{100, 1000}, 0, 100},
-		{TSClock{100, 1000}, 1999 * time.Microsecond, 101},
-		{TSClock{0xffffffff, 1000}, time.Second, 999},
-		{TSClock{7, 0}, time.Hour, 7},
-		{TSClock{0, 4_000_000_000}, time.Hour, wire.TSval(uint64(4_000_000_000) * 3600 % (1 << 32))},
+		{TSClock{Start: 100, Hz: 1000}, 0, 100},
+		{TSClock{Start: 100, Hz: 1000}, 1999 * time.Microsecond, 101},
+		{TSClock{Start: 0xffffffff, Hz: 1000}, time.Second, 999},
+		{TSClock{Start: 7, Hz: 0}, time.Hour, 7},
+		{TSClock{Start: 0, Hz: 4_000_000_000}, time.Hour, wire.TSval(uint64(4_000_000_000) * 3600 % (1 << 32))},
 	} {
 		if got := tc.c.At(tc.d); got != tc.want {
 			t.Errorf("%+v after %s: got %d, want %d", tc.c, tc.d, got, tc.want)
@@ -58,5 +58,18 @@ func TestEveryNameIsItsOwn(t *testing.T) {
 	}
 	if Via(9).String()+Reaction(9).String()+Closing(9).String() != "unknownunknownunknown" {
 		t.Error("a value that is none has a name")
+	}
+}
+
+// TestTurnsOfTheClock: each SYN has its own turn on top of the clock; one without a turn follows the clock alone.
+func TestTurnsOfTheClock(t *testing.T) {
+	c := TSClock{Start: 0xffffffff, Hz: 1000, Turns: []wire.TSval{0, 1 << 31, 1 << 30}}
+	for n, want := range []wire.TSval{0xffffffff, 99 + 1<<31, 199 + 1<<30, 299} {
+		if got := c.SYN(n, time.Duration(n)*100*time.Millisecond); got != want {
+			t.Errorf("SYN %d: TSval %d, want %d", n, got, want)
+		}
+	}
+	if got := c.SYN(-1, 0); got != 0xffffffff {
+		t.Errorf("no SYN: TSval %d", got)
 	}
 }

@@ -1,0 +1,103 @@
+package diagnose
+
+import (
+	"fmt"
+
+	"github.com/vipprobe/vipprobe/prober/stats"
+	"github.com/vipprobe/vipprobe/prober/wire"
+)
+
+// tsvals is what the blocks say of a dependence on the TSval.
+type tsvals struct {
+	k             int // the first refused quadrant
+	p             float64
+	looks         int
+	allIn, allOut silences // single SYNs in the refused quadrants, and in the others
+}
+
+// judgeTSvals finds the rotation whose two quadrants were silent most, and its chance: if silence did not depend on the TSval, then, whatever
+// else it depends on, every way to deal a block's silences to its quadrants was as likely (stats.GroupedGreater). p is multiplied by
+// the four rotations and divided among the looks.
+func judgeTSvals(q *quadrants, c *cells) tsvals {
+	t := tsvals{p: 1, looks: q.bursts/2 + c.bursts}
+	for k := range 4 {
+		if p := dealt(q.blocks, c, k); p < t.p {
+			t.k, t.p = k, p
+		}
+	}
+	t.p = stats.Looks(min(1, 4*t.p), max(t.looks, 1))
+	t.allIn, t.allOut = split(sumArms(q.learn, q.test), t.k)
+	return t
+}
+
+// dealt is the chance that so many silences fall on the two quadrants from k on. They count by the square of those of one flow: loss at
+// random scatters over flows, a member that refuses fills its own.
+func dealt(blocks [][]ask, c *cells, k int) float64 {
+	square := func(hits int) int { return hits * hits }
+	var groups [][]stats.Stratum
+	sum := 0
+	add := func(flow ...[]ask) {
+		var strata []stats.Stratum
+		hits := 0
+		for _, b := range flow {
+			in, out := halves(b, k)
+			strata = append(strata, stats.Stratum{N: len(b), Treated: in.n, Hits: in.silent + out.silent})
+			hits += in.silent
+		}
+		groups = append(groups, strata)
+		sum += square(hits)
+	}
+	for _, b := range blocks {
+		add(b)
+	}
+	for i := range c.flows {
+		add(c.flows[i].split()...)
+	}
+	return stats.GroupedGreater(groups, square, sum)
+}
+
+func (t *tsvals) evidence(c *cells) []string {
+	lines := []string{fmt.Sprintf("over blocks of four SYNs, one a quadrant, orders drawn by lot: permutation p = %.2g, 4 rotations and %d look(s) paid for (α = 1e-4)", t.p, t.looks)}
+	if len(c.flows) > 0 {
+		lines = append(lines, c.story(t.k)...)
+	}
+	return append(lines, "no loss, filter or overload turns on the TSval of a SYN; a server that remembers a newer TSval from this source address does (per-host PAWS, tcp_tw_recycle)")
+}
+
+// arms is the table of what was asked: each quadrant's TSval, over single SYNs and over cells, with its chance against the other three.
+func (q *quadrants) arms(c *cells) []Arm {
+	var out []Arm
+	all := sumArms(q.learn, q.test)
+	for k := range 4 {
+		one, rest := all[k], silences{}
+		for j := range 4 {
+			if j != k {
+				rest.silent, rest.n = rest.silent+all[j].silent, rest.n+all[j].n
+			}
+		}
+		out = append(out, newArm(fmt.Sprintf("quadrant %d", k), q.start[k], one, fisher(one, rest)))
+	}
+	if len(c.flows) == 0 {
+		return out
+	}
+	for k := range 4 {
+		var one silences
+		for i := range c.flows {
+			for _, a := range c.flows[i].asks {
+				if a.quadrant != k {
+					continue
+				}
+				one.n++
+				if !a.answered {
+					one.silent++
+				}
+			}
+		}
+		out = append(out, newArm(fmt.Sprintf("quadrant %d, same flows", k), q.start[k], one, 0))
+	}
+	return out
+}
+
+func newArm(name string, val wire.TSval, s silences, p float64) Arm {
+	return Arm{Name: name, TSval: val, HasTSval: true, N: s.n, Answered: s.n - s.silent, Silent: s.silent, P: p}
+}
