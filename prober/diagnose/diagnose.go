@@ -165,6 +165,11 @@ func checkHealthy(in *Input) Finding {
 		f.Settle = "more attempts, and the experiments that separate the causes left"
 		return f
 	}
+	if silent, held := refused(in); silent > 0 {
+		f.Summary = fmt.Sprintf("%d of %d connections had no answer while others were held open, and no rule explains them", silent, held)
+		f.Settle = "the same again; another service behind the same path to compare with (--contrast)"
+		return f
+	}
 	f = Finding{
 		Verdict: Healthy, Level: Confirmed,
 		Summary:  fmt.Sprintf("%d of %d connections accepted without a lost SYN, slowest handshake %s", ok, ok, worst.Round(time.Microsecond)),

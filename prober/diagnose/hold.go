@@ -25,8 +25,8 @@ type held struct {
 	obs int
 	// n connections were begun and fit of them accepted, the last of these as number last; live of them acknowledged data at the end.
 	n, fit, last, live int
-	// head is how many were accepted before the first that was not.
-	head int
+	// head is how many were accepted before the first that was not, ranks the sum of the numbers of those accepted.
+	head, ranks int
 	// silent counts silence in the arms, by their order; elsewhere that of new SYNs from another address of ours.
 	silent    [HoldStray + 1]silences
 	elsewhere silences
@@ -96,6 +96,7 @@ func (h *held) count(a *observe.Attempt) {
 		h.head = h.n
 	}
 	h.fit++
+	h.ranks += h.n
 	h.last = h.n
 	if s, ok := readService(a, len("\r\n")); ok && s.acked {
 		h.live++
@@ -106,14 +107,28 @@ func (h *held) count(a *observe.Attempt) {
 // late ones in.
 func (h *held) full() bool {
 	fresh := h.silent[HoldNew]
-	return h.head >= 3 && h.head*10 >= h.fit*7 && fresh.n >= 4 && fresh.silent == fresh.n && h.live*10 >= h.fit*9
+	return h.head >= 3 && fresh.n >= 4 && fresh.silent == fresh.n && h.live*10 >= h.fit*9 && h.chance() < 1e-2
 }
 
-// chance is that of as many accepted, in any order, all coming before the silent end.
+// chance is that of those accepted coming so early by luck: the one-sided rank-sum test (Mann and Whitney) in its normal approximation, over
+// the held ones and the silent new ones behind them.
 func (h *held) chance() float64 {
-	total := h.n + h.silent[HoldNew].n
-	end := total - h.last
-	return math.Exp(logChoose(total-end, h.fit) - logChoose(total, h.fit))
+	total, fit := float64(h.n+h.silent[HoldNew].n), float64(h.fit)
+	mean := fit * (total + 1) / 2
+	deviation := math.Sqrt(fit * (total - fit) * (total + 1) / 12)
+	if deviation == 0 {
+		return 1
+	}
+	return math.Erfc((mean-float64(h.ranks))/deviation/math.Sqrt2) / 2
+}
+
+// refused counts the connections that had no answer while others were held, however few.
+func refused(in *Input) (silent, n int) {
+	for _, h := range readHolds(in) {
+		n += h.n + h.silent[HoldNew].n
+		silent += h.n - h.fit + h.silent[HoldNew].silent
+	}
+	return silent, n
 }
 
 // checkHold: connections are held open, and from some number on no new one begins while those held live on: something counts them. Whether
