@@ -35,6 +35,7 @@ type figures struct {
 	verdicts map[diagnose.Verdict]bool
 	level    diagnose.Level // of the firmest cause, or of the firmest note where nothing is named
 	tcp      *prober.TCPResult
+	stamps   *diagnose.Timestamps  // of the first round that has them
 	queue    *prober.NeighborQueue // of the first round that has one
 }
 
@@ -60,6 +61,9 @@ func (f *figures) add(r *prober.Round) {
 	}
 	if r.TCP != nil && f.tcp == nil {
 		f.tcp = r.TCP
+	}
+	if r.Timestamps != nil && f.stamps == nil {
+		f.stamps = r.Timestamps
 	}
 	if r.Queue != nil && f.queue == nil {
 		f.queue = r.Queue

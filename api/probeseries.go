@@ -31,6 +31,7 @@ type probeSeries struct {
 	regex, expiry, chainExpiry, chainInfo     *prometheus.Desc
 	tlsVersion, tlsCipher                     *prometheus.Desc
 	queue, queueState, queueConfirmed         *prometheus.Desc
+	remembered, refused, poisoned             *prometheus.Desc
 	buckets                                   []float64
 }
 
@@ -62,6 +63,9 @@ func newProbeSeries() *probeSeries {
 			"fingerprint_sha256", "subject", "issuer", "subjectalternative", "serialnumber"),
 		tlsVersion: d("probe_tls_version_info", "TLS version that was agreed on.", "version"),
 		tlsCipher:  d("probe_tls_cipher_info", "TLS cipher suite that was agreed on.", "cipher"),
+		remembered: d("probe_paws_remembered_tsval", "The TSval that the target remembers from this address: SYNs two ticks below are refused. Only where it was found."),
+		refused:    d("probe_paws_refused_ratio", "Single SYNs without an answer, by the quadrant of the circle that their TSval lies in.", "arm"),
+		poisoned:   d("probe_paws_poisoned_ratio", "Flows that are refused by TSval each time, of those asked in all quadrants."),
 		queue: d("probe_neighbor_queue_packets",
 			"Packets that the target keeps for a neighbour it is still asking for; at least that many where the state is at_least. Absent where that is not known."),
 		queueState:     d("probe_neighbor_queue_state", "How well the target's neighbour queue is known.", "state"),
@@ -104,8 +108,27 @@ func (c collection) Collect(ch chan<- prometheus.Metric) {
 	if c.f.kind == prober.KindTCP {
 		c.collectTCP(ch)
 	}
+	if c.f.stamps != nil {
+		c.collectTimestamps(ch)
+	}
 	if c.f.queue != nil {
 		c.collectQueue(ch)
+	}
+}
+
+// collectTimestamps sends what a paws probe measured.
+func (c collection) collectTimestamps(ch chan<- prometheus.Metric) {
+	ts := c.f.stamps
+	if ts.Known {
+		gauge(ch, c.remembered, float64(ts.Remembered))
+	}
+	for i := range ts.Arms {
+		if a := &ts.Arms[i]; a.N > 0 {
+			gauge(ch, c.refused, float64(a.Silent)/float64(a.N), strconv.Itoa(i))
+		}
+	}
+	if ts.Flows > 0 {
+		gauge(ch, c.poisoned, float64(ts.Poisoned)/float64(ts.Flows))
 	}
 }
 

@@ -273,3 +273,34 @@ func TestPromtool(t *testing.T) {
 		}
 	}
 }
+
+// TestPAWSSeries: what a paws probe measured, with a bounded set of labels; what was not found is absent.
+func TestPAWSSeries(t *testing.T) {
+	arms := []diagnose.Arm{{N: 8, Answered: 8}, {N: 8, Silent: 8}, {N: 8, Answered: 2, Silent: 6}, {N: 0}}
+	ts := &diagnose.Timestamps{Arms: arms, Flows: 32, Poisoned: 8, Clean: 24, Remembered: 517740536, Known: true}
+	s := newService(t, &fake{answer: func(_ context.Context, target string, m prober.Module) ([]prober.Round, error) {
+		r := stalledRound(target, m)
+		r.Timestamps = ts
+		return []prober.Round{r}, nil
+	}}, nil)
+	body := s.get("/probe?target=vip.example:443&module=paws").Body.String()
+	for series, want := range map[string]string{
+		"probe_paws_remembered_tsval": "5.17740536e+08", `probe_paws_refused_ratio{arm="0"}`: "0", `probe_paws_refused_ratio{arm="1"}`: "1",
+		`probe_paws_refused_ratio{arm="2"}`: "0.75", `probe_paws_refused_ratio{arm="3"}`: "", "probe_paws_poisoned_ratio": "0.25",
+	} {
+		if got := value(body, series); got != want {
+			t.Errorf("%s is %q, want %q", series, got, want)
+		}
+	}
+	ts.Known, ts.Flows = false, 0
+	body = s.get("/probe?target=vip.example:443&module=paws").Body.String()
+	for _, series := range []string{"probe_paws_remembered_tsval", "probe_paws_poisoned_ratio"} {
+		if got := value(body, series); got != "" {
+			t.Errorf("%s is %q though it was not measured", series, got)
+		}
+	}
+	problems, err := promlint.New(strings.NewReader(body)).Lint()
+	if err != nil || len(problems) > 0 {
+		t.Errorf("promlint: %v %v", problems, err)
+	}
+}

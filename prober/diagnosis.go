@@ -4,6 +4,8 @@ import (
 	"context"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -97,8 +99,12 @@ func (p *Prober) pursue(ctx context.Context, addr netip.AddrPort, m Module, o Di
 		Source: netip.AddrPortFrom(m.Source, 0), Dst: addr, Burst: m.Burst, Ladder: host.Ladder, Listen: m.Timeout, MSS: mss(addr),
 		HalfOpen: p.engine.opts.Limits.HalfOpen, NoRaw: host.CaptureError != nil, MayPrime: o.MayPrime, Hold: o.Hold, Contrast: o.Contrast, Others: ownAddresses(m.Interface, addr.Addr())}}
 	for ctx.Err() == nil {
+		if d, ok := ctx.Deadline(); ok {
+			inv.Left = max(time.Until(d)-parting, time.Nanosecond)
+		}
 		b, more := inv.Next(r.Observations)
 		if !more {
+			r.Why = untested(inv.Untested())
 			return
 		}
 		if o.Progress != nil {
@@ -116,6 +122,23 @@ func (p *Prober) pursue(ctx context.Context, addr netip.AddrPort, m Module, o Di
 		}
 		r.Observations = append(r.Observations, obs)
 	}
+}
+
+// parting is kept back from the time of an investigation, so that its last burst is judged within it.
+const parting = 100 * time.Millisecond
+
+// untested says what an investigation left out for want of time; empty: nothing.
+func untested(steps []experiment.Step) string {
+	var what []string
+	for _, s := range steps {
+		if !slices.Contains(what, s.Why) {
+			what = append(what, s.Why)
+		}
+	}
+	if len(what) == 0 {
+		return ""
+	}
+	return "no time was left to ask: " + strings.Join(what, " ")
 }
 
 // step executes one burst of an investigation; a survey only listens.

@@ -38,8 +38,9 @@ type kindTraits struct {
 	// timeout of a round where none is given, burst likewise.
 	timeout time.Duration
 	burst   int
-	// kernel and raw are how many bursts' worth of source ports a round takes of each half of the range, where nothing is wrong.
-	kernel, raw int
+	// kernel and raw are how many bursts' worth of source ports a round takes of each half of the range, where nothing is wrong; flows
+	// are raw ports beside, whatever the burst.
+	kernel, raw, flows int
 	// subject is what the kind answers for by a diagnosis; unknown: it is judged by its attempts.
 	subject diagnose.Subject
 	capture bool // it cannot run without
@@ -51,7 +52,7 @@ func traitsOf(k Kind) kindTraits {
 		KindConnect:       {run: (*Prober).bursts, timeout: round, burst: 10, kernel: 1},
 		KindSYN:           {run: (*Prober).bursts, timeout: round, burst: 10, raw: 1, capture: true},
 		KindTCP:           {run: (*Prober).roundTCP, timeout: round, burst: 1, kernel: 1},
-		KindPAWS:          {run: (*Prober).roundPAWS, timeout: time.Minute, burst: 10, kernel: 2, raw: 5, subject: diagnose.SubjectTimestamps, capture: true},
+		KindPAWS:          {run: (*Prober).roundPAWS, timeout: time.Minute, burst: 10, kernel: 2, flows: 110, subject: diagnose.SubjectTimestamps, capture: true},
 		KindNeighbor:      {run: (*Prober).roundNeighbor, timeout: round, burst: 10, kernel: 2, subject: diagnose.SubjectNeighbor},
 		KindNeighborQueue: {run: (*Prober).roundNeighborQueue, timeout: 20 * time.Second, burst: experiment.QueueSize, raw: 2, subject: diagnose.SubjectNeighbor, capture: true},
 	}
@@ -73,7 +74,7 @@ func BuiltinModule(k Kind) (Module, bool) {
 func (m *Module) Ports() (kernel, raw int) {
 	t := traitsOf(m.Kind)
 	n := m.Burst * max(m.Count, 1)
-	return t.kernel * n, t.raw * n
+	return t.kernel * n, t.raw*n + t.flows
 }
 
 // Subject is what a module's diagnosis answers for; SubjectUnknown for one that is judged by its attempts alone.

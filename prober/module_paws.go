@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/netip"
 
+	"github.com/vipprobe/vipprobe/prober/diagnose"
 	"github.com/vipprobe/vipprobe/prober/experiment"
 )
 
@@ -21,4 +22,7 @@ func (p *Prober) roundPAWS(ctx context.Context, _ Endpoint, addr netip.AddrPort,
 		return
 	}
 	p.pursue(ctx, addr, m, DiagnoseOptions{MayPrime: m.PAWS.Prime, Focus: experiment.Timestamps}, r)
+	if ts, ok := diagnose.ReadTimestamps(r.Observations); ok {
+		r.Timestamps = &ts
+	}
 }

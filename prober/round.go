@@ -30,6 +30,8 @@ type Round struct {
 	Err error
 	// TCP holds what a KindTCP module found beyond the handshake.
 	TCP *TCPResult
+	// Timestamps holds what a KindPAWS module measured.
+	Timestamps *diagnose.Timestamps
 	// Queue holds what a KindNeighborQueue module found.
 	Queue *NeighborQueue
 }

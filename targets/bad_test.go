@@ -139,8 +139,8 @@ func TestBadJobs(t *testing.T) {
 		{"ports run out", "allow: [192.0.2.0/24]\nmodules: {m: {prober: syn, burst: 100}}\njobs:\n- name: a\n  module: m\n  interval: 2s\n  targets: [192.0.2.1:443]\n",
 			"f.yml:6:13: jobs[0].interval: burst 100 × count 1 × 61 rounds within 2m0s (120s ÷ 2s, and one more) need 6100 source ports for a target; " +
 				"the upper half of source_ports, 63268-65535, has 2268: lengthen the interval, lower the burst or widen source_ports"},
-		{"ports run out for a paws round", "allow: [192.0.2.0/24]\nmodules: {m: {prober: paws, timeout: 1s, burst: 40}}\njobs:\n- name: a\n  module: m\n  interval: 5s\n  targets: [192.0.2.1:443]\n",
-			"f.yml:6:13: jobs[0].interval: 200 connections of a paws round × 25 rounds within 2m0s (120s ÷ 5s, and one more) need 5000 source ports for a target; " +
+		{"ports run out for a paws round", "allow: [192.0.2.0/24]\nmodules: {m: {prober: paws, timeout: 1s}}\njobs:\n- name: a\n  module: m\n  interval: 5s\n  targets: [192.0.2.1:443]\n",
+			"f.yml:6:13: jobs[0].interval: 110 connections of a paws round × 25 rounds within 2m0s (120s ÷ 5s, and one more) need 2750 source ports for a target; " +
 				"the upper half of source_ports, 63268-65535, has 2268: lengthen the interval, lower the burst or widen source_ports"},
 		{"ports run out for two jobs", "allow: [192.0.2.0/24]\nmodules: {m: {prober: connect, burst: 200}}\n" +
 			"jobs:\n- {name: a, module: m, interval: 20s, targets: [\"192.0.2.1:443\"]}\n- {name: b, module: m, interval: 20s, targets: [\"192.0.2.1:443\"]}\n",

@@ -45,6 +45,7 @@ type Round struct {
 	Summary      Summary       `json:"summary"`
 	Diagnosis    *Diagnosis    `json:"diagnosis,omitempty"`
 	TCP          *TCP          `json:"tcp,omitempty"`
+	Timestamps   *Timestamps   `json:"timestamps,omitempty"`
 	Queue        *Queue        `json:"neighbor_queue,omitempty"`
 	Observations []Observation `json:"observations"`
 }
@@ -76,17 +77,6 @@ type Finding struct {
 	Arms     []Arm    `json:"arms,omitempty"`
 }
 
-// Arm is one row of the table behind a finding. P is the one-sided chance of as many silent against the other arms, absent where it
-// was not tested.
-type Arm struct {
-	Name     string   `json:"name"`
-	TSval    *uint32  `json:"tsval,omitempty"`
-	N        int      `json:"n"`
-	Answered int      `json:"answered"`
-	Silent   int      `json:"silent"`
-	P        *float64 `json:"p,omitempty"`
-}
-
 // NewDocument converts rounds in their order.
 func NewDocument(rounds []prober.Round, errs []TargetError) Document {
 	d := Document{Rounds: make([]Round, 0, len(rounds)), Errors: errs}
@@ -101,7 +91,7 @@ func NewRound(r *prober.Round) Round {
 	v := Round{
 		Target: r.Target, Addr: endpoint(r.Addr), Module: r.Module, Kind: string(r.Kind), Started: r.Started.UTC(),
 		DurationNS: int64(r.Duration), LookupNS: int64(r.Lookup), Kernel: r.Kernel, Ladder: newLadder(r.Ladder),
-		Success: r.Success, Why: r.Why, Summary: newSummary(r), TCP: newTCP(r.TCP), Queue: newQueue(r.Queue),
+		Success: r.Success, Why: r.Why, Summary: newSummary(r), TCP: newTCP(r.TCP), Queue: newQueue(r.Queue), Timestamps: newTimestamps(r.Timestamps),
 		Observations: make([]Observation, 0, len(r.Observations)),
 	}
 	if r.Err != nil {
@@ -149,19 +139,6 @@ func newFinding(f *diagnose.Finding) Finding {
 	}
 	for i := range f.Arms {
 		v.Arms = append(v.Arms, newArm(&f.Arms[i]))
-	}
-	return v
-}
-
-func newArm(a *diagnose.Arm) Arm {
-	v := Arm{Name: a.Name, N: a.N, Answered: a.Answered, Silent: a.Silent}
-	if a.HasTSval {
-		val := uint32(a.TSval)
-		v.TSval = &val
-	}
-	if a.P > 0 {
-		p := a.P
-		v.P = &p
 	}
 	return v
 }

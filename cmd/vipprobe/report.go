@@ -43,7 +43,7 @@ func (p *printer) diagnosis(r *prober.Round) {
 			p.f("%s\n", p.item("", "to settle it: "+n.Settle))
 		}
 	}
-	if r.Why != "" {
+	if r.Why != "" && !r.Named() {
 		p.f("\n%s\n", p.item("ended by", r.Why))
 	}
 }

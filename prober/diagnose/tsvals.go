@@ -3,6 +3,7 @@ package diagnose
 import (
 	"fmt"
 
+	"github.com/vipprobe/vipprobe/prober/observe"
 	"github.com/vipprobe/vipprobe/prober/stats"
 	"github.com/vipprobe/vipprobe/prober/wire"
 )
@@ -100,4 +101,33 @@ func (q *quadrants) arms(c *cells) []Arm {
 
 func newArm(name string, val wire.TSval, s silences, p float64) Arm {
 	return Arm{Name: name, TSval: val, HasTSval: true, N: s.n, Answered: s.n - s.silent, Silent: s.silent, P: p}
+}
+
+// Timestamps is what a round showed of a dependence on the TSval, figures without judgement.
+type Timestamps struct {
+	// Arms are the four quadrants over single SYNs, in the order of the circle.
+	Arms []Arm
+	// Flows were asked in all quadrants; of these Poisoned are refused in two adjacent ones each time, Clean in none, Dead in all, and Mixed
+	// changed.
+	Flows, Poisoned, Clean, Dead, Mixed int
+	// Remembered is the TSval that the server has, where Known; Within is how far below it may be, in ticks.
+	Remembered wire.TSval
+	Within     uint32
+	Known      bool
+}
+
+// ReadTimestamps reads the bursts of a round that ask about TSvals; ok is false where there are none.
+func ReadTimestamps(seen []observe.Observation) (ts Timestamps, ok bool) {
+	in := Input{Observations: seen}
+	q, c := readQuadrants(&in), readCells(&in)
+	if q.bursts == 0 {
+		return ts, false
+	}
+	ts.Arms = q.arms(&cells{})
+	n := c.count(judgeTSvals(&q, &c).k)
+	ts.Flows, ts.Poisoned, ts.Clean, ts.Dead, ts.Mixed = len(c.flows), n.poisoned, n.clean, n.dead, n.mixed
+	if r, found := readOracle(&in); found {
+		ts.Remembered, ts.Within, ts.Known = r.x, uint32(max(r.within-1, 0)), true
+	}
+	return ts, true
 }

@@ -26,3 +26,12 @@ func (f Focus) covers(k plan.Kind) bool {
 	}
 	return true
 }
+
+// opening is what a focus begins with beside the bursts of every investigation.
+func (f Focus) opening() []Step {
+	if f != Timestamps {
+		return nil
+	}
+	cells := Step{plan.KindCells, "does any flow's own member refuse by TSval?"}
+	return []Step{cells, cells, cells}
+}

@@ -23,10 +23,13 @@ type Investigation struct {
 	Host diagnose.Input
 	// Focus narrows what is looked for; zero: everything.
 	Focus Focus
+	// Left is the time that is left, to be set before each Next; what takes longer is left untested. 0: all that is needed.
+	Left time.Duration
 	// MaxBursts bounds the whole; 0: 40.
 	MaxBursts int
 
-	trace []Step
+	trace    []Step
+	untested []Step
 }
 
 // Setup is what every burst of an investigation shares.
@@ -80,7 +83,7 @@ func (v *Investigation) opening(seen []observe.Observation) []Step {
 	if len(seen) > 0 && seen[0].Kind == plan.KindConnect && silent(&seen[0]) {
 		steps = []Step{first, tsvals[0], tsvals[1], again} // a repeat of silence takes seconds
 	}
-	steps = append(steps, []Step{
+	steps = append(append(steps, v.Focus.opening()...), []Step{
 		{plan.KindSticky, "does loss keep to a flow, and which way is it?"},
 		{plan.KindServed, "is an accepted connection really there?"},
 		{plan.KindSizes, "do full-sized segments pass as small ones do?"},
@@ -121,7 +124,7 @@ func (v *Investigation) timestamps(seen []observe.Observation, done map[plan.Kin
 		}
 	}
 	for _, w := range d.Wants() {
-		if (w.Kind == plan.KindCells || w.Kind == plan.KindSurvey) && done[w.Kind] < min(traitsOf(w.Kind).most, cmp.Or(w.Most, 99)) {
+		if (w.Kind == plan.KindCells || w.Kind == plan.KindSurvey) && !v.tooLong(w.Kind) && done[w.Kind] < min(traitsOf(w.Kind).most, cmp.Or(w.Most, 99)) {
 			return Step{w.Kind, w.Why}, true, false
 		}
 	}
@@ -147,17 +150,45 @@ func traitsOf(k plan.Kind) traits {
 	return traits{2, 4}
 }
 
+// Untested returns what did not fit the time that was left.
+func (v *Investigation) Untested() []Step { return v.untested }
+
 // Next implements Experiment.
 func (v *Investigation) Next(seen []observe.Observation) (plan.Burst, bool) {
 	if len(seen) >= max(v.MaxBursts, cmp.Or(v.MaxBursts, 40)) {
 		return plan.Burst{}, false
 	}
-	step, ok := v.choose(seen)
-	if !ok {
-		return plan.Burst{}, false
+	v.untested = nil
+	for {
+		step, ok := v.choose(seen)
+		if !ok {
+			return plan.Burst{}, false
+		}
+		b := v.build(step, seen)
+		if v.Left > 0 && b.Span() > v.Left {
+			if !shorten(&b, v.Left) {
+				v.untested = append(v.untested, step)
+				continue
+			}
+		}
+		v.trace = append(v.trace, step)
+		return b, true
 	}
-	v.trace = append(v.trace, step)
-	return v.build(step, seen), true
+}
+
+// shorten fits a burst of kernel connects to the time left, as long as that is time enough for an answer and its absence.
+func shorten(b *plan.Burst, left time.Duration) bool {
+	const least = 400 * time.Millisecond
+	if b.Kind != plan.KindConnect || left < least {
+		return false
+	}
+	b.Listen = left - (b.Span() - b.Listen)
+	return b.Listen >= least
+}
+
+// tooLong reports whether a kind of burst was found not to fit the time left.
+func (v *Investigation) tooLong(k plan.Kind) bool {
+	return slices.ContainsFunc(v.untested, func(s Step) bool { return s.Kind == k })
 }
 
 func (v *Investigation) choose(seen []observe.Observation) (Step, bool) {
@@ -167,7 +198,7 @@ func (v *Investigation) choose(seen []observe.Observation) (Step, bool) {
 	}
 	asked := map[plan.Kind]int{}
 	for _, s := range v.opening(seen) {
-		if !v.Focus.covers(s.Kind) {
+		if !v.Focus.covers(s.Kind) || v.tooLong(s.Kind) {
 			continue
 		}
 		asked[s.Kind]++
@@ -192,7 +223,7 @@ func (v *Investigation) choose(seen []observe.Observation) (Step, bool) {
 	d := diagnose.Diagnose(in)
 	var open []Step
 	for _, w := range d.Wants() {
-		if !v.Focus.covers(w.Kind) {
+		if !v.Focus.covers(w.Kind) || v.tooLong(w.Kind) {
 			continue
 		}
 		if done[w.Kind] < min(traitsOf(w.Kind).most, cmp.Or(w.Most, 99)) && v.can(w.Kind) {
