@@ -233,8 +233,7 @@ func (v *Investigation) choose(seen []observe.Observation) (Step, bool) {
 	if len(open) == 0 {
 		return Step{}, false
 	}
-	slices.SortStableFunc(open, func(a, b Step) int { return traitsOf(a.Kind).cost - traitsOf(b.Kind).cost })
-	return open[0], true
+	return telling(in, &d, open), true
 }
 
 // pointless reports whether what was seen leaves nothing for an opening experiment to ask: a repeat of a burst that nobody answered at all,
