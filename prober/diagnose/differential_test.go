@@ -28,7 +28,11 @@ func TestPredictionsSpeakOfFacts(t *testing.T) {
 			}
 		}
 	}
-	// Two causes that predict the same everywhere could never be told apart; those that share a mechanism are told apart by rules.
+}
+
+// TestFactsSeparateCauses: two causes that predict the same everywhere could never be told apart; those of timestamps share a mechanism and are
+// told apart by rules.
+func TestFactsSeparateCauses(t *testing.T) {
 	for i, p := range predictions() {
 		for _, q := range predictions()[:i] {
 			if q.verdict.Subject() == SubjectTimestamps && p.verdict.Subject() == SubjectTimestamps {

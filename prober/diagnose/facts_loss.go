@@ -16,14 +16,14 @@ func readDead(in *Input) answer {
 	return unknown
 }
 
-// told are the flows whose echoes tell the direction of a loss.
-func told(in *Input) tally {
+// directed are the flows whose echoes tell the direction of a loss.
+func directed(in *Input) tally {
 	return sum(fates(in, plan.KindSticky, plan.KindEven, plan.KindDirection, plan.KindServed))
 }
 
-func readForward(in *Input) answer { return direction(told(in).forward, told(in)) }
+func readForward(in *Input) answer { return direction(directed(in).forward, directed(in)) }
 
-func readBack(in *Input) answer { return direction(told(in).back, told(in)) }
+func readBack(in *Input) answer { return direction(directed(in).back, directed(in)) }
 
 // direction is yes from two losses of one direction on, no where four were told and none of them, or but one of many, was of it.
 func direction(n int, t tally) answer {
@@ -66,7 +66,7 @@ func readTogether(in *Input) answer {
 	return no
 }
 
-// losing is yes where flows of a kind lost SYNs, no where at least least of them lost none.
+// losing is yes where flows of a kind lost SYNs, no where enough of them lost none.
 func losing(in *Input, k plan.Kind, least int) answer {
 	switch t := sum(fates(in, k)); {
 	case t.lost() > 0:

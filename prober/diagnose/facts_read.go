@@ -21,7 +21,7 @@ func tallyOf(in *Input, hit func(*observe.Attempt) bool) (n, hits int) {
 	return n, hits
 }
 
-// seen is yes on the first hit, no on none of at least least attempts, else unknown.
+// seen is yes on the first hit, no on none of enough attempts, else unknown.
 func seen(in *Input, least int, hit func(*observe.Attempt) bool) answer {
 	n, hits := tallyOf(in, hit)
 	switch {

@@ -33,10 +33,10 @@ func predictions() []prediction {
 		{DuplicateAddress, map[string]chance{"trouble": even, "owners": always, "refused": even, "dead flows": even}},
 		{ProberLocalDrop, map[string]chance{"trouble": mostly, "unseen": always, "asking": never, "answered": even, "healed": seldom}},
 		{ProberClockStep, map[string]chance{"trouble": even, "stepped": always}},
-		{TWRecyclePAWSDropSNAT, remembers(even)},
-		{TWRecyclePAWSDrop, remembers(even)},
-		{TSClockDomainConflict, remembers(even)},
-		{ClientRandomTSVsRecycle, remembers(even)},
+		{TWRecyclePAWSDropSNAT, remembers()},
+		{TWRecyclePAWSDrop, remembers()},
+		{TSClockDomainConflict, remembers()},
+		{ClientRandomTSVsRecycle, remembers()},
 		{TimeWaitCollision, map[string]chance{"trouble": always, "stray ack": always, "together": even, "paced": even}},
 		{ClientPAWSReject, map[string]chance{"trouble": always, "rejected": always, "echo": even, "forward": even, "back": even}},
 		{MiddleboxTSecrCorrupt, map[string]chance{"trouble": mostly, "echo": always, "rejected": mostly}},
@@ -64,8 +64,8 @@ func predictions() []prediction {
 }
 
 // remembers is what servers with per-host PAWS do, whosever clock it is: the survey and the oracle tell whose.
-func remembers(answered chance) map[string]chance {
-	return map[string]chance{"trouble": mostly, "tsval": 0.97, "answered": answered, "dead flows": even, "paced": even, "other source": even,
+func remembers() map[string]chance {
+	return map[string]chance{"trouble": mostly, "tsval": 0.97, "answered": even, "dead flows": even, "paced": even, "other source": even,
 		"stack": always, "healed": seldom, "head": seldom, "other port": even}
 }
 
