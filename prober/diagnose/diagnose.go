@@ -148,7 +148,7 @@ func checkHealthy(in *Input) Finding {
 		switch {
 		case a.Outcome == observe.NotSent || a.Outcome == observe.OutcomeUnknown:
 			unsent++
-		case a.Outcome == observe.Accepted && a.Retransmissions == 0:
+		case a.Prompt():
 			ok++
 			worst = max(worst, a.Handshake)
 		}

@@ -2,6 +2,7 @@ package diagnose
 
 import (
 	"slices"
+	"time"
 
 	"github.com/vipprobe/vipprobe/prober/observe"
 	"github.com/vipprobe/vipprobe/prober/plan"
@@ -65,8 +66,29 @@ func readFate(a *observe.Attempt) (fate, bool) {
 		return f, true
 	}
 	f.forward = a.Answered
-	f.back = max(a.Retransmissions-a.Answered, 0)
+	f.back = answersLost(a)
 	return f, true
+}
+
+// invalidRateLimit is how often Linux answers repeats of a SYN that it has a request for: once in 500 ms, the first repeat at once
+// (net.ipv4.tcp_invalid_ratelimit, tcp_oow_rate_limited in net/ipv4/tcp_input.c, since 4.0).
+const invalidRateLimit = 500 * time.Millisecond
+
+// answersLost counts the answers that must have been sent and did not come before the one that did: one for the SYN that made the request and one
+// for each repeat that a listener answers.
+func answersLost(a *observe.Attempt) int {
+	if a.Late == observe.LateAnswerLost && a.Retransmissions == 0 {
+		return 1 // the listener repeated it by itself
+	}
+	n := 0
+	var last time.Time
+	for k := a.Answered + 1; k <= a.Retransmissions && k < len(a.SYNs); k++ {
+		if at := a.SYNs[k].At; last.IsZero() || at.Sub(last) >= invalidRateLimit {
+			last = at
+			n++
+		}
+	}
+	return n
 }
 
 // answeredOddly: something did come back, though nothing that settles a SYN.

@@ -54,7 +54,7 @@ func remoteQueue(in *Input, i int, p pending) (Finding, bool) {
 	return remoteOverflow(in, i, p, &w, e), true
 }
 
-func repeated(a *observe.Attempt) bool { return a.Outcome != observe.Accepted || a.Retransmissions > 0 }
+func repeated(a *observe.Attempt) bool { return !a.Prompt() }
 
 // remoteControl counts the first SYNs of the round that were sent while nobody asked for us, those that had no answer in time, and
 // the slowest round trip of the others.

@@ -72,14 +72,39 @@ func runsChance(n, m, r int) float64 {
 	return min(1, p)
 }
 
+// stretches counts in how many stretches of time served and refused moments fall and how long the shortest that ended lasted; p is the chance
+// that as many of each, mixed at random, fall into so few.
+func stretches(ms []moment) (runs int, shortest time.Duration, p float64) {
+	served, refused := 0, 0
+	var began time.Time
+	for i, m := range ms {
+		if m.served {
+			served++
+		} else {
+			refused++
+		}
+		if i > 0 && m.served == ms[i-1].served {
+			continue
+		}
+		if d := m.at.Sub(began); runs > 1 && (shortest == 0 || d < shortest) {
+			shortest = d
+		}
+		runs, began = runs+1, m.at
+	}
+	if served == 0 || refused == 0 {
+		return runs, shortest, 1
+	}
+	return runs, shortest, runsChance(served, refused, runs)
+}
+
 // checkPool: the address serves everybody for a while and refuses everybody for a while: its pool goes empty and fills again. A member that
 // refuses turns some of each burst away.
 func checkPool(in *Input) []Finding {
 	ms := moments(in)
-	served, refused, runs := 0, 0, 0
 	by := map[string]int{}
 	var servedTTL, refusedTTL uint8
-	for i, m := range ms {
+	served, refused := 0, 0
+	for _, m := range ms {
 		if m.served {
 			served++
 			servedTTL = m.ttl
@@ -88,15 +113,12 @@ func checkPool(in *Input) []Finding {
 			by[m.by]++
 			refusedTTL = m.ttl
 		}
-		if i == 0 || m.served != ms[i-1].served {
-			runs++
-		}
 	}
 	if served < 4 || refused < 4 {
 		return nil
 	}
-	p := runsChance(served, refused, runs)
-	if p > 1e-2 || runs < 2 {
+	runs, _, p := stretches(ms)
+	if p > 1e-2 {
 		return nil
 	}
 	f := Finding{
@@ -125,19 +147,4 @@ func names(m map[string]int) []string {
 	}
 	slices.Sort(out)
 	return out
-}
-
-// refusedOnly reports whether everything so far was refused by RST.
-func refusedOnly(in *Input) bool {
-	n := 0
-	for a := range attempts(in) {
-		if a.Outcome == observe.NotSent || a.Outcome == observe.OutcomeUnknown {
-			continue
-		}
-		if a.Outcome != observe.Refused {
-			return false
-		}
-		n++
-	}
-	return n > 0
 }

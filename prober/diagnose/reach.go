@@ -127,7 +127,7 @@ func headThenSilence(in *Input) (bool, int) {
 		}
 		for _, a := range firstSYNOrder(o) {
 			switch {
-			case a.Outcome == observe.Accepted && a.Retransmissions == 0:
+			case a.Prompt():
 				if ended {
 					return false, 0
 				}

@@ -2,6 +2,7 @@ package diagnose
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -9,23 +10,27 @@ import (
 	"github.com/vipprobe/vipprobe/prober/plan"
 )
 
-// checkClosed: every attempt of a destination was refused by an RST to its SYN.
+// checkClosed: attempts were refused by an RST to their SYN. One RST is certain of what it says, whatever became of other SYNs: lost ones
+// are the loss rules'. What is open is only whether somebody refuses always or everybody did for a time.
 func checkClosed(in *Input) []Finding {
-	n, refused, silent := 0, 0, 0
+	n, refused, accepted, prompt := 0, 0, 0, 0
 	for a := range attempts(in) {
-		if a.Outcome == observe.NotSent {
+		switch a.Outcome {
+		case observe.Accepted, observe.Reset:
+			accepted++
+		case observe.Refused:
+			refused++
+			if a.Retransmissions == 0 && a.Handshake < slowFrom {
+				prompt++
+			}
+		case observe.NotSent:
 			continue
+		case observe.OutcomeUnknown, observe.TimedOut, observe.Unreachable, observe.LocalDrop:
 		}
 		n++
-		if a.Outcome == observe.TimedOut {
-			silent++
-		}
-		if a.Outcome == observe.Refused {
-			refused++
-		}
 	}
-	if n == 0 || refused == 0 {
-		return nil
+	if prompt == 0 {
+		return nil // an RST that comes only after long is a balancer's that gave up on a member, not the answer of a port
 	}
 	f := Finding{
 		Verdict: PortClosed, Level: Confirmed,
@@ -34,15 +39,16 @@ func checkClosed(in *Input) []Finding {
 		Disproof: "a SYN-ACK from the same address and port",
 		Remedy:   "start the service, or take the member that refuses out of the pool",
 	}
-	if refusedOnly(in) && in.bursts(plan.KindPaced) == 0 {
-		f.Wants = []Want{{Kind: plan.KindPaced, Why: "is it closed, or does it come and go?", Most: 1}}
+	if accepted == 0 {
+		if refused < n {
+			f.Summary += "; none was accepted, the others had no answer"
+		}
+		return []Finding{f}
 	}
-	if silent > 0 {
-		f.Level, f.Settle = Inconclusive, "what comes after: some connections were refused, others had no answer at all"
+	f.Summary += "; the rest were not: one member of several refuses, or the listener came or went"
+	if _, _, p := stretches(moments(in)); p < 1e-2 || refused < 2 {
+		f.Level, f.Settle = Inconclusive, "whether a member refuses always, or the address now and then"
 		f.Wants = []Want{{Kind: plan.KindPaced, Why: "does it come and go?", Most: 3}}
-	}
-	if refused < n {
-		f.Summary += "; the rest were not: one member of several refuses, or the listener came or went"
 	}
 	return []Finding{f}
 }
@@ -128,15 +134,9 @@ func checkSlow(in *Input) []Finding {
 	return []Finding{f}
 }
 
-// listenerRung reports whether a SYN-ACK so long after its SYN is likely the listener's own repeat: Linux repeats at 1, 3 and 7 s, each timer up to
-// an eighth late.
+// listenerRung reports whether a SYN-ACK so long after its SYN is likely the listener's own repeat.
 func listenerRung(d time.Duration) bool {
-	for _, t := range [...]time.Duration{time.Second, 3 * time.Second, 7 * time.Second} {
-		if d >= t-10*time.Millisecond && d <= t+t/8+50*time.Millisecond {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(plan.ListenerRTOs(), func(rto time.Duration) bool { return plan.OnListenerRung(d, rto) })
 }
 
 // checkStalls reports stalls and time-outs that no other rule explains. One lost SYN is no verdict: the finding is

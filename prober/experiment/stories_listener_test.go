@@ -42,7 +42,7 @@ func listenerStories() []story {
 				w.Hosts[0].Ports[80].App.Delay = lasting(r, 0, 50*time.Millisecond)
 				return w
 			}},
-		{name: "near miss: the application closes at once", pending: "an RST to the data of a sizes burst, after the server closed, counts as a failed connect or keeps health from being named", right: healthy, share: 1,
+		{name: "near miss: the application closes at once", right: healthy, share: 1,
 			world: func(seed uint64, _ *rand.Rand) *fakenet.World {
 				w := fakenet.Clean(seed)
 				w.Hosts[0].Ports[80].App.Close = fakenet.CloseAtOnce
@@ -66,7 +66,7 @@ func listenerStories() []story {
 			}},
 		{name: "nobody listens", right: only(diagnose.PortClosed), share: 1,
 			world: func(seed uint64, _ *rand.Rand) *fakenet.World { return fakenet.Closed(seed) }},
-		{name: "nobody listens, 5 % loss", pending: "one silent connect among many refused makes port_closed inconclusive, so any loss hides a closed port", right: only(diagnose.PortClosed), share: 1, also: lossy(),
+		{name: "nobody listens, 5 % loss", right: only(diagnose.PortClosed), share: 1, also: lossy(),
 			world: func(seed uint64, _ *rand.Rand) *fakenet.World { return lose(fakenet.Closed(seed), 0.05) }},
 	}
 }

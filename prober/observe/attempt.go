@@ -237,11 +237,14 @@ func (c Clock) String() string {
 	return "unknown"
 }
 
-// Stalled reports whether the attempt succeeded only after a retransmission timeout: at least one SYN had to be repeated
-// before the answer, and the answer is not, or may not be, merely a late one to an earlier SYN.
+// Stalled reports whether the attempt succeeded only after a retransmission timeout, ours or the listener's: at least one SYN had to
+// be repeated before the answer, or the answer itself was, and it is not, or may not be, merely a late one to an earlier SYN.
 func (a *Attempt) Stalled() bool {
-	return a.Outcome == Accepted && a.Retransmissions > 0 && a.Late != LateSlow && a.Late != LateAmbiguous
+	return a.Outcome == Accepted && (a.Retransmissions > 0 || a.Late == LateAnswerLost) && a.Late != LateSlow && a.Late != LateAmbiguous
 }
+
+// Prompt reports whether the attempt was accepted with the first answer to its first SYN.
+func (a *Attempt) Prompt() bool { return a.Outcome == Accepted && a.Retransmissions == 0 && a.Late == NotLate }
 
 // Lateness says what a SYN-ACK means that echoes an earlier SYN than the last one sent before it. The listener keeps echoing the
 // TSval of the SYN that made its request (net/ipv4/tcp_minisocks.c tcp_check_req, 6.18, answers a repeated SYN before it
@@ -249,8 +252,8 @@ func (a *Attempt) Stalled() bool {
 type Lateness uint8
 
 // NotLate: the last SYN was answered, or nothing echoes. LateSlow: it came too soon after the last repeat to be its answer, so
-// the first answer was merely slow. LateAnswerLost: it came one round trip after the last repeat, so an earlier answer was lost
-// on its way to us. LateAmbiguous: no round trip is known to compare with, or those known differ too much.
+// the first answer was merely slow. LateAnswerLost: it came one round trip after the last repeat, or when the listener repeats by
+// itself, which may be before our own repeat, so an earlier answer was lost on its way to us. LateAmbiguous: no round trip is known to compare with, or those known differ too much.
 const (
 	NotLate Lateness = iota
 	LateSlow

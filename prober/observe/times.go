@@ -3,6 +3,8 @@ package observe
 import (
 	"net/netip"
 	"time"
+
+	"github.com/vipprobe/vipprobe/prober/plan"
 )
 
 // times derives RTT and handshake duration, from the tap where both ends are on it.
@@ -59,6 +61,7 @@ func (c *Correlator) judgeLateness() {
 	}
 	for i := range c.obs.Attempts {
 		a, st := &c.obs.Attempts[i], &c.state[i]
+		c.judgeAlone(a, st, base[a.Flow.Dst])
 		last := st.before - 1
 		if st.first < 0 || a.Answered < 0 || a.Answered >= last || a.SYNs[last].At.IsZero() {
 			continue
@@ -74,17 +77,31 @@ func (c *Correlator) judgeLateness() {
 			b = plain{}
 		}
 		a.Late = lateness(since, gap, b)
-		if a.Late == LateSlow && listenerRung(a.Answers[st.first].At.Sub(a.SYNs[a.Answered].At)-b.fastest) {
+		if a.Late == LateSlow && c.repeatOfListener(a.Answers[st.first].At.Sub(a.SYNs[a.Answered].At), b.fastest) {
 			a.Late = LateAnswerLost
 		}
 	}
 }
 
-// listenerRung reports whether a SYN-ACK that came so long after the SYN it echoes is likely the listener's own repeat: Linux repeats at 1,
-// 3 and 7 s (3 and 9 s before 3.1), each timer up to an eighth late.
-func listenerRung(total time.Duration) bool {
-	for _, t := range [...]time.Duration{time.Second, 3 * time.Second, 7 * time.Second, 9 * time.Second} {
-		if total >= t-10*time.Millisecond && total <= t+t/8+50*time.Millisecond {
+// farAbove is how much longer than the fastest round trip an answer to an only SYN must take to be held against a listener's ladder.
+const farAbove = 500 * time.Millisecond
+
+// judgeAlone looks at an answer to a SYN that had not been repeated when it came: where others had theirs long before, and it came when a listener
+// repeats, the listener's own repeat was faster than ours, and its first answer was lost. Its wait is then no round trip.
+func (c *Correlator) judgeAlone(a *Attempt, st *flowState, b plain) {
+	if st.first < 0 || a.Answers[st.first].Kind != SYNACK || a.Retransmissions > 0 || a.RTT < b.fastest+farAbove || b.fastest == 0 {
+		return
+	}
+	if c.repeatOfListener(a.RTT, b.fastest) {
+		a.Late, a.RTT = LateAnswerLost, 0
+	}
+}
+
+// repeatOfListener reports whether an answer that came so long after its SYN is likely the listener's own repeat, where the fastest plain round trip
+// is known. Where somebody was being asked for, that may hold the wait for him, which the repeat did not have.
+func (c *Correlator) repeatOfListener(total, fastest time.Duration) bool {
+	for _, rto := range plan.ListenerRTOs() {
+		if plan.OnListenerRung(total-fastest, rto) || len(c.obs.Neighbor) > 0 && plan.OnListenerRung(total, rto) {
 			return true
 		}
 	}

@@ -75,3 +75,22 @@ func kernelLadder(name string, rto time.Duration, linear, repeats int) Ladder {
 	}
 	return l
 }
+
+// ListenerRTOs are the waits before a listener's first SYN-ACK repeat, as Linux has them by default: 1 s, and 3 s up to 3.0 (TCP_TIMEOUT_INIT,
+// include/net/tcp.h).
+func ListenerRTOs() []time.Duration { return []time.Duration{time.Second, 3 * time.Second} }
+
+// OnListenerRung reports whether a SYN-ACK that comes wait after a listener's first one may be its own repeat of it: rto·(2ᵏ−1) after, the wait
+// doubling each time (net/ipv4/inet_connection_sock.c reqsk_timer_handler, 6.18), 10 ms early for the clocks that read both, and up to an eighth and
+// 50 ms late, as kernel timers are (kernel/time/timer.c calc_wheel_index).
+func OnListenerRung(wait, rto time.Duration) bool {
+	const repeats = 5 // net.ipv4.tcp_synack_retries
+	at := time.Duration(0)
+	for k := range repeats {
+		at += rto << k
+		if wait >= at-10*time.Millisecond && wait <= at+at/8+50*time.Millisecond {
+			return true
+		}
+	}
+	return false
+}
