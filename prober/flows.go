@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"hash/maphash"
 	"net/netip"
+	"slices"
 
 	"github.com/vipprobe/vipprobe/prober/wire"
 )
@@ -110,6 +111,18 @@ func (t *flowTable) bury(i int32, expiry int64) {
 	r := &t.records[i]
 	r.run, r.expiry = 0, expiry
 	t.tombs = append(t.tombs, i)
+}
+
+// revive makes the tombstone of a raw flow a live record again, of another shot, and returns its index and ISS; ok is false where there is none.
+func (t *flowTable) revive(f wire.Flow, run, shot uint32, w *way) (i int32, iss wire.Seq, ok bool) {
+	i = t.byFlow(f)
+	if i < 0 || !t.records[i].raw || t.records[i].run != 0 {
+		return -1, 0, false
+	}
+	r := &t.records[i]
+	r.run, r.shot, r.expiry, t.ways[i] = run, shot, 0, w
+	t.tombs = slices.DeleteFunc(t.tombs, func(k int32) bool { return k == i })
+	return i, r.iss, true
 }
 
 // sweep drops tombstones that have expired by now.

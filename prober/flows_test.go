@@ -41,7 +41,7 @@ func TestTheFlowTableIsAMap(t *testing.T) { //nolint:gocyclo // a model test is 
 		model := map[int32]entry{}
 		now := int64(0)
 		for range rapid.IntRange(1, 60).Draw(t, "steps") {
-			switch rapid.IntRange(0, 3).Draw(t, "what") {
+			switch rapid.IntRange(0, 4).Draw(t, "what") {
 			case 0, 1:
 				f := anyFlow(t)
 				var w *way
@@ -67,6 +67,22 @@ func TestTheFlowTableIsAMap(t *testing.T) { //nolint:gocyclo // a model test is 
 					} else {
 						table.remove(i)
 						delete(model, i)
+					}
+				}
+			case 4:
+				tombs := slices.Sorted(maps.Keys(model))
+				tombs = slices.DeleteFunc(tombs, func(i int32) bool { return !model[i].tomb })
+				if len(tombs) > 0 {
+					e := model[rapid.SampledFrom(tombs).Draw(t, "which")]
+					found := table.byFlow(e.flow) // of several records of one flow any may be
+					j, iss, ok := table.revive(e.flow, 1, 0, &way{})
+					if ok != model[found].tomb || ok && (j != found || iss != model[j].iss) {
+						t.Fatalf("revived %d, %d, %v; want %d of %+v", j, iss, ok, found, model[found])
+					}
+					if ok {
+						e = model[j]
+						e.tomb = false
+						model[j] = e
 					}
 				}
 			case 3:

@@ -3,6 +3,7 @@ package prober
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"time"
 
@@ -142,6 +143,8 @@ func (e *engine) assign(ctx context.Context, q request, r *run, g *group) error 
 		switch {
 		case why != "":
 			e.refuse(r, i, why)
+		case r.burst.Shots[i].Again:
+			e.resume(r, i, e.want(g, 1, true), asked)
 		case asked != 0:
 			w := e.want(g, 1, s.raw)
 			if err := e.ports.ask(w, asked); err != nil {
@@ -203,6 +206,40 @@ func (e *engine) want(g *group, n int, raw bool) want {
 		defer e.mu.Unlock()
 		return e.flows.byFlow(wire.Flow{Src: netip.AddrPortFrom(src, port), Dst: g.dst}) >= 0
 	}}
+}
+
+// resume readies shot i on the flow of an earlier raw shot, which is still known because a late answer to it would have been reset.
+func (e *engine) resume(r *run, i int, w want, port uint16) {
+	w.busy = nil
+	if err := e.ports.ask(w, port); err != nil {
+		e.refuse(r, i, err.Error())
+		return
+	}
+	if why := e.revive(r, i, &w, port); why != "" {
+		e.ports.done(w, port)
+		e.refuse(r, i, why)
+	}
+}
+
+// revive gives shot i the record of the earlier flow, or says why it cannot.
+func (e *engine) revive(r *run, i int, w *want, port uint16) string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	s := &r.shots[i]
+	if !s.raw {
+		return "only a raw shot can go on with an earlier flow"
+	}
+	flow := wire.Flow{Src: netip.AddrPortFrom(w.src, port), Dst: w.dst}
+	rec, iss, ok := e.flows.revive(flow, r.slot, uint32(i), s.way)
+	if !ok {
+		return fmt.Sprintf("no earlier flow of ours is known on source port %d", port)
+	}
+	s.want, s.flow, s.rec, s.open = w, flow, rec, true
+	r.corr.Bind(i, flow)
+	r.open++
+	s.conn = handshake.New(r.script(i), iss)
+	r.corr.ISS(i, iss)
+	return ""
 }
 
 // refuse notes that shot i will not be sent.

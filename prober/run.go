@@ -239,7 +239,7 @@ func (e *engine) detach(r *run) {
 	for i := range r.shots {
 		switch s := &r.shots[i]; {
 		case s.rec < 0:
-		case s.raw && s.conn.SYNs() > 0:
+		case s.raw && (s.conn.SYNs() > 0 || r.burst.Shots[i].Again):
 			e.flows.bury(s.rec, now+int64(plan.PortQuarantine))
 		default:
 			e.flows.remove(s.rec)

@@ -173,7 +173,7 @@ func checkBareACK(in *Input) []Finding {
 	example := ""
 	for i := range in.Observations {
 		o := &in.Observations[i]
-		if o.Kind == plan.KindReuse || o.Kind == plan.KindStray {
+		if o.Kind == plan.KindReuse || o.Kind == plan.KindStray || o.Kind == plan.KindAgain {
 			continue
 		}
 		found := false

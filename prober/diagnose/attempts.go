@@ -8,10 +8,15 @@ import (
 	"github.com/vipprobe/vipprobe/prober/plan"
 )
 
-// aside reports whether a burst was not aimed at the target's own service, or asked of it what no client would: what it met there says
-// nothing of how clients fare.
+// aside reports whether a burst was not aimed at the target's own service, or asked of it what no client would, or on purpose at what was known to be dead
+// there: what it met says nothing of how clients fare.
 func aside(k plan.Kind) bool {
-	return k == plan.KindCells || k == plan.KindOther || k == plan.KindStray || k == plan.KindWalk || k == plan.KindSource || k == plan.KindHold || k == plan.KindParity
+	switch k {
+	case plan.KindCells, plan.KindOther, plan.KindStray, plan.KindWalk, plan.KindSource, plan.KindHold, plan.KindParity, plan.KindAgain:
+		return true
+	default:
+		return false
+	}
 }
 
 // attempts yields every attempt at the target itself.

@@ -15,57 +15,66 @@ func sweepKinds() []plan.Kind {
 	return []plan.Kind{plan.KindQuadrants, plan.KindSticky, plan.KindPaced, plan.KindSYN, plan.KindDirection}
 }
 
-// checkSticky: some flows never had an answer however often their SYN was repeated, the others answered each first SYN. Loss that
-// keeps to a flow is made by what a flow's hash chooses: a backend, or a path.
+// staysDead is how many dead flows must have been asked once more, and in vain, each many times over, before they are held for dead and not for
+// unlucky ones on a path that loses most.
+const staysDead = 5
+
+// checkSticky: some flows never had an answer however often their SYN was repeated, now and later, while others beside them were answered at once.
+// Loss that keeps to a flow is made by what a flow's hash chooses: a member behind the address.
 func checkSticky(in *Input) []Finding {
 	fs := fates(in, plan.KindSticky)
 	t := sum(fs)
-	if t.dead == 0 || t.dead == t.flows || t.flows < 4 {
+	if t.dead == 0 || t.dead == t.flows || t.flows < 4 || !deadOrWhole(fs, t) {
 		return nil
 	}
-	p := concentration(fs)
-	more := Want{Kind: plan.KindSticky, Why: "more flows: is it the same share, and do the dead ones stay dead?", Most: 4}
-	partial := t.flows - t.dead - t.whole
 	f := Finding{
-		Verdict: BlackholeBackend, Level: Inconclusive, P: p, Wants: []Want{more},
+		Verdict: BlackholeBackend, Level: Inconclusive, P: concentration(fs),
 		Summary: fmt.Sprintf("%d of %d flows never had an answer to %d SYNs each, %d were answered at the first: loss keeps to the flow",
 			t.dead, t.flows, stickyRungs(fs), t.whole),
-		Settle: "more flows, each tried several times",
 	}
-	if partial > t.flows/8 {
-		// Flows that lose some and not all speak for loss of another make.
-		return nil
-	}
-	if headPattern(in) {
-		// The dead flows are the later ones: what ran out meanwhile, and not what a flow's hash chose, may have killed them.
-		f.Settle = "the dead flows asked again later: do they stay dead?"
-		return []Finding{f}
-	}
-	if c := readCells(in); c.blind() == 0 { // one clock's flows are dead: their member may answer another's
-		return []Finding{f.cells()}
-	}
+	g := readAgain(in)
+	asked, fresh := g.asked(), g.arms[againFresh]
+	later := Want{Kind: plan.KindAgain, Why: "do the dead flows stay dead, whatever their TSval, while fresh ones are answered?", Most: 3}
+	more := Want{Kind: plan.KindSticky, Why: "more flows: is it the same share?", Most: 4}
+	every := append(fs, freshFlows(in)...)
 	switch {
-	case p < 1e-4 && t.flows >= 16 && t.dead >= 2:
-		f.Level = Confirmed
-	case p < 1e-2 && t.dead >= 2:
-		f.Level = Suspected
-	default:
+	case asked.silent < asked.n:
+		return nil // not dead
+	case t.dead < 2 || firm(f.P, in.bursts(plan.KindSticky)) < Suspected:
+		f.Settle, f.Wants = "more flows, each tried several times", []Want{more}
+		return []Finding{f}
+	case asked.n < staysDead:
+		f.Settle, f.Wants = later.Why, []Want{later, more}
+		return []Finding{f}
+	case fresh.silent == fresh.n || math.Abs(byTime(every)) > inOrder:
+		f.Settle = "time: which flows die follows the order in which they were tried, so something fills up or comes and goes"
 		return []Finding{f}
 	}
+	f.Level = Confirmed
 	ci := stats.Wilson(stats.Arm{Hits: t.dead, N: t.flows}, 0.99)
 	f.Summary += fmt.Sprintf(" (share %.0f–%.0f %%, about 1 in %d)", 100*ci.Low, 100*ci.High, int(math.Round(float64(t.flows)/float64(t.dead))))
 	f.Evidence = []string{
 		fmt.Sprintf("%d dead flows sent %d SYNs without one answer; %d flows lost none; loss spread at random would sort itself so with p = %.2g",
-			t.dead, deadSYNs(fs), t.whole, p),
+			t.dead, deadSYNs(fs), t.whole, f.P),
+		fmt.Sprintf("asked again later %d times, with this host's TSval and half a circle on, none of them answered; of %d fresh flows at the same moments %d were", asked.n,
+			fresh.n, fresh.n-fresh.silent),
 		"a new source port works where a dead one does not: a member behind the VIP, chosen by flow, swallows what it gets",
 	}
 	f.Disproof = "an answer on one of the dead flows; as many dead flows towards each real server directly"
 	f.Remedy = "find the member that answers nothing (probe each real server directly: vipprobe probe --compare VIP REAL...), take it out of the pool, and let " +
 		"the health check use the path that clients use"
-	if f.Level >= Confirmed {
-		f.Wants = nil
-	}
 	return []Finding{f}
+}
+
+// deadOrWhole reports whether flows lost all or nothing, but for a SYN here and there: flows that lose some and not all speak for loss of another make.
+func deadOrWhole(fs []fate, t tally) bool {
+	partial, lost := t.flows-t.dead-t.whole, 0
+	for i := range fs {
+		if fs[i].answered {
+			lost += fs[i].lost()
+		}
+	}
+	return partial <= t.flows/8 || partial <= t.flows/4 && lost <= partial+partial/4
 }
 
 // concentration is the chance that losses spread at random over all tries fall on whole flows as they did: the ways to choose the dead

@@ -28,6 +28,7 @@ func (v *Investigation) maker(k plan.Kind) func([]observe.Observation) plan.Burs
 		plan.KindOracle: v.oracle, plan.KindPrime: v.prime, plan.KindFlip: v.flip, plan.KindSurvey: v.survey, plan.KindResolve: v.resolve,
 		plan.KindReuse: v.reuse, plan.KindStateful: v.stateful, plan.KindEven: v.even, plan.KindCells: v.cells,
 		plan.KindWalk: v.walk, plan.KindSource: v.sources, plan.KindHold: v.hold,
+		plan.KindAgain: v.again,
 	}
 	if m, ok := known[k]; ok {
 		return m

@@ -244,7 +244,9 @@ func (a *Attempt) Stalled() bool {
 }
 
 // Prompt reports whether the attempt was accepted with the first answer to its first SYN.
-func (a *Attempt) Prompt() bool { return a.Outcome == Accepted && a.Retransmissions == 0 && a.Late == NotLate }
+func (a *Attempt) Prompt() bool {
+	return a.Outcome == Accepted && a.Retransmissions == 0 && a.Late == NotLate
+}
 
 // Lateness says what a SYN-ACK means that echoes an earlier SYN than the last one sent before it. The listener keeps echoing the
 // TSval of the SYN that made its request (net/ipv4/tcp_minisocks.c tcp_check_req, 6.18, answers a repeated SYN before it

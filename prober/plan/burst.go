@@ -154,6 +154,9 @@ type Shot struct {
 	Offset time.Duration // from the start of the burst
 	Arm    int           // index into Burst.Arms
 	Flow   wire.Flow
+	// Again goes on with the flow of an earlier raw shot that nobody answered: Flow.Src names its port, and the SYN keeps its initial sequence
+	// number, so that it is one more repeat to everybody on the way. Where that flow is not known any more, nothing is sent.
+	Again bool
 }
 
 // Kind names an experiment's bursts.
@@ -185,6 +188,7 @@ const (
 	KindSource    Kind = "source"    // other source addresses of this host beside the usual one
 	KindHold      Kind = "hold"      // connections held open, then new ones beside them
 	KindCells     Kind = "cells"     // each flow asked over and over, with TSvals from all four quadrants
+	KindAgain     Kind = "again"     // flows that nobody answered asked once more, beside fresh ones: do they stay dead?
 	KindStray     Kind = "stray"     // bare ACKs of no connection: is there a stack behind the port?
 	KindPorts     Kind = "ports"     // single SYNs to several ports, and bare ACKs: which of them draw an RST?
 	KindQueue     Kind = "queue"     // first contact from a borrowed address: how many answers wait for its MAC?

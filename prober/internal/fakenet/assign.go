@@ -144,7 +144,8 @@ func (w *World) assign(r *run) {
 			continue
 		}
 		f := r.burst.Shots[i].Flow
-		port, err := w.port(f, r.shots[i].raw)
+		again := r.burst.Shots[i].Again
+		port, err := w.port(f, r.shots[i].raw, again)
 		var few *plan.ErrPorts
 		switch {
 		case errors.As(err, &few):
@@ -154,7 +155,7 @@ func (w *World) assign(r *run) {
 			r.corr.NotSent(i, err.Error())
 			continue
 		}
-		w.bind(r, i, wire.Flow{Src: netip.AddrPortFrom(w.source(f), port), Dst: f.Dst}, g.mac)
+		w.bind(r, i, wire.Flow{Src: netip.AddrPortFrom(w.source(f), port), Dst: f.Dst}, g.mac, again)
 	}
 }
 
@@ -167,7 +168,7 @@ func (w *World) callOff(r *run, err error) {
 }
 
 // port is the source port of a flow: a fresh one, or the one that the plan names if it may be used.
-func (w *World) port(f wire.Flow, raw bool) (uint16, error) {
+func (w *World) port(f wire.Flow, raw, again bool) (uint16, error) {
 	book := w.books[0]
 	if raw {
 		book = w.books[1]
@@ -184,6 +185,12 @@ func (w *World) port(f wire.Flow, raw bool) (uint16, error) {
 		return 0, fmt.Errorf("source port %d is outside of %s, which the capture sees", asked, w.Client.Ports)
 	}
 	old := w.flows[wire.Flow{Src: netip.AddrPortFrom(src, asked), Dst: f.Dst}]
+	if again {
+		if old == nil || old.run != nil || !old.raw || w.now-old.buried >= plan.PortQuarantine {
+			return 0, fmt.Errorf("no earlier flow of ours is known on source port %d", asked)
+		}
+		return asked, nil
+	}
 	if old != nil && (old.run != nil || old.raw && w.now-old.buried < plan.PortQuarantine) {
 		return 0, errors.New("the source port is in use: by an earlier flow of ours")
 	}
@@ -193,14 +200,15 @@ func (w *World) port(f wire.Flow, raw bool) (uint16, error) {
 }
 
 // bind gives shot i its flow.
-func (w *World) bind(r *run, i int, f wire.Flow, mac wire.MAC) {
+func (w *World) bind(r *run, i int, f wire.Flow, mac wire.MAC, again bool) {
 	r.corr.Bind(i, f)
 	s := &r.shots[i]
 	x := &flow{flow: f, out: f, run: r, shot: i, raw: s.raw, mac: mac}
 	if n := w.Client.LocalNAT; n.IsValid() && !x.raw {
 		x.out.Dst = n
 	}
-	if old := w.flows[x.out]; old != nil && old.sock != nil {
+	old := w.flows[x.out]
+	if old != nil && old.sock != nil {
 		old.sock.state = sockClosed
 	}
 	w.flows[x.out] = x
@@ -208,6 +216,9 @@ func (w *World) bind(r *run, i int, f wire.Flow, mac wire.MAC) {
 	r.open++
 	if s.raw {
 		x.iss = wire.Seq(w.rng.Uint32())
+		if again {
+			x.iss = old.iss
+		}
 		s.conn = handshake.New(&r.burst.Arms[r.burst.Shots[i].Arm].Script, x.iss)
 		r.corr.ISS(i, x.iss)
 	}

@@ -175,7 +175,7 @@ func (w *World) stop(r *run) {
 func (w *World) leave(r *run) {
 	n := 0
 	for n < len(w.tombs) && w.now-w.tombs[n].at >= plan.PortQuarantine {
-		if f := w.flows[w.tombs[n].flow]; f != nil && f.run == nil {
+		if f := w.flows[w.tombs[n].flow]; f != nil && f.run == nil && w.now-f.buried >= plan.PortQuarantine {
 			delete(w.flows, w.tombs[n].flow)
 		}
 		n++

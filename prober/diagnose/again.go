@@ -1,0 +1,140 @@
+package diagnose
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/vipprobe/vipprobe/prober/observe"
+	"github.com/vipprobe/vipprobe/prober/plan"
+	"github.com/vipprobe/vipprobe/prober/wire"
+)
+
+// The arms of a burst that asks dead flows again, in their order.
+const (
+	againSame  = iota // with this host's own clock, as before
+	againHalf         // with a TSval half a circle on
+	againFresh        // flows that were never used, at the same moments
+	againArms
+)
+
+// askable is how long after its burst a flow may be asked again: well within the time for which the engine knows it, and every table on the way.
+const askable = 60 * time.Second
+
+// DeadFlows lists the raw flows whose SYN was repeated fast and never answered, oldest first: those that can still be asked again.
+func DeadFlows(seen []observe.Observation) []wire.Flow {
+	var out []wire.Flow
+	for i := range seen {
+		o := &seen[i]
+		if o.Kind != plan.KindSticky || !trusted(o) || seen[len(seen)-1].Finished.Sub(o.Finished) > askable {
+			continue
+		}
+		for j := range o.Attempts {
+			if f, ok := readFate(&o.Attempts[j]); ok && !f.answered && f.sent > 2 {
+				out = append(out, f.a.Flow)
+			}
+		}
+	}
+	return out
+}
+
+// again is what flows showed that had been dead once, counted a flow and burst at a time.
+type again struct {
+	arms   [againArms]silences
+	bursts int
+}
+
+// asked sums the dead flows that were asked again, whatever the TSval.
+func (g *again) asked() silences {
+	a, b := g.arms[againSame], g.arms[againHalf]
+	return silences{a.silent + b.silent, a.n + b.n}
+}
+
+func readAgain(in *Input) again {
+	var g again
+	for i := range in.Observations {
+		o := &in.Observations[i]
+		if o.Kind != plan.KindAgain || !trusted(o) || in.explained[i] || len(o.Arms) != againArms {
+			continue
+		}
+		g.bursts++
+		for j := range o.Attempts {
+			a := &o.Attempts[j]
+			k := slices.IndexFunc(o.Arms, func(arm plan.Arm) bool { return arm.Name == a.Arm })
+			if f, ok := readFate(a); ok && k >= 0 {
+				g.arms[k].n++
+				if !f.answered {
+					g.arms[k].silent++
+				}
+			}
+		}
+	}
+	return g
+}
+
+// byTime is how far the dead among flows lie after the others in the order of their first SYNs, or before them, in standard deviations of a random
+// order: the normal approximation of H. B. Mann and D. R. Whitney (Ann. Math. Stat. 18, 1947).
+func byTime(fs []fate) float64 {
+	order := slices.Clone(fs)
+	slices.SortStableFunc(order, func(a, b fate) int { return a.a.SYNs[0].At.Compare(b.a.SYNs[0].At) })
+	served, dead, after := 0, 0, 0
+	for i := range order {
+		if order[i].answered {
+			served++
+			continue
+		}
+		dead++
+		after += served
+	}
+	if served == 0 || dead == 0 {
+		return 0
+	}
+	n, m := float64(served), float64(dead)
+	return (float64(after) - n*m/2) / math.Sqrt(n*m*(n+m+1)/12)
+}
+
+// inOrder is where byTime takes the dead for a matter of time: 1 in 100 random orders on either side.
+const inOrder = 2.576
+
+// fresh lists the control flows of bursts that asked dead ones again.
+func freshFlows(in *Input) []fate {
+	return slices.DeleteFunc(fates(in, plan.KindAgain), func(f fate) bool {
+		o := &in.Observations[f.obs]
+		return len(o.Arms) != againArms || f.a.Arm != o.Arms[againFresh].Name
+	})
+}
+
+// checkAgain: flows that were dead with this host's own TSval come to life with one half a circle on, and stay dead with their own. Which flow was
+// asked which way was drawn by lot, so nothing but the TSval differs: some members behind the address drop by TSval (per-host PAWS).
+func checkAgain(in *Input) []Finding {
+	g := readAgain(in)
+	same, half := g.arms[againSame], g.arms[againHalf]
+	if g.bursts == 0 || same.silent == 0 || half.silent == half.n {
+		return nil
+	}
+	p := fisher(same, half)
+	if p > 0.1 {
+		return nil
+	}
+	q := readQuadrants(in)
+	verdict, story := whose(in, &q, q.refused())
+	f := Finding{
+		Verdict: verdict, Level: Inconclusive, P: p,
+		Summary: fmt.Sprintf("flows that were dead are answered with another TSval: %d of %d silent with this host's own, %d of %d half a circle on", same.silent, same.n,
+			half.silent, half.n),
+		Settle: "the same flows with the TSvals exchanged",
+		Wants:  []Want{{Kind: plan.KindAgain, Why: "the same flows with the TSvals exchanged", Most: 6}},
+	}
+	if f.Level = firm(p, g.bursts); f.Level < Suspected {
+		return []Finding{f}
+	}
+	f.Wants, f.Settle, f.explains = nil, "", allOf(in)
+	f.Evidence = append([]string{
+		fmt.Sprintf("the same flows, their TSval drawn by lot and exchanged: Fisher p = %.2g after %d look(s)", p, g.bursts),
+		"these flows lead to members that remember a newer TSval from this source address; other flows are answered whatever their TSval",
+	}, story...)
+	f.Disproof = "one of these flows answered with this host's own TSval within a minute, or silent half a circle on"
+	f.Remedy = remedyPAWS
+	return []Finding{f}
+}
