@@ -3,17 +3,20 @@ package diagnose
 import (
 	"fmt"
 	"math"
+	"time"
 
 	"github.com/vipprobe/vipprobe/prober/observe"
 	"github.com/vipprobe/vipprobe/prober/plan"
-	"github.com/vipprobe/vipprobe/prober/stats"
 )
 
 // evenness is what flows that were each asked many times lost.
 type evenness struct {
-	flows, rungs int // of each flow
-	lost         []int
-	total        int
+	flows, bursts int
+	// trials are the SYNs whose answer says something, lost those of them that had none; by flow.
+	trials, lost []int
+	total        int // lost, over all flows
+	most         int // trials of one flow
+	dead         int // flows that lost all
 }
 
 func readEven(in *Input) evenness {
@@ -23,42 +26,47 @@ func readEven(in *Input) evenness {
 		if o.Kind != plan.KindEven || !trusted(o) || in.explained[i] {
 			continue
 		}
+		e.bursts++
 		for j := range o.Attempts {
 			a := &o.Attempts[j]
 			if len(a.SYNs) < 2 {
 				continue
 			}
 			e.flows++
-			e.rungs = max(e.rungs, len(a.SYNs))
-			n := unanswered(a)
-			e.lost = append(e.lost, n)
-			e.total += n
+			n, lost := asks(a)
+			e.trials, e.lost = append(e.trials, n), append(e.lost, lost)
+			e.total += lost
+			e.most = max(e.most, n)
+			if lost == n {
+				e.dead++
+			}
 		}
 	}
 	return e
 }
 
-// unanswered counts the SYNs of a flow after which no SYN-ACK came before the next.
-func unanswered(a *observe.Attempt) int {
-	n := 0
+// asks counts the SYNs of a flow that a healthy path and listener would have answered, and those that were not answered before the next. Once two in a row
+// had no answer the listener may hold a request whose answers are lost: it then answers further repeats only once in 500 ms.
+func asks(a *observe.Attempt) (n, lost int) {
+	row := 0
+	var last time.Time
 	for k := range a.SYNs {
-		answered := false
-		for x := range a.Answers {
-			ans := &a.Answers[x]
-			if ans.Kind != observe.SYNACK || ans.At.Before(a.SYNs[k].At) {
-				continue
+		if row >= 2 && a.SYNs[k].At.Sub(last) < invalidRateLimit {
+			if answeredSYN(a, k) {
+				row = 0
 			}
-			if k+1 < len(a.SYNs) && !ans.At.Before(a.SYNs[k+1].At) {
-				continue
-			}
-			answered = true
-			break
+			continue
 		}
-		if !answered {
-			n++
+		n++
+		last = a.SYNs[k].At
+		if answeredSYN(a, k) {
+			row = 0
+			continue
 		}
+		lost++
+		row++
 	}
-	return n
+	return n, lost
 }
 
 // clean counts the flows without loss.
@@ -72,52 +80,51 @@ func (e *evenness) clean() int {
 	return n
 }
 
-// rate is the share of SYNs lost over all flows.
-func (e *evenness) rate() float64 {
-	if e.flows == 0 {
+// chance bounds the probability that losses spread at random over all trials leave so many flows clean: the ways to choose the clean flows, times the
+// share of all ways to place the losses that spare these. The rate of loss need not be known.
+func (e *evenness) chance() float64 {
+	all, spared := 0, 0
+	for i, n := range e.trials {
+		all += n
+		if e.lost[i] == 0 {
+			spared += n
+		}
+	}
+	if all-spared < e.total {
 		return 0
 	}
-	return float64(e.total) / float64(e.flows*e.rungs)
-}
-
-// chance is the probability that loss at that rate on all flows alike leaves so many of them clean.
-func (e *evenness) chance() float64 {
-	return stats.BinomialAtLeast(e.clean(), e.flows, math.Pow(1-e.rate(), float64(e.rungs)))
+	return min(1, math.Exp(logChoose(e.flows, e.clean())+logChoose(all-spared, e.total)-logChoose(all, e.total)))
 }
 
 // checkUneven: some flows lose a part of their SYNs, the others none, and keep to it: what a flow's hash chooses is lossy.
 func checkUneven(in *Input) []Finding {
 	e := readEven(in)
-	if e.total < 4 || e.clean() == 0 || e.clean() == e.flows {
+	lossy := e.flows - e.clean()
+	if e.total < 4 || e.clean() == 0 || lossy == 0 || e.dead*2 > lossy {
 		return nil
-	}
-	dead := 0
-	for _, l := range e.lost {
-		if l == e.rungs {
-			dead++
-		}
 	}
 	p := e.chance()
-	if p >= 1e-2 || dead*2 > e.flows-e.clean() {
+	if p >= 1e-2 {
 		return nil
 	}
-	lossy := e.flows - e.clean()
 	f := Finding{
-		Verdict: ECMPPathLoss, Level: Suspected, P: p, explains: allOf(in),
-		Summary: fmt.Sprintf("%d of %d flows lose %.0f %% of their SYNs, the other %d lose none: one of several paths is lossy", lossy, e.flows,
-			100*float64(e.total)/float64(lossy*e.rungs), e.clean()),
+		Verdict: ECMPPathLoss, Level: firm(p, e.bursts), P: p,
+		Summary: fmt.Sprintf("%d of %d flows lose SYNs, %d in all, and the other %d lose none: one of several paths is lossy", lossy, e.flows, e.total, e.clean()),
 		Evidence: []string{
-			fmt.Sprintf("each flow was asked %d times; loss at the same rate on all flows would leave %d of them clean with p = %.2g", e.rungs, e.clean(), p),
+			fmt.Sprintf("each flow was asked up to %d times; as many losses at random over all of them would leave %d flows clean with p = %.2g after %d look(s)", e.most,
+				e.clean(), p, e.bursts),
 			"the lossy flows were answered in between, so their end is alive; a dead member would answer nothing",
 		},
 		Disproof: "losses that move from flow to flow; a member that loses as much when probed directly",
 		Remedy: "trace a lossy and a clean flow side by side with fixed ports and compare where they part (ECMP, LAG member, one uplink); check that link's errors and drops. " +
 			"Over IPv6 keep the flow label fixed",
-		Wants: []Want{{Kind: plan.KindEven, Why: "the same on more flows", Most: 4}},
 	}
-	if p < 1e-4 {
-		f.Level, f.Wants = Confirmed, nil
+	if f.Level < Suspected || headPattern(in) {
+		f.Level, f.Settle = Inconclusive, "more flows, each asked many times"
+		f.Wants = []Want{{Kind: plan.KindEven, Why: "the same on more flows", Most: 4}}
+		return []Finding{f}
 	}
+	f.explains = allOf(in)
 	return []Finding{f}
 }
 
@@ -177,8 +184,8 @@ func checkRace(in *Input) []Finding {
 	if p >= 1e-2 {
 		return nil
 	}
-	if p < 1e-4 {
-		f.Level, f.Wants, f.Settle, f.explains = Confirmed, nil, "", explains
+	if f.Level = firm(p, in.bursts(plan.KindConnect)); f.Level >= Suspected {
+		f.Wants, f.Settle, f.explains = nil, "", explains
 	}
 	return []Finding{f}
 }

@@ -135,26 +135,10 @@ func checkRandomLoss(in *Input) []Finding {
 		{Kind: plan.KindStateful, Why: "does the listener keep its requests, so that echoes tell the direction?", Most: 1},
 	}
 	paced, other := sum(fates(in, plan.KindPaced)), sum(fates(in, plan.KindOther))
-	f := Finding{Level: Inconclusive, Wants: more, Settle: "more losses, paced SYNs, another port"}
-	told := t.forward + t.back
-	switch {
-	case told == 0:
-		f.Verdict = SYNStallUnclassified
+	f := Finding{Verdict: SYNStallUnclassified, Level: Inconclusive, Wants: more, Settle: "more losses, paced SYNs, another port"}
+	if t.forward+t.back == 0 {
 		f.Summary = fmt.Sprintf("%d of %d SYNs had no effect; which way they were lost is not known yet", t.lost(), t.syns)
 		return []Finding{f}
-	case t.back == 0:
-		f.Verdict = ForwardSYNLoss
-	case t.forward == 0:
-		f.Verdict = SYNACKLoss
-	case t.forward >= 4*t.back:
-		f.Verdict = ForwardSYNLoss
-	case t.back >= 4*t.forward:
-		f.Verdict = SYNACKLoss
-	default:
-		f.Verdict = ForwardSYNLoss
-		if t.back > t.forward {
-			f.Verdict = SYNACKLoss
-		}
 	}
 	f.Summary = fmt.Sprintf("%d of %d SYNs had no effect in time (%.0f %%): %d proven lost before the listener, %d answers lost on the way back, %d untold",
 		t.lost(), t.syns, 100*t.rate(), t.forward, t.back, t.unknown)
@@ -162,20 +146,24 @@ func checkRandomLoss(in *Input) []Finding {
 		fmt.Sprintf("echoed TSvals name the SYN that made the request: %d SYNs were skipped over, %d had arrived though their answer had not", t.forward, t.back),
 		fmt.Sprintf("loss falls on flows alike: %d of %d lost none, %d some, %d all", t.whole, t.flows, t.flows-t.whole-t.dead, t.dead),
 	}
-	if f.Verdict == SYNACKLoss {
-		return []Finding{backLoss(f, t)}
+	var out []Finding
+	if t.back > 0 {
+		out = append(out, backLoss(f, t))
 	}
-	return []Finding{forwardLoss(f, in, t, paced, other)}
+	if t.forward > 0 {
+		out = append(out, forwardLoss(f, in, t, paced, other))
+	}
+	sortFindings(out)
+	return out
 }
 
 // backLoss: an answer that was sent and did not come needs no further separation: listener, queue and filter before it let the SYN in.
 func backLoss(f Finding, t tally) Finding {
+	f.Verdict = SYNACKLoss
 	f.Disproof = "a SYN-ACK that echoes a later SYN than the first; no loss on another return path"
 	f.Remedy = "look at the way back from the server to here: its uplink, asymmetric routing, a stateful device that did not see the SYN, the neighbour entry of this host"
 	if t.back >= 3 {
 		f.Level, f.Wants = Confirmed, nil
-	} else if t.back == 2 {
-		f.Level = Suspected
 	}
 	return f
 }
@@ -183,6 +171,7 @@ func backLoss(f Finding, t tally) Finding {
 // forwardLoss: a SYN that made no request may have been lost on the way or dropped by the listener. Another port of the same address
 // tells: what loses its SYNs too is the path.
 func forwardLoss(f Finding, in *Input, t, paced, other tally) Finding {
+	f.Verdict = ForwardSYNLoss
 	f.Disproof = "no loss towards another port of the same address; loss that ends when SYNs are sent far apart"
 	f.Remedy = "follow the path from here to the target hop by hop (counters of drops and errors on each interface); the listener itself is not the cause"
 	even := readEven(in)
@@ -200,8 +189,8 @@ func forwardLoss(f Finding, in *Input, t, paced, other tally) Finding {
 		return f
 	}
 	if even.total > 0 {
-		f.Evidence = append(f.Evidence, fmt.Sprintf("%d flows asked %d times each lost %.0f %%, %d of them nothing: alike on all (p = %.2g)", even.flows, even.rungs,
-			100*even.rate(), even.clean(), even.chance()))
+		f.Evidence = append(f.Evidence, fmt.Sprintf("%d flows asked up to %d times each lost %d SYNs, %d of them none: alike on all (p = %.2g)", even.flows, even.most,
+			even.total, even.clean(), even.chance()))
 	}
 	f.Evidence = append(f.Evidence,
 		fmt.Sprintf("single SYNs 400 ms apart: %d of %d lost", paced.lost(), paced.syns),

@@ -1,6 +1,7 @@
 package experiment
 
 import (
+	"slices"
 	"time"
 
 	"github.com/vipprobe/vipprobe/prober/diagnose"
@@ -36,11 +37,11 @@ func (v *Investigation) again(seen []observe.Observation) plan.Burst {
 	dead := diagnose.DeadFlows(seen)
 	half := max(v.flows(16)/2, 1)
 	dead = dead[max(len(dead)-half, 0):]
-	exchanged := v.lots(seen)
+	v.Rand.Shuffle(len(dead), func(i, j int) { dead[i], dead[j] = dead[j], dead[i] })
 	for i, f := range dead {
 		arm := i % 2
-		if exchanged {
-			arm = 1 - arm
+		if had, ok := armOf(seen, f, b.Arms); ok {
+			arm = 1 - had
 		}
 		b.Shots = append(b.Shots, plan.Shot{Arm: arm, Flow: wire.Flow{Src: f.Src, Dst: v.Dst}, Again: true})
 	}
@@ -52,7 +53,14 @@ func (v *Investigation) again(seen []observe.Observation) plan.Burst {
 	return b
 }
 
-// lots draws whether the flows of even place get this host's TSval, and exchanges what was drawn each time after.
-func (v *Investigation) lots(seen []observe.Observation) bool {
-	return count(seen, plan.KindAgain)%2 == 1
+// armOf is the arm of a dead flow when it was asked again last.
+func armOf(seen []observe.Observation, f wire.Flow, arms []plan.Arm) (int, bool) {
+	for _, o := range slices.Backward(seen) {
+		for j := range o.Attempts {
+			if a := &o.Attempts[j]; o.Kind == plan.KindAgain && a.Flow == f {
+				return slices.IndexFunc(arms, func(arm plan.Arm) bool { return arm.Name == a.Arm }), true
+			}
+		}
+	}
+	return 0, false
 }
