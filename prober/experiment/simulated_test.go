@@ -58,6 +58,7 @@ type result struct {
 	seen      []observe.Observation
 	trace     []experiment.Step
 	diagnosis diagnose.Diagnosis
+	took      time.Duration // of the world's own time
 }
 
 // patient is how long an investigation may take, as prober.DiagnoseOptions has it by default.
@@ -79,7 +80,7 @@ func investigate(w *fakenet.World, seed uint64, burst int, prime bool) result {
 		}
 		in.Observations = append(in.Observations, w.Run(b))
 	}
-	return result{w, in.Observations, inv.Trace(), diagnose.Diagnose(in)}
+	return result{w, in.Observations, inv.Trace(), diagnose.Diagnose(in), w.Elapsed() - began}
 }
 
 // named lists what a diagnosis names, sorted.
@@ -142,10 +143,17 @@ type score struct {
 	n, right int
 	wrong    []uint64 // seeds for which something wrong was named
 	tally    map[string]int
+	took     []time.Duration
 }
 
 func (c *score) String() string {
-	return fmt.Sprintf("right %d of %d, wrong %d; %s", c.right, c.n, len(c.wrong), count(c.tally))
+	return fmt.Sprintf("right %d of %d, wrong %d, median %s; %s", c.right, c.n, len(c.wrong), c.median().Round(10*time.Millisecond), count(c.tally))
+}
+
+// median is how long the middle one of the investigations took.
+func (c *score) median() time.Duration {
+	slices.Sort(c.took)
+	return c.took[len(c.took)/2]
 }
 
 // score runs a story over n seeds.
@@ -154,6 +162,7 @@ func (s *story) score(n int) *score {
 	for k := range n {
 		seed := uint64(k)*7919 + 17
 		res := s.run(seed)
+		c.took = append(c.took, res.took)
 		c.tally[strings.Join(strs(named(&res.diagnosis)), "+")]++
 		if s.isRight(&res.diagnosis) {
 			c.right++

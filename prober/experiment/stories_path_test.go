@@ -69,7 +69,7 @@ func pathStories() []story {
 			world: func(seed uint64, r *rand.Rand) *fakenet.World {
 				return fakenet.RateLimit(seed, upTo(r, 2.6, 8), between(r, 1, 8))
 			}},
-		{name: "SYNs over a rate dropped, 3 % loss", pending: "blackhole_backend: first flows answered and the rest dead is no share of flows", right: only(diagnose.SYNRateLimited), also: lossy(),
+		{name: "SYNs over a rate dropped, 3 % loss", right: only(diagnose.SYNRateLimited), also: lossy(),
 			world: func(seed uint64, r *rand.Rand) *fakenet.World {
 				return lose(fakenet.RateLimit(seed, upTo(r, 2.6, 8), between(r, 1, 8)), 0.03)
 			}},
@@ -91,7 +91,7 @@ func pathStories() []story {
 				w.Client.Source = netip.AddrFrom4([4]byte{192, 0, 2, 11})
 				return w
 			}},
-		{name: "one of several ways loses some", pending: "blackhole_backend: a way that loses much leaves some flows dead; the dead are not asked again", right: either(diagnose.ECMPPathLoss, diagnose.ForwardSYNLoss, diagnose.SYNACKLoss), quiet: true,
+		{name: "one of several ways loses some", right: either(diagnose.ECMPPathLoss, diagnose.ForwardSYNLoss, diagnose.SYNACKLoss), quiet: true,
 			world: func(seed uint64, r *rand.Rand) *fakenet.World {
 				return fakenet.ECMPLoss(seed, between(r, 2, 8), upTo(r, 0.2, 0.6))
 			}},
