@@ -6,6 +6,7 @@ import (
 
 	"github.com/vipprobe/vipprobe/prober/observe"
 	"github.com/vipprobe/vipprobe/prober/plan"
+	"github.com/vipprobe/vipprobe/prober/wire"
 )
 
 // aside reports whether a burst was not aimed at the target's own service, or asked of it what no client would, or on purpose at what was known to be dead
@@ -85,4 +86,13 @@ func trustedAttempts(in *Input) iter.Seq[*observe.Attempt] {
 			}
 		}
 	}
+}
+
+// connected reports whether an attempt came to be a connection that somebody served: one that acknowledged our data was, even if its application reset
+// it then, because it could make nothing of it.
+func connected(a *observe.Attempt) bool {
+	if a.Outcome != observe.Reset {
+		return a.Outcome == observe.Accepted
+	}
+	return slices.ContainsFunc(a.Answers, func(ans observe.Answer) bool { return ans.Kind != observe.SYNACK && ans.Flags&wire.ACK != 0 && a.ISS.Add(1).Before(ans.Ack) })
 }

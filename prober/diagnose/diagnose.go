@@ -149,7 +149,7 @@ func checkHealthy(in *Input) Finding {
 		switch {
 		case a.Outcome == observe.NotSent || a.Outcome == observe.OutcomeUnknown:
 			unsent++
-		case a.Prompt():
+		case connected(a) && a.Retransmissions == 0 && a.Late == observe.NotLate:
 			ok++
 			worst = max(worst, a.Handshake)
 		}

@@ -72,29 +72,24 @@ func runsChance(n, m, r int) float64 {
 	return min(1, p)
 }
 
-// stretches counts in how many stretches of time served and refused moments fall and how long the shortest that ended lasted; p is the chance
-// that as many of each, mixed at random, fall into so few.
-func stretches(ms []moment) (runs int, shortest time.Duration, p float64) {
+// stretches counts in how many stretches of time served and refused moments fall; p is the chance that as many of each, mixed at random, fall into so
+// few.
+func stretches(ms []moment) (runs int, p float64) {
 	served, refused := 0, 0
-	var began time.Time
 	for i, m := range ms {
 		if m.served {
 			served++
 		} else {
 			refused++
 		}
-		if i > 0 && m.served == ms[i-1].served {
-			continue
+		if i == 0 || m.served != ms[i-1].served {
+			runs++
 		}
-		if d := m.at.Sub(began); runs > 1 && (shortest == 0 || d < shortest) {
-			shortest = d
-		}
-		runs, began = runs+1, m.at
 	}
 	if served == 0 || refused == 0 {
-		return runs, shortest, 1
+		return runs, 1
 	}
-	return runs, shortest, runsChance(served, refused, runs)
+	return runs, runsChance(served, refused, runs)
 }
 
 // checkPool: the address serves everybody for a while and refuses everybody for a while: its pool goes empty and fills again. A member that
@@ -117,7 +112,7 @@ func checkPool(in *Input) []Finding {
 	if served < 4 || refused < 4 {
 		return nil
 	}
-	runs, _, p := stretches(ms)
+	runs, p := stretches(ms)
 	if p > 1e-2 {
 		return nil
 	}

@@ -46,7 +46,7 @@ func checkClosed(in *Input) []Finding {
 		return []Finding{f}
 	}
 	f.Summary += "; the rest were not: one member of several refuses, or the listener came or went"
-	if _, _, p := stretches(moments(in)); p < 1e-2 || refused < 2 {
+	if _, p := stretches(moments(in)); p < 1e-2 || refused < 2 {
 		f.Level, f.Settle = Inconclusive, "whether a member refuses always, or the address now and then"
 		f.Wants = []Want{{Kind: plan.KindPaced, Why: "does it come and go?", Most: 3}}
 	}
@@ -155,7 +155,7 @@ func checkStalls(in *Input) []Finding {
 			stalled++
 			byLost[a.Retransmissions]++
 			most = max(most, a.Retransmissions)
-		case a.Outcome != observe.Accepted && a.Outcome != observe.Refused:
+		case !connected(a) && a.Outcome != observe.Refused:
 			failed++
 		}
 	}

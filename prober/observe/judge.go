@@ -83,7 +83,7 @@ func (c *Correlator) rawOutcome(a *Attempt, st *flowState) (Outcome, string) {
 	case SYNACK, SYNACKStray, BareACK, Data, FIN, AnswerUnknown:
 	}
 	if st.script.OnSYNACK == plan.Acknowledge {
-		if rst := laterReset(a, st.first, len(st.script.Then.Data)); rst != nil {
+		if rst := laterReset(a, st.first); rst != nil {
 			return Reset, fmt.Sprintf("RST %s after the SYN-ACK", rst.At.Sub(ans.At).Round(time.Microsecond))
 		}
 	}
@@ -125,14 +125,13 @@ func refused(a *Attempt) (why string, all bool) {
 // what a SYN offers (RFC 9293 §3.10.7.4, RFC 7323 §2.2).
 const resetWindow = 1 << 16
 
-// laterReset is the first RST after the SYN-ACK that the peer itself can have sent, or nil. An RST after the peer has closed, sent data or
-// acknowledged all of ours ends a connection that was served: an answer to data that it no longer wants (RFC 9293 §3.10.7.4), or one that crossed
-// our own abort.
-func laterReset(a *Attempt, synAck, data int) *Answer {
+// laterReset is the first RST after the SYN-ACK that the peer itself can have sent, or nil. An RST after the peer has sent data or closed
+// ends a connection that was served: it answers data that the peer no longer wants (RFC 9293 §3.10.7.4), or crossed our own abort.
+func laterReset(a *Attempt, synAck int) *Answer {
 	next := a.Answers[synAck].Seq + 1
 	for k := synAck + 1; k < len(a.Answers); k++ {
 		ans := &a.Answers[k]
-		if ans.Kind == Data || ans.Flags&wire.FIN != 0 || data > 0 && ans.Kind == BareACK && !ans.Ack.Before(a.ISS.Add(1+data)) {
+		if ans.Kind == Data || ans.Flags&wire.FIN != 0 {
 			return nil
 		}
 		if d := ans.Seq.Sub(next); ans.Kind == RST && d >= 0 && d < resetWindow {
