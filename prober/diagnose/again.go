@@ -1,7 +1,6 @@
 package diagnose
 
 import (
-	"fmt"
 	"math"
 	"slices"
 	"time"
@@ -97,44 +96,10 @@ func byTime(fs []fate) float64 {
 // inOrder is where byTime takes the dead for a matter of time: 1 in 100 random orders on either side.
 const inOrder = 2.576
 
-// fresh lists the control flows of bursts that asked dead ones again.
+// freshFlows lists the control flows of bursts that asked dead ones again.
 func freshFlows(in *Input) []fate {
 	return slices.DeleteFunc(fates(in, plan.KindAgain), func(f fate) bool {
 		o := &in.Observations[f.obs]
 		return len(o.Arms) != againArms || f.a.Arm != o.Arms[againFresh].Name
 	})
-}
-
-// checkAgain: flows that were dead with this host's own TSval come to life with one half a circle on, and stay dead with their own. Which flow was
-// asked which way was drawn by lot, so nothing but the TSval differs: some members behind the address drop by TSval (per-host PAWS).
-func checkAgain(in *Input) []Finding {
-	g := readAgain(in)
-	same, half := g.arms[againSame], g.arms[againHalf]
-	if g.bursts == 0 || same.silent == 0 || half.silent == half.n {
-		return nil
-	}
-	p := fisher(same, half)
-	if p > 0.1 {
-		return nil
-	}
-	q := readQuadrants(in)
-	verdict, story := whose(in, &q, q.refused())
-	f := Finding{
-		Verdict: verdict, Level: Inconclusive, P: p,
-		Summary: fmt.Sprintf("flows that were dead are answered with another TSval: %d of %d silent with this host's own, %d of %d half a circle on", same.silent, same.n,
-			half.silent, half.n),
-		Settle: "the same flows with the TSvals exchanged",
-		Wants:  []Want{{Kind: plan.KindAgain, Why: "the same flows with the TSvals exchanged", Most: 6}},
-	}
-	if f.Level = firm(p, g.bursts); f.Level < Suspected {
-		return []Finding{f}
-	}
-	f.Wants, f.Settle, f.explains = nil, "", allOf(in)
-	f.Evidence = append([]string{
-		fmt.Sprintf("the same flows, their TSval drawn by lot and exchanged: Fisher p = %.2g after %d look(s)", p, g.bursts),
-		"these flows lead to members that remember a newer TSval from this source address; other flows are answered whatever their TSval",
-	}, story...)
-	f.Disproof = "one of these flows answered with this host's own TSval within a minute, or silent half a circle on"
-	f.Remedy = remedyPAWS
-	return []Finding{f}
 }

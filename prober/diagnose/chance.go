@@ -4,7 +4,7 @@ package diagnose
 // the rules that compete for the same losses, and each divides its share by the looks it has taken (Bonferroni).
 const (
 	naming      = 1e-4
-	chanceRules = 6 // timestamps, asked again, rate, sticky, uneven, race
+	chanceRules = 5 // timestamps, rate, sticky, uneven, race
 )
 
 // firm is the level that a p-value carries which was looked at so many times: confirmed, or not enough to name anything.

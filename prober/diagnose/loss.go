@@ -38,6 +38,10 @@ func checkSticky(in *Input) []Finding {
 	more := Want{Kind: plan.KindSticky, Why: "more flows: is it the same share?", Most: 4}
 	every := append(fs, freshFlows(in)...)
 	switch {
+	case asked.silent < asked.n && g.arms[againSame].silent > 0 && g.arms[againHalf].silent < g.arms[againHalf].n:
+		f.Settle = "flows that this host's own TSval finds dead may answer another"
+		f.Wants = []Want{{Kind: plan.KindCells, Why: f.Settle, Most: 3}}
+		return []Finding{f}
 	case asked.silent < asked.n:
 		return nil // not dead
 	case t.dead < 2 || firm(f.P, in.bursts(plan.KindSticky)) < Suspected:
