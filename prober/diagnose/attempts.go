@@ -94,5 +94,7 @@ func connected(a *observe.Attempt) bool {
 	if a.Outcome != observe.Reset {
 		return a.Outcome == observe.Accepted
 	}
-	return slices.ContainsFunc(a.Answers, func(ans observe.Answer) bool { return ans.Kind != observe.SYNACK && ans.Flags&wire.ACK != 0 && a.ISS.Add(1).Before(ans.Ack) })
+	return slices.ContainsFunc(a.Answers, func(ans observe.Answer) bool {
+		return ans.Kind != observe.SYNACK && ans.Flags&wire.ACK != 0 && a.ISS.Add(1).Before(ans.Ack)
+	})
 }
