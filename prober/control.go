@@ -40,6 +40,7 @@ func (e *engine) icmp(f *rawsock.Frame, m *wire.ICMPError) {
 	}
 	ans := observe.Answer{At: time.Unix(0, f.At), From: m.From, ICMPType: m.Type, ICMPCode: m.Code, ICMPMTU: m.MTU, ICMPName: m.Name()}
 	r.corr.ICMP(shot, ans)
+	r.tape.keep(f, shot)
 	if s := &r.shots[shot]; s.raw && ans.Ends() {
 		s.conn.Unreachable()
 		if s.conn.Settled() {
@@ -81,6 +82,7 @@ func (e *engine) neighbor(f *rawsock.Frame) {
 	for _, r := range e.runs {
 		if r != nil && (r.near[target] && (r.near[sender] || !ev.Sender.IsValid()) || r.borrows(&ev)) {
 			r.corr.Neighbor(ev)
+			r.tape.keep(f, -1)
 			taken = true
 		}
 	}

@@ -85,6 +85,7 @@ func (e *engine) segment(f *rawsock.Frame, seg *wire.Segment) {
 		e.strays["bad_checksum"]++
 	case seg.Checksum == wire.ChecksumBad:
 		e.runs[rec.run].corr.Stray("bad_checksum")
+		e.runs[rec.run].tape.keep(f, int(rec.shot))
 	case rec.run == 0:
 		e.late(seg, i)
 	default:
@@ -99,6 +100,7 @@ func (e *engine) incoming(f *rawsock.Frame, seg *wire.Segment, r *run, shot int)
 		r.corr.Stray("stacked_device")
 		return
 	}
+	r.tape.keep(f, shot)
 	if s.raw && s.conn.SYNs() == 0 {
 		r.corr.Stray("before_the_first_syn") // it answers nothing, and must not set the shot's clock going
 		return
@@ -129,6 +131,7 @@ func (e *engine) outgoing(f *rawsock.Frame, seg *wire.Segment) {
 		r.corr.Stray("stacked_device")
 		return
 	}
+	r.tape.keep(f, shot)
 	r.corr.Outgoing(shot, time.Unix(0, f.At), f.IfIndex, nextHopMAC(f), seg)
 }
 

@@ -30,11 +30,21 @@ type Module struct {
 	IPProtocol string
 	IPFallback bool
 
+	// Record keeps the frames of a round in its observations, as evidence.
+	Record Recording
+
 	SYN           SYNOptions           // KindSYN
 	TCP           *TCPOptions          // KindTCP
 	PAWS          PAWSOptions          // KindPAWS
 	Neighbor      NeighborOptions      // KindNeighbor
 	NeighborQueue NeighborQueueOptions // KindNeighborQueue
+}
+
+// Recording says what is kept of the frames that a round sends and receives. The zero value keeps nothing.
+type Recording struct {
+	On bool
+	// Payload is how many octets of each segment's payload are kept behind its headers; 0: none.
+	Payload int
 }
 
 // SYNOptions shapes the raw SYNs of a syn module.

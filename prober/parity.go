@@ -59,6 +59,7 @@ func (e *engine) divert(f *rawsock.Frame, seg *wire.Segment) bool {
 	alias, _ := e.flows.add(seg.Flow(), r.slot, uint32(shot), nil)
 	r.aliases = append(r.aliases, alias)
 	r.corr.Stray("locally_rewritten")
+	r.tape.keep(f, shot)
 	r.corr.Outgoing(shot, time.Unix(0, f.At), f.IfIndex, nextHopMAC(f), seg)
 	return true
 }

@@ -217,7 +217,7 @@ func (p *Prober) run(ctx context.Context, target string, b *plan.Burst, m Module
 }
 
 func (p *Prober) request(target string, b *plan.Burst, m Module) request {
-	return request{target: target, burst: b, source: m.Source, iface: m.Interface, counters: p.opts.Counters,
+	return request{target: target, burst: b, source: m.Source, iface: m.Interface, counters: p.opts.Counters, record: m.Record,
 		check: func(a netip.Addr) error {
 			p.mu.RLock()
 			defer p.mu.RUnlock()

@@ -27,6 +27,7 @@ type run struct {
 	lent     netip.Addr    // the borrowed address; invalid: none
 	first    int           // raw shots that have not sent anything yet
 	begun    chan struct{} // closed when first is 0
+	tape     *recorder     // nil: nothing is kept
 	lag      time.Duration
 	diverted []diversion
 	aliases  []int32 // in the flow table: flows that local NAT made of ours
@@ -79,6 +80,7 @@ type request struct {
 	source   netip.Addr // invalid: the route's own
 	iface    string
 	counters bool
+	record   Recording
 	check    func(netip.Addr) error // the allow list
 	// lend permits bursts from a borrowed address; nil refuses them.
 	lend *lending
@@ -96,6 +98,7 @@ func (e *engine) run(ctx context.Context, q request) (observe.Observation, error
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	r := newRun(q.burst, cancel)
+	r.tape = newRecorder(q.record)
 	if err := e.begin(r); err != nil {
 		return observe.Observation{}, err
 	}
@@ -130,6 +133,7 @@ func (e *engine) run(ctx context.Context, q request) (observe.Observation, error
 		before.compare(&after, o)
 	})
 	release(obs.Attempts)
+	obs.Recorded = r.tape.recording()
 	return obs, conflict
 }
 

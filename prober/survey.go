@@ -18,7 +18,8 @@ const maxForeign = 256
 // survey listens for d to SYNs that leave this host towards dst from the route's own source address and are none of ours: a balancer
 // that is both monitor and SNAT sends the business of others from its own address.
 func (e *engine) survey(ctx context.Context, q request, dst netip.AddrPort, d time.Duration) (observe.Observation, error) {
-	obs := observe.Observation{Label: q.burst.Label, Kind: plan.KindSurvey, Started: time.Now(), Captured: true}
+	began := time.Now()
+	obs := observe.Observation{Label: q.burst.Label, Kind: plan.KindSurvey, Started: began.Round(0), Captured: true}
 	if err := q.check(dst.Addr()); err != nil {
 		return obs, err
 	}
@@ -54,7 +55,7 @@ func (e *engine) survey(ctx context.Context, q request, dst netip.AddrPort, d ti
 	if err != nil {
 		obs.Unmeasured = append(obs.Unmeasured, fmt.Sprintf("survey of this host's own traffic: %v", err))
 	}
-	obs.Finished = time.Now()
+	obs.Started, obs.Finished = observe.WallSpan(began, time.Now())
 	return obs, nil
 }
 

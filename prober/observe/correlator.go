@@ -222,5 +222,6 @@ func (c *Correlator) Finish() Observation {
 		c.judge(&c.obs.Attempts[i], &c.state[i])
 	}
 	c.judgeLateness()
+	c.obs.wall()
 	return c.obs
 }

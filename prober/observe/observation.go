@@ -79,6 +79,8 @@ type Observation struct {
 	SendLag time.Duration
 	// Unmeasured lists, in sentences, what could not be measured and why.
 	Unmeasured []string
+	// Recorded holds the frames themselves where the burst was to keep them; nil: it was not.
+	Recorded *Recording
 }
 
 // Foreign is a SYN of somebody else's connection that left this host from our own address.
