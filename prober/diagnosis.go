@@ -74,28 +74,23 @@ func (p *Prober) Diagnose(ctx context.Context, target string, o DiagnoseOptions)
 func (p *Prober) investigate(ctx context.Context, ep Endpoint, addr netip.AddrPort, m Module, o DiagnoseOptions) Round {
 	r := Round{Target: ep.String(), Addr: addr, Module: m.Name, Kind: m.Kind, Started: time.Now()}
 	host := p.Host()
-	r.Ladder, r.Kernel = host.Ladder, host.Kernel
+	r.Ladder, r.Kernel, r.OwnQueue = host.Ladder, host.Kernel, p.engine.queueTowards(addr.Addr(), m)
 	p.pursue(ctx, addr, m, o, &r)
 	if r.Err != nil {
 		r.Why = r.Err.Error()
 		return r
 	}
 	r.Duration = time.Since(r.Started)
-	r.Diagnosis = diagnose.Diagnose(p.input(&r, m))
+	r.Diagnosis = diagnose.Diagnose(r.input())
 	r.Success = r.Diagnosis.Healthy()
 	return r
-}
-
-// input is what the rules need of a round and of this host.
-func (p *Prober) input(r *Round, m Module) diagnose.Input {
-	return diagnose.Input{Ladder: r.Ladder, Queue: p.engine.queueTowards(r.Addr.Addr(), m), Observations: r.Observations}
 }
 
 // pursue is the adaptive loop: what was seen decides what is tried next. It fills the round's observations; r.Err says why nothing
 // could be tried, r.Why what ended it early.
 func (p *Prober) pursue(ctx context.Context, addr netip.AddrPort, m Module, o DiagnoseOptions, r *Round) {
 	host := p.Host()
-	inv := &experiment.Investigation{Host: p.input(r, m), Focus: o.Focus, Rand: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())), Setup: experiment.Setup{
+	inv := &experiment.Investigation{Host: r.input(), Focus: o.Focus, Rand: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())), Setup: experiment.Setup{
 		Source: netip.AddrPortFrom(m.Source, 0), Dst: addr, Burst: m.Burst, Ladder: host.Ladder, Listen: m.Timeout, MSS: mss(addr),
 		HalfOpen: p.engine.opts.Limits.HalfOpen, NoRaw: host.CaptureError != nil, MayPrime: o.MayPrime, Hold: o.Hold, Contrast: o.Contrast, Others: ownAddresses(m.Interface, addr.Addr())}}
 	for ctx.Err() == nil {

@@ -167,7 +167,7 @@ func (p *Prober) resolve(ctx context.Context, ep Endpoint, m Module) ([]netip.Ad
 func (p *Prober) round(ctx context.Context, ep Endpoint, addr netip.AddrPort, m Module) Round {
 	r := Round{Target: ep.String(), Addr: addr, Module: m.Name, Kind: m.Kind, Started: time.Now()}
 	host := p.Host()
-	r.Ladder, r.Kernel = host.Ladder, host.Kernel
+	r.Ladder, r.Kernel, r.OwnQueue = host.Ladder, host.Kernel, p.engine.queueTowards(addr.Addr(), m)
 	if run := traitsOf(m.Kind).run; run != nil {
 		run(p, ctx, ep, addr, m, &r)
 	} else {
@@ -179,7 +179,7 @@ func (p *Prober) round(ctx context.Context, ep Endpoint, addr netip.AddrPort, m 
 		return r
 	}
 	if r.Err == nil {
-		r.Diagnosis = diagnose.Diagnose(p.input(&r, m))
+		r.Diagnosis = diagnose.Diagnose(r.input())
 		r.Success, r.Why = judge(&r, m)
 		return r
 	}

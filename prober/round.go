@@ -19,8 +19,10 @@ type Round struct {
 	Duration time.Duration
 	Lookup   time.Duration // name resolution; 0 for an address literal
 	// Ladder is the one that this machine's kernel connects follow, read from it.
-	Ladder       plan.Ladder
-	Kernel       string // release of this machine's kernel
+	Ladder plan.Ladder
+	Kernel string // release of this machine's kernel
+	// OwnQueue is this machine's own neighbour queue towards the target; zero: not known.
+	OwnQueue     diagnose.Queue
 	Observations []observe.Observation
 	Diagnosis    diagnose.Diagnosis
 	// Success: every attempt accepted within the timeout and stalls within the module's MaxStalled; Why says what failed.

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/vipprobe/vipprobe/prober/evidence"
 	"github.com/vipprobe/vipprobe/prober/observe"
 	"github.com/vipprobe/vipprobe/prober/plan"
 	"github.com/vipprobe/vipprobe/prober/wire"
@@ -25,7 +26,16 @@ type Observation struct {
 	Counters     map[string]int64 `json:"counters,omitempty"`
 	Strays       map[string]int   `json:"strays,omitempty"`
 	Neighbor     []NeighborEvent  `json:"neighbor,omitempty"`
+	Recorded     *Recorded        `json:"recorded,omitempty"`
 	Attempts     []Attempt        `json:"attempts"`
+}
+
+// Recorded says what was kept of a burst's frames.
+type Recorded struct {
+	Frames     int      `json:"frames"`
+	OverBound  int      `json:"over_bound,omitempty"` // seen, and not kept
+	SnapOctets int      `json:"snap_octets"`
+	InCapture  [][2]int `json:"in_capture,omitempty"` // first and last numbers of the frames in the capture file that was written
 }
 
 // Attempt is what happened to one connection.
@@ -51,6 +61,8 @@ type Attempt struct {
 	Clock           string   `json:"clock,omitempty"`
 	Stalled         bool     `json:"stalled"`
 	Kernel          *Kernel  `json:"kernel,omitempty"`
+	// Frames are first and last numbers of the attempt's frames in the capture file.
+	Frames [][2]int `json:"frames,omitempty"`
 }
 
 // SYN is one transmission. At is the kernel's time on the tap; absent where the tap did not see it leave.
@@ -60,6 +72,7 @@ type SYN struct {
 	TSval   *uint32    `json:"tsval,omitempty"`
 	IfIndex int        `json:"if_index,omitempty"`
 	NextHop string     `json:"next_hop,omitempty"`
+	Frame   int        `json:"frame,omitempty"` // its number in the capture file
 }
 
 // Answer is one segment or ICMP error that came back.
@@ -79,6 +92,7 @@ type Answer struct {
 	From     string     `json:"from,omitempty"`
 	ICMP     string     `json:"icmp,omitempty"` // the error's name, or its type and code
 	MTU      uint32     `json:"mtu,omitempty"`
+	Frame    int        `json:"frame,omitempty"` // its number in the capture file
 }
 
 // Kernel is the kernel's own view of a connect.
@@ -111,6 +125,7 @@ type NeighborEvent struct {
 	Target    string    `json:"target,omitempty"`
 	SenderMAC string    `json:"sender_mac,omitempty"`
 	FrameMAC  string    `json:"frame_mac,omitempty"`
+	Frame     int       `json:"frame,omitempty"` // its number in the capture file
 }
 
 func newObservation(o *observe.Observation) Observation {
@@ -120,23 +135,39 @@ func newObservation(o *observe.Observation) Observation {
 		SendLagNS: int64(o.SendLag), Unmeasured: o.Unmeasured, Counters: o.Counters, Strays: o.Strays,
 		Attempts: make([]Attempt, 0, len(o.Attempts)),
 	}
+	numbers := observe.NumbersOf(o)
+	v.Recorded = newRecorded(o.Recorded)
 	for i := range o.Neighbor {
 		e := &o.Neighbor[i]
 		v.Neighbor = append(v.Neighbor, NeighborEvent{At: e.At.UTC(), Outgoing: e.Outgoing, Kind: e.Kind.String(), IfIndex: e.IfIndex,
-			Sender: address(e.Sender), Target: address(e.Target), SenderMAC: e.SenderMAC, FrameMAC: e.FrameMAC})
+			Sender: address(e.Sender), Target: address(e.Target), SenderMAC: e.SenderMAC, FrameMAC: e.FrameMAC, Frame: numbers.Neighbor(e)})
 	}
 	for i := range o.Attempts {
-		v.Attempts = append(v.Attempts, newAttempt(&o.Attempts[i]))
+		v.Attempts = append(v.Attempts, newAttempt(&o.Attempts[i], numbers))
 	}
 	return v
 }
 
-func newAttempt(a *observe.Attempt) Attempt {
+func newRecorded(r *observe.Recording) *Recorded {
+	if r == nil {
+		return nil
+	}
+	var numbers []int
+	for i := range r.Frames {
+		if n := r.Frames[i].Number; n > 0 {
+			numbers = append(numbers, n)
+		}
+	}
+	return &Recorded{Frames: len(r.Frames), OverBound: r.Over, SnapOctets: r.Snap, InCapture: evidence.Ranges(numbers)}
+}
+
+// newAttempt converts an attempt with what numbers say of its frames.
+func newAttempt(a *observe.Attempt, numbers observe.Numbers) Attempt {
 	v := Attempt{
 		Index: a.Index, Arm: a.Arm, Via: a.Via.String(), Src: endpoint(a.Flow.Src), Dst: endpoint(a.Flow.Dst),
 		Outcome: a.Outcome.String(), Reason: a.Reason, SYNs: make([]SYN, 0, len(a.SYNs)), Answers: make([]Answer, 0, len(a.Answers)),
 		Retransmissions: a.Retransmissions, Unseen: a.Unseen, Late: a.Late.String(),
-		Stalled: a.Stalled(),
+		Stalled: a.Stalled(), Frames: evidence.Ranges(numbers.Attempt(a.Index)),
 	}
 	if a.Via == plan.Raw || len(a.SYNs) > 0 {
 		v.ISS = seq(a.ISS)
@@ -159,10 +190,14 @@ func newAttempt(a *observe.Attempt) Attempt {
 		v.Clock = a.Clock.String()
 	}
 	for i := range a.SYNs {
-		v.SYNs = append(v.SYNs, newSYN(&a.SYNs[i]))
+		s := newSYN(&a.SYNs[i])
+		s.Frame = numbers.Segment(a.Index, a.SYNs[i].At, true)
+		v.SYNs = append(v.SYNs, s)
 	}
 	for i := range a.Answers {
-		v.Answers = append(v.Answers, newAnswer(&a.Answers[i]))
+		ans := newAnswer(&a.Answers[i])
+		ans.Frame = numbers.Segment(a.Index, a.Answers[i].At, false)
+		v.Answers = append(v.Answers, ans)
 	}
 	if k := a.Kernel; k != nil {
 		v.Kernel = newKernel(k)

@@ -5,6 +5,7 @@ import (
 
 	"github.com/vipprobe/vipprobe/prober"
 	"github.com/vipprobe/vipprobe/prober/diagnose"
+	"github.com/vipprobe/vipprobe/prober/evidence"
 	"github.com/vipprobe/vipprobe/prober/plan"
 )
 
@@ -75,6 +76,8 @@ type Finding struct {
 	P        *float64 `json:"p,omitempty"`
 	Settle   string   `json:"settle,omitempty"`
 	Arms     []Arm    `json:"arms,omitempty"`
+	// Frames are first and last numbers of the frames in the capture file that show it.
+	Frames [][2]int `json:"frames,omitempty"`
 }
 
 // NewDocument converts rounds in their order.
@@ -99,7 +102,7 @@ func NewRound(r *prober.Round) Round {
 		return v
 	}
 	if r.Queue == nil { // a measurement names no cause
-		d := newDiagnosis(&r.Diagnosis)
+		d := newDiagnosis(r)
 		v.Diagnosis = &d
 	}
 	for i := range r.Observations {
@@ -119,10 +122,13 @@ func newLadder(l plan.Ladder) *Ladder {
 	return v
 }
 
-func newDiagnosis(d *diagnose.Diagnosis) Diagnosis {
+func newDiagnosis(r *prober.Round) Diagnosis {
+	d := &r.Diagnosis
 	v := Diagnosis{Headline: d.Headline, Healthy: d.Healthy(), Causes: []Finding{}}
 	for i := range d.Causes {
-		v.Causes = append(v.Causes, newFinding(&d.Causes[i]))
+		f := newFinding(&d.Causes[i])
+		f.Frames = evidence.Ranges(r.Cites(&d.Causes[i]))
+		v.Causes = append(v.Causes, f)
 	}
 	for i := range d.Notes {
 		v.Notes = append(v.Notes, newFinding(&d.Notes[i]))

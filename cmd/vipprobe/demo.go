@@ -104,8 +104,9 @@ func demo(cmd *cobra.Command, out io.Writer) error {
 // partingTime is how long a diagnosis that is interrupted may take for its partial report.
 const partingTime = 5 * time.Second
 
-// runDiagnose runs `vipprobe diagnose` on the client of a running scenario; it sees the target's address and nothing else.
-func runDiagnose(ctx context.Context, run *lab.Running, out, progress io.Writer) (view.Document, error) {
+// runDiagnose runs `vipprobe diagnose` on the client of a running scenario, with more flags where the user gave some; it sees the target's
+// address and nothing else.
+func runDiagnose(ctx context.Context, run *lab.Running, out, progress io.Writer, flags ...string) (view.Document, error) {
 	var doc view.Document
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -113,6 +114,7 @@ func runDiagnose(ctx context.Context, run *lab.Running, out, progress io.Writer)
 	}
 	defer r.Close()
 	args := append([]string{"diagnose", run.Target(), "--verbose", "--json-fd", "3"}, grants(run.Scenario.Grants)...)
+	args = append(args, flags...)
 	child := run.Client().Command(ctx, "/proc/self/exe", args...)
 	child.Args[0] = os.Args[0]
 	child.Stdout, child.Stderr, child.ExtraFiles = out, progress, []*os.File{w}

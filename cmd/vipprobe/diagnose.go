@@ -13,6 +13,7 @@ import (
 func diagnoseCommand() *cobra.Command {
 	var f probeFlags
 	var o prober.DiagnoseOptions
+	var from string
 	cmd := &cobra.Command{
 		Use:   "diagnose TARGET...",
 		Short: "Run experiments until the cause of stalls is named or ruled out",
@@ -20,10 +21,22 @@ func diagnoseCommand() *cobra.Command {
 			"left, until one is proven, all are ruled out, or its time is spent.\n\n" +
 			"Exit 0: healthy; 1: a cause is named; 2: the command line or the configuration is wrong; 3: this machine or its\n" +
 			"network denies it; 4: inconclusive; 130: interrupted, with a report of what there was.",
-		Args: wantTargets,
-		RunE: func(cmd *cobra.Command, args []string) error { return f.diagnose(cmd, args, o) },
+		Example: "  vipprobe diagnose 192.0.2.10:443 --evidence case-7\n  vipprobe diagnose --from case-7",
+		Args: func(cmd *cobra.Command, args []string) error {
+			if from != "" {
+				return nil
+			}
+			return wantTargets(cmd, args)
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if from != "" {
+				return f.replay(cmd, args, from)
+			}
+			return f.diagnose(cmd, args, o)
+		},
 	}
 	f.register(cmd)
+	cmd.Flags().StringVar(&from, "from", "", "judge the observations of a bundle again, its directory or observations.json, without a network")
 	cmd.Flags().Float64Var(&o.Seconds, "max-seconds", 60, "time for a whole diagnosis")
 	cmd.Flags().BoolVar(&o.MayPrime, "i-own-this-path", false, "nobody else reaches the target from this source address: permits connections that the server "+
 		"closes first, after which a server with per-host PAWS refuses older clocks from this address for a minute")
@@ -67,6 +80,11 @@ func (f *probeFlags) diagnose(cmd *cobra.Command, args []string, o prober.Diagno
 		return err
 	}
 	ctx := cmd.Context()
+	kept, err := f.evidence.open(&m)
+	if err != nil {
+		return err
+	}
+	defer kept.close()
 	permitted := args
 	if o.Contrast.IsValid() {
 		permitted = append(slices.Clone(args), o.Contrast.String())
@@ -79,10 +97,11 @@ func (f *probeFlags) diagnose(cmd *cobra.Command, args []string, o prober.Diagno
 	o.Progress = newProgress(cmd.ErrOrStderr(), f.verbose).step
 	out := f.sink(cmd)
 	results := each(args, out, func(target string) ([]prober.Round, error) { return p.Diagnose(ctx, target, o) })
+	report := kept.keep(p, m, results, func(p *printer) error { return renderDiagnosis(p, results) })
 	if err := p.Close(); err != nil {
 		return err
 	}
-	return out.finish(ctx, results, diagnoseExit(results), func(p *printer) error { return renderDiagnosis(p, results) })
+	return kept.instead(out.finish(ctx, results, diagnoseExit(results), report))
 }
 
 // diagnoseExit: any named cause but health is a finding; nothing named at all is inconclusive.

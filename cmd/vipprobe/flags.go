@@ -37,6 +37,7 @@ type probeFlags struct {
 	verbose     bool
 	queue       queueFlags
 	jsonFD      int
+	evidence    evidenceFlags
 }
 
 func (f *probeFlags) register(cmd *cobra.Command) {
@@ -54,6 +55,7 @@ func (f *probeFlags) register(cmd *cobra.Command) {
 	fs.BoolVarP(&f.four, "ipv4", "4", false, "only IPv4 addresses of a name")
 	fs.BoolVarP(&f.six, "ipv6", "6", false, "only IPv6 addresses of a name")
 	fs.BoolVarP(&f.verbose, "verbose", "v", false, "say on stderr what is tried and why, also where that is no terminal")
+	f.evidence.register(cmd)
 	fs.IntVar(&f.jsonFD, "json-fd", 0, "also write the JSON result to this open file descriptor")
 	_ = fs.MarkHidden("json-fd")
 }

@@ -125,6 +125,7 @@ func needsRoot(pattern string) bool {
 
 func labRunCommand() *cobra.Command {
 	var f scenarioFlags
+	var dir string
 	cmd := &cobra.Command{
 		Use: "run NAME", Short: "Build a scenario, diagnose its target from the client, and show what had been hidden", Args: wantScenario,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -136,17 +137,22 @@ func labRunCommand() *cobra.Command {
 				return err
 			}
 			defer run.Close()
-			return labRun(cmd, run, label)
+			return labRun(cmd, run, label, dir)
 		},
 	}
 	f.register(cmd)
+	cmd.Flags().StringVar(&dir, "evidence", "", "have the diagnosis write its evidence to this new or empty directory")
 	return cmd
 }
 
-func labRun(cmd *cobra.Command, run *lab.Running, label lab.Label) error {
+func labRun(cmd *cobra.Command, run *lab.Running, label lab.Label, dir string) error {
 	out := cmd.OutOrStdout()
-	fmt.Fprintf(out, "$ vipprobe diagnose %s\n\n", run.Target())
-	doc, err := runDiagnose(cmd.Context(), run, out, cmd.ErrOrStderr())
+	var flags []string
+	if dir != "" {
+		flags = []string{"--evidence", dir}
+	}
+	fmt.Fprintf(out, "$ vipprobe diagnose %s\n\n", strings.Join(append([]string{run.Target()}, flags...), " "))
+	doc, err := runDiagnose(cmd.Context(), run, out, cmd.ErrOrStderr(), flags...)
 	if err != nil {
 		return err
 	}

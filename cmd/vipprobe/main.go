@@ -87,7 +87,7 @@ func exitCode(err error) int {
 	switch {
 	case errors.As(err, &usage):
 		return exitUsage
-	case errors.As(err, &env), errors.As(err, &unsupported), errors.Is(err, os.ErrPermission):
+	case errors.As(err, &env), prober.Replayed(err), errors.As(err, &unsupported), errors.Is(err, os.ErrPermission):
 		return exitEnvironment
 	case errors.As(err, &lookup):
 		if lookup.IsNotFound {

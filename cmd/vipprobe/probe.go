@@ -52,6 +52,11 @@ func (f *probeFlags) probe(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	ctx := cmd.Context()
+	kept, err := f.evidence.open(&m)
+	if err != nil {
+		return err
+	}
+	defer kept.close()
 	p, err := f.open(ctx, cmd, cfg, m, args)
 	if err != nil {
 		return err
@@ -64,16 +69,18 @@ func (f *probeFlags) probe(cmd *cobra.Command, args []string) error {
 	if ctx.Err() == nil && m.Kind != prober.KindTCP && !investigates {
 		mustHave(results, m.Count)
 	}
+	report, code := func(p *printer) error { return renderProbe(p, results, f.compare) }, probeExit(results)
+	switch {
+	case m.Kind == prober.KindNeighborQueue:
+		report, code = func(p *printer) error { return renderQueues(p, results) }, moduleExit(results)
+	case investigates:
+		report, code = func(p *printer) error { return renderDiagnosis(p, results) }, moduleExit(results)
+	}
+	report = kept.keep(p, m, results, report)
 	if err := p.Close(); err != nil {
 		return err
 	}
-	if m.Kind == prober.KindNeighborQueue {
-		return out.finish(ctx, results, moduleExit(results), func(p *printer) error { return renderQueues(p, results) })
-	}
-	if investigates {
-		return out.finish(ctx, results, moduleExit(results), func(p *printer) error { return renderDiagnosis(p, results) })
-	}
-	return out.finish(ctx, results, probeExit(results), func(p *printer) error { return renderProbe(p, results, f.compare) })
+	return kept.instead(out.finish(ctx, results, code, report))
 }
 
 // prepare checks everything that can be checked before anything is opened.

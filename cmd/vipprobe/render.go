@@ -11,6 +11,7 @@ import (
 
 	"github.com/vipprobe/vipprobe/prober"
 	"github.com/vipprobe/vipprobe/prober/diagnose"
+	"github.com/vipprobe/vipprobe/prober/evidence"
 	"github.com/vipprobe/vipprobe/prober/observe"
 	"github.com/vipprobe/vipprobe/prober/plan"
 )
@@ -77,6 +78,20 @@ func pad(text string, width int) string {
 	return text + strings.Repeat(" ", max(0, width-utf8.RuneCountInString(text)))
 }
 
+// framesOf are the numbers that the frames of a burst have in the capture file; none where none was written.
+func framesOf(o *observe.Observation) []int {
+	var out []int
+	if o.Recorded == nil {
+		return nil
+	}
+	for i := range o.Recorded.Frames {
+		if n := o.Recorded.Frames[i].Number; n > 0 {
+			out = append(out, n)
+		}
+	}
+	return out
+}
+
 func attemptsOf(obs []observe.Observation) []*observe.Attempt {
 	r := prober.Round{Observations: obs}
 	return r.Attempts()
@@ -90,6 +105,7 @@ type bursts struct {
 	mark     byte // of every attempt; 0: they differ
 	drops    uint32
 	attempts []*observe.Attempt
+	frames   []int // in the capture file, where one was written
 }
 
 // gather makes the rows of a block out of a round's observations.
@@ -97,7 +113,7 @@ func gather(r *prober.Round) []bursts {
 	var out []bursts
 	for i := range r.Observations {
 		o := &r.Observations[i]
-		b := bursts{label: labelOf(o, i), n: 1, drops: o.CaptureDrops, attempts: attemptsOf(r.Observations[i : i+1])}
+		b := bursts{label: labelOf(o, i), n: 1, drops: o.CaptureDrops, attempts: attemptsOf(r.Observations[i : i+1]), frames: framesOf(o)}
 		if b.label == labelRepeat && len(r.Observations) > 2 {
 			b.from, b.to = i, i
 		}
@@ -108,6 +124,7 @@ func gather(r *prober.Round) []bursts {
 			out[last].n++
 			out[last].to = b.to
 			out[last].attempts = append(out[last].attempts, b.attempts...)
+			out[last].frames = append(out[last].frames, b.frames...)
 			continue
 		}
 		out = append(out, b)
@@ -193,10 +210,18 @@ func (p *printer) bursts(rows []bursts) {
 			counted = countedLegend
 		}
 	}
-	p.f("  %s  %s  %s  %s\n", pad("", label), pad(head, marks), pad("accepted", count), times)
+	recorded := slices.ContainsFunc(rows, func(b bursts) bool { return len(b.frames) > 0 })
+	title := fmt.Sprintf("  %s  %s  %s  %s", pad("", label), pad(head, marks), pad("accepted", count), times)
+	if recorded {
+		title += "  frames"
+	}
+	p.f("%s\n", title)
 	for i := range rows {
 		line := fmt.Sprintf("  %s  %s  %s  %s", pad(rows[i].name(), label), pad(shorten(marksOf(rows[i].attempts), blockMarks), marks),
 			pad(rows[i].count(), count), rtts(rows[i].attempts))
+		if recorded {
+			line = fmt.Sprintf("%s  %s", pad(line, label+marks+count+len(times)+8), rangeList(evidence.Ranges(rows[i].frames), fewRanges))
+		}
 		p.f("%s\n", strings.TrimRight(line, " "))
 		for _, why := range reasons(rows[i].attempts) {
 			p.f("%s\n", p.paragraph(strings.Repeat(" ", label+4), why, label+4))
@@ -290,52 +315,4 @@ func unmeasured(r *prober.Round) []string {
 		}
 	}
 	return out
-}
-
-// reasons are why attempts ended as they did, the most frequent first. Reasons alike but for their times are one.
-func reasons(attempts []*observe.Attempt) []string {
-	type group struct {
-		text   string
-		n      int
-		lo, hi time.Duration
-	}
-	var groups []*group
-	for _, a := range attempts {
-		if a.Reason == "" {
-			continue
-		}
-		text, d := withoutTime(a.Reason)
-		i := slices.IndexFunc(groups, func(g *group) bool { return g.text == text })
-		if i < 0 {
-			i = len(groups)
-			groups = append(groups, &group{text: text, lo: d, hi: d})
-		}
-		g := groups[i]
-		g.n, g.lo, g.hi = g.n+1, min(g.lo, d), max(g.hi, d)
-	}
-	slices.SortStableFunc(groups, func(a, b *group) int { return b.n - a.n })
-	out := make([]string, 0, len(groups))
-	for _, g := range groups {
-		times := short(g.lo)
-		if g.hi > g.lo {
-			times += " to " + short(g.hi)
-		}
-		out = append(out, fmt.Sprintf("%d × %s", g.n, strings.Replace(g.text, timeHere, times, 1)))
-	}
-	return out
-}
-
-// timeHere stands for the first duration of a reason.
-const timeHere = "\x00"
-
-// withoutTime takes the first duration out of a reason, so that reasons can be counted.
-func withoutTime(reason string) (string, time.Duration) {
-	words := strings.Split(reason, " ")
-	for i, w := range words {
-		if d, err := time.ParseDuration(w); err == nil && w != "0" {
-			words[i] = timeHere
-			return strings.Join(words, " "), d
-		}
-	}
-	return reason, 0
 }

@@ -34,7 +34,7 @@ func (p *printer) diagnosis(r *prober.Round) {
 	}
 	p.block(r)
 	for i := range r.Diagnosis.Causes {
-		p.finding(&r.Diagnosis.Causes[i])
+		p.finding(&r.Diagnosis.Causes[i], r.Cites(&r.Diagnosis.Causes[i]))
 	}
 	for i := range r.Diagnosis.Notes {
 		n := &r.Diagnosis.Notes[i]
@@ -48,7 +48,8 @@ func (p *printer) diagnosis(r *prober.Round) {
 	}
 }
 
-func (p *printer) finding(f *diagnose.Finding) {
+// finding writes a cause; frames are the numbers of those that show it in the capture file.
+func (p *printer) finding(f *diagnose.Finding, frames []int) {
 	what := fmt.Sprintf("%s, %s", f.Verdict, f.Level)
 	if f.P > 0 {
 		what += fmt.Sprintf(" (by chance: p = %.1g)", f.P)
@@ -62,6 +63,9 @@ func (p *printer) finding(f *diagnose.Finding) {
 	for _, e := range f.Evidence {
 		p.f("%s\n", p.item(head, "- "+e))
 		head = ""
+	}
+	if list := frameList(frames, manyRanges); list != "" {
+		p.f("%s\n", p.item(head, "- "+list+" of the capture"))
 	}
 	p.arms(f.Arms)
 	if f.Disproof != "" {

@@ -1,6 +1,7 @@
 package diagnose
 
 import (
+	"slices"
 	"time"
 
 	"github.com/vipprobe/vipprobe/prober/plan"
@@ -78,6 +79,19 @@ type Arm struct {
 	Silent   int
 	// P is the one-sided chance of as many silent against all other arms together; 0: not tested.
 	P float64
+}
+
+// Explains lists the observations, by index, whose losses the finding accounts for; none where it does not say.
+func (f *Finding) Explains() []int { return slices.Clone(f.explains) }
+
+// OfNeighbor reports whether a verdict is about link addresses: whose frames are evidence for it.
+func (v Verdict) OfNeighbor() bool {
+	switch v {
+	case LocalARPQueueOverflow, RemoteARPQueueOverflow, LocalARPUnresolved, RemoteARPUnresolved, NeighTableOverflow, StaleNeighborAfterFailover,
+		DuplicateAddress, NeighborFlapping:
+		return true
+	}
+	return false
 }
 
 // Want is an experiment that would separate causes, why, and how many bursts of its kind are wanted at most (0: as many as may be).

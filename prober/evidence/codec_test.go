@@ -158,14 +158,14 @@ func TestEnumerationsAreStoredByName(t *testing.T) {
 			return
 		}
 		seen[x] = true
-		switch x.Kind() {
-		case reflect.Pointer, reflect.Slice, reflect.Array, reflect.Map:
+		switch kind := x.Kind(); {
+		case slices.Contains([]reflect.Kind{reflect.Pointer, reflect.Slice, reflect.Array, reflect.Map}, kind):
 			walk(x.Elem())
-		case reflect.Struct:
+		case kind == reflect.Struct:
 			for f := range x.Fields() {
 				walk(f.Type)
 			}
-		case reflect.Uint8:
+		case kind == reflect.Uint8:
 			if x.PkgPath() != "" && words(x) == nil {
 				t.Errorf("%s is stored as a number", x)
 			}

@@ -40,10 +40,18 @@ func ordinal(n int) string {
 func sent(a *observe.Attempt, f *observe.Frame) string {
 	for k := range a.SYNs {
 		if a.SYNs[k].At.Equal(f.At) {
-			return ", " + ordinal(k+1) + " " + what(f) + fate(a, k)
+			return ", " + ordinal(k+1) + " " + what(f) + unseen(a) + fate(a, k)
 		}
 	}
 	return ", our " + what(f)
+}
+
+// unseen says that the SYNs on the tap are not all that there were.
+func unseen(a *observe.Attempt) string {
+	if a.Unseen == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" of those that left this host (%d did not)", a.Unseen)
 }
 
 // fate is what became of SYN k, as far as that is known.

@@ -178,17 +178,17 @@ func (d *decoder) value(v reflect.Value) error {
 	if scalar(t) || words(t) != nil {
 		return d.scalar(v)
 	}
-	switch t.Kind() {
-	case reflect.Struct:
+	switch kind := t.Kind(); {
+	case kind == reflect.Struct:
 		if err := d.delim('{'); err != nil {
 			return err
 		}
 		return d.fields(v)
-	case reflect.Slice:
+	case kind == reflect.Slice:
 		return d.list(v)
-	case reflect.Map:
+	case kind == reflect.Map:
 		return d.table(v)
-	case reflect.Pointer:
+	case kind == reflect.Pointer:
 		if err := d.take(int(t.Elem().Size())); err != nil {
 			return err
 		}

@@ -41,7 +41,7 @@ func (d *decoder) scalar(v reflect.Value) error {
 		}
 		return nil
 	}
-	return d.fail("want %s, not %s", wanted(v.Type()), tokenText(t))
+	return d.fail("want %s, not %s", wanted(v), tokenText(t))
 }
 
 // setNumber sets a number of any kind and reports whether it fits.
@@ -49,15 +49,15 @@ func setNumber(v reflect.Value, text string) bool {
 	if scalar(v.Type()) || words(v.Type()) != nil {
 		return false
 	}
-	switch v.Kind() {
-	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
+	switch {
+	case v.CanInt():
 		n, err := strconv.ParseInt(text, 10, 64)
 		if err != nil || v.OverflowInt(n) {
 			return false
 		}
 		v.SetInt(n)
 		return true
-	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
+	case v.CanUint():
 		n, err := strconv.ParseUint(text, 10, 64)
 		if err != nil || v.OverflowUint(n) {
 			return false
@@ -68,20 +68,18 @@ func setNumber(v reflect.Value, text string) bool {
 	return false
 }
 
-// wanted says what a value of a type looks like in the file.
-func wanted(t reflect.Type) string {
-	switch {
+// wanted says what a value looks like in the file.
+func wanted(v reflect.Value) string {
+	switch t := v.Type(); {
 	case t == timeType():
 		return "a time such as 2026-01-02T03:04:05.123456789Z"
 	case scalar(t), words(t) != nil:
 		return "a string"
-	}
-	switch t.Kind() {
-	case reflect.Bool:
+	case v.Kind() == reflect.Bool:
 		return "true or false"
-	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
+	case v.CanInt():
 		return fmt.Sprintf("a whole number of %d bits", t.Bits())
-	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
+	case v.CanUint():
 		return fmt.Sprintf("a whole number of %d bits, not negative", t.Bits())
 	}
 	return "a string"

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/vipprobe/vipprobe/prober/diagnose"
 	"github.com/vipprobe/vipprobe/prober/observe"
 	"github.com/vipprobe/vipprobe/prober/plan"
 )
@@ -26,6 +27,7 @@ type Round struct {
 	Lookup       time.Duration
 	Ladder       plan.Ladder
 	Kernel       string
+	OwnQueue     diagnose.Queue
 	Success      bool
 	Why          string
 	Error        string // why nothing could be probed; empty: something was
