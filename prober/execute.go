@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/vipprobe/vipprobe/prober/handshake"
 	"github.com/vipprobe/vipprobe/prober/internal/kdial"
 	"github.com/vipprobe/vipprobe/prober/observe"
 )
@@ -28,7 +29,7 @@ func (e *engine) execute(ctx context.Context, r *run) {
 		}
 	}
 	if r.open == 0 {
-		close(r.done)
+		r.finish()
 	}
 	e.mu.Unlock()
 	if len(conns) > 0 {
@@ -89,6 +90,26 @@ func (r *run) settle(s *liveShot) {
 	s.open = false
 	r.open--
 	if r.open == 0 {
+		r.finish()
+	}
+}
+
+// closed notes a connection that both sides have closed; with enough of them the burst is over. The caller holds the engine's lock.
+func (r *run) closed(s *liveShot) {
+	if s.ended || s.conn.State() != handshake.Closed {
+		return
+	}
+	s.ended = true
+	if r.ended++; r.ended == r.burst.Enough && r.open > 0 {
+		r.corr.Cut(false, observe.EnoughClosed)
+		r.finish()
+	}
+}
+
+// finish ends the wait for the burst, once. The caller holds the engine's lock.
+func (r *run) finish() {
+	if !r.over {
+		r.over = true
 		close(r.done)
 	}
 }

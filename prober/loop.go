@@ -137,6 +137,7 @@ func (e *engine) act(r *run, i int, now time.Time, sends []handshake.Send, out *
 		}
 	}
 	out.keep(sends)
+	r.closed(s)
 	if s.conn.Settled() {
 		r.settle(s)
 		return

@@ -22,7 +22,9 @@ type run struct {
 	corr     *observe.Correlator
 	shots    []liveShot
 	open     int
-	done     chan struct{} // closed when no shot is open
+	ended    int // raw connections that both sides have closed
+	over     bool
+	done     chan struct{} // closed when no shot is open, or enough have ended
 	near     map[hopKey]bool
 	lent     netip.Addr    // the borrowed address; invalid: none
 	first    int           // raw shots that have not sent anything yet
@@ -59,6 +61,7 @@ type liveShot struct {
 	conn  handshake.Conn
 	raw   bool
 	open  bool
+	ended bool      // counted in run.ended
 	first time.Time // when its first SYN was due
 	// next is when its timer in the heap fires, counted from first; valid where timed.
 	next  time.Duration

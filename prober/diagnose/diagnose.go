@@ -18,6 +18,8 @@ type Input struct {
 	// Queue is how many SYNs this machine keeps for a next hop that is not resolved yet, on the device towards the target; the zero value: not
 	// known.
 	Queue Queue
+	// Priming is what the caller permitted.
+	Priming Priming
 
 	// explained marks observations whose losses a finding has accounted for: later rules leave them alone.
 	explained map[int]bool

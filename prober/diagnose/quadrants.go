@@ -28,6 +28,9 @@ func readQuadrants(in *Input) quadrants {
 	var q quadrants
 	for i := range in.Observations {
 		o := &in.Observations[i]
+		if o.Kind == plan.KindPrime {
+			break // from then on the server may remember what we made it remember
+		}
 		if o.Kind != plan.KindQuadrants || !trusted(o) || len(o.Arms) != 4 {
 			continue
 		}
@@ -131,7 +134,7 @@ func checkQuadrants(in *Input) []Finding {
 	switch {
 	case f.P < 1e-4:
 		f.Level = Confirmed
-	case f.P < 1e-2 && len(f.Wants) == 0:
+	case f.P < 1e-2 && len(f.Wants) == 0 && !in.has(plan.KindPrime):
 		f.Level = Suspected
 	default:
 		return []Finding{f}

@@ -21,7 +21,7 @@ func (f Focus) covers(k plan.Kind) bool {
 	switch f {
 	case Timestamps:
 		return slices.Contains([]plan.Kind{plan.KindConnect, plan.KindQuadrants, plan.KindSticky, plan.KindEven, plan.KindCells, plan.KindOracle,
-			plan.KindSurvey, plan.KindPrime, plan.KindFlip, plan.KindReuse}, k)
+			plan.KindSurvey, plan.KindPrime, plan.KindFlip, plan.KindBare, plan.KindHeal, plan.KindReuse}, k)
 	case Everything:
 	}
 	return true

@@ -54,6 +54,14 @@ type Setup struct {
 	// MayPrime permits connections that the server closes first: servers with per-host PAWS then refuse older TSvals from our address
 	// for a minute.
 	MayPrime bool
+	// PrimeAnyway primes even where what was seen suggests that others share the address or the server.
+	PrimeAnyway bool
+	// PrimeWith are the ways to make the server close first; nil: those of common protocols.
+	PrimeWith []Closer
+	// Control is another address of this host, of the target's family, which never primes; unspecified: there is none.
+	Control netip.AddrPort
+	// Heal waits after a proof by priming until the server has forgotten.
+	Heal bool
 }
 
 // Step is one line of the reasoning: what was asked, and why.
@@ -83,16 +91,14 @@ func (v *Investigation) opening(seen []observe.Observation) []Step {
 	if len(seen) > 0 && seen[0].Kind == plan.KindConnect && silent(&seen[0]) {
 		steps = []Step{first, tsvals[0], tsvals[1], again} // a repeat of silence takes seconds
 	}
-	steps = append(append(steps, v.Focus.opening()...), []Step{
-		{plan.KindSticky, "does loss keep to a flow, and which way is it?"},
-		{plan.KindServed, "is an accepted connection really there?"},
-		{plan.KindSizes, "do full-sized segments pass as small ones do?"},
-		{plan.KindReuse, "does a flow work again right after it ended?"},
-	}...)
+	steps = append(append(steps, v.Focus.opening()...), Step{plan.KindSticky, "does loss keep to a flow, and which way is it?"})
 	if v.MayPrime {
-		steps = append(steps, Step{plan.KindPrime, "does the server remember our TSval once it has closed first?"},
-			Step{plan.KindFlip, "one tick below and above what it may remember"}, Step{plan.KindFlip, "the same on fresh flows"})
+		steps = append(steps, Step{plan.KindPrime, "does the server remember our TSval once it has closed first?"})
 	}
+	steps = append(steps,
+		Step{plan.KindServed, "is an accepted connection really there?"},
+		Step{plan.KindSizes, "do full-sized segments pass as small ones do?"},
+		Step{plan.KindReuse, "does a flow work again right after it ended?"})
 	if v.Hold > 0 {
 		steps = append(steps, Step{plan.KindHold, "does something limit how many connections are held at once?"})
 	}
@@ -112,12 +118,10 @@ func silent(o *observe.Observation) bool {
 // timestamps is what the quadrants call for at once, before the rest of the opening: whether silence depends on the TSval is asked while it
 // lasts. settled: it does, for certain, so that the same silence need not be met by everything else.
 func (v *Investigation) timestamps(seen []observe.Observation, done map[plan.Kind]int) (s Step, ok, settled bool) {
-	if done[plan.KindQuadrants] < 2 {
+	if done[plan.KindQuadrants] < 2 || done[plan.KindPrime] > 0 {
 		return s, false, false
 	}
-	in := v.Host
-	in.Observations = seen
-	d := diagnose.Diagnose(in)
+	d := diagnose.Diagnose(v.input(seen))
 	for i := range d.Causes {
 		if c := &d.Causes[i]; c.Verdict.Subject() == diagnose.SubjectTimestamps && c.Level >= diagnose.Confirmed {
 			return s, false, true
@@ -177,10 +181,10 @@ func (v *Investigation) Next(seen []observe.Observation) (plan.Burst, bool) {
 	}
 }
 
-// shorten fits a burst of kernel connects to the time left, as long as that is time enough for an answer and its absence.
+// shorten fits a burst of kernel connects, or of primes, of which the first is enough, to the time left, as long as that is time enough for an answer and its absence.
 func shorten(b *plan.Burst, left time.Duration) bool {
 	const least = 400 * time.Millisecond
-	if b.Kind != plan.KindConnect || left < least {
+	if b.Kind != plan.KindConnect && b.Kind != plan.KindPrime || left < least {
 		return false
 	}
 	b.Listen = left - (b.Span() - b.Listen)
@@ -197,6 +201,20 @@ func (v *Investigation) choose(seen []observe.Observation) (Step, bool) {
 	for i := range seen {
 		done[seen[i].Kind]++
 	}
+	if s, ok := v.follow(seen); ok {
+		return s, true
+	}
+	if s, ok := v.opens(seen, done); ok {
+		return s, true
+	}
+	if s, ok := v.wants(seen, done); ok {
+		return s, true
+	}
+	return v.rest(seen)
+}
+
+// opens is the next step of the opening.
+func (v *Investigation) opens(seen []observe.Observation, done map[plan.Kind]int) (Step, bool) {
 	asked := map[plan.Kind]int{}
 	for _, s := range v.opening(seen) {
 		if !v.Focus.covers(s.Kind) || v.tooLong(s.Kind) {
@@ -209,7 +227,7 @@ func (v *Investigation) choose(seen []observe.Observation) (Step, bool) {
 		if v.dead(seen) {
 			break
 		}
-		if pointless(s.Kind, seen) {
+		if v.pointless(s.Kind, seen) {
 			continue
 		}
 		if ts, ok, settled := v.timestamps(seen, done); settled {
@@ -219,12 +237,16 @@ func (v *Investigation) choose(seen []observe.Observation) (Step, bool) {
 		}
 		return s, true
 	}
-	in := v.Host
-	in.Observations = seen
+	return Step{}, false
+}
+
+// wants is the cheapest experiment that the rules ask for.
+func (v *Investigation) wants(seen []observe.Observation, done map[plan.Kind]int) (Step, bool) {
+	in := v.input(seen)
 	d := diagnose.Diagnose(in)
 	var open []Step
 	for _, w := range d.Wants() {
-		if !v.Focus.covers(w.Kind) || v.tooLong(w.Kind) {
+		if !v.Focus.covers(w.Kind) || v.tooLong(w.Kind) || done[plan.KindPrime] > 0 && sweeps(w.Kind) {
 			continue
 		}
 		if done[w.Kind] < min(traitsOf(w.Kind).most, cmp.Or(w.Most, 99)) && v.can(w.Kind) {
@@ -237,12 +259,16 @@ func (v *Investigation) choose(seen []observe.Observation) (Step, bool) {
 	return telling(in, &d, open), true
 }
 
+// sweeps reports whether a kind asks with TSvals all around the circle. After a prime a server may refuse half of them on our own account.
+func sweeps(k plan.Kind) bool {
+	return k == plan.KindQuadrants || k == plan.KindCells || k == plan.KindOracle
+}
+
 // pointless reports whether what was seen leaves nothing for an opening experiment to ask: a repeat of a burst that nobody answered at all,
-// connections to be completed where no flow was answered, a flip without a prime.
-func pointless(k plan.Kind, seen []observe.Observation) bool {
-	if k == plan.KindFlip {
-		_, primed := diagnose.Primed(seen)
-		return !primed
+// connections to be completed where no flow was answered, a prime that may hurt others.
+func (v *Investigation) pointless(k plan.Kind, seen []observe.Observation) bool {
+	if k == plan.KindPrime && !v.mayPrime(seen) {
+		return true
 	}
 	if k == plan.KindConnect {
 		return len(seen) > 0 && !answered(seen, plan.KindConnect)

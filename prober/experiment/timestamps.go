@@ -13,7 +13,7 @@ import (
 
 // clock is the TSval that this machine's kernel would send about now: what it sent last, moved on by the time since. Probes that are not
 // about timestamps carry it, so that they look neither older nor newer than this host's own traffic. Without a kernel SYN on
-// record it is random.
+// record it goes on from what a server was primed with, or is random.
 func (v *Investigation) clock(seen []observe.Observation) wire.TSval {
 	for _, o := range slices.Backward(seen) {
 		for j := range o.Attempts {
@@ -24,6 +24,9 @@ func (v *Investigation) clock(seen []observe.Observation) wire.TSval {
 			last := seen[len(seen)-1].Finished
 			return a.SYNs[0].TSval.Add(last.Sub(a.SYNs[0].At).Milliseconds())
 		}
+	}
+	if p, ok := diagnose.Primed(seen); ok {
+		return p.T0.Add(seen[len(seen)-1].Finished.Sub(p.At).Milliseconds())
 	}
 	return wire.TSval(v.Rand.Uint32())
 }
@@ -71,50 +74,6 @@ func (v *Investigation) oracle(seen []observe.Observation) plan.Burst {
 	for i, val := range vals {
 		b.Arms = append(b.Arms, plan.Arm{Name: fmt.Sprintf("TSval %d", val), Via: plan.Raw, Script: v.fixed(val, plan.Single(), plan.Reset)})
 		v.shots(&b, i, 1, time.Duration(i)*time.Millisecond, 0)
-	}
-	return b
-}
-
-// prime makes connections that the server shall close first, all with one TSval: this machine's own, so that what is remembered is no
-// newer than what this host's own traffic sends. Each flow tries another way to make the server close.
-func (v *Investigation) prime(seen []observe.Observation) plan.Burst {
-	b := plan.Burst{Listen: 2500 * time.Millisecond}
-	now := v.clock(seen)
-	for i, data := range closers() {
-		s := v.fixed(now, plan.Custom(0, 300*time.Millisecond, 900*time.Millisecond), plan.Acknowledge)
-		s.Then = plan.Exchange{Data: data, Close: plan.WaitForPeer}
-		b.Arms = append(b.Arms, plan.Arm{Name: fmt.Sprintf("prime %d", i), Via: plan.Raw, Script: s})
-		v.shots(&b, i, 1, time.Duration(i)*5*time.Millisecond, 0)
-	}
-	return b
-}
-
-// closers are requests after which common servers close first.
-func closers() [][]byte {
-	return [][]byte{
-		[]byte("GET / HTTP/1.0\r\nConnection: close\r\n\r\n"),
-		[]byte("\x16\x03\x01\x00\x02\x01\x00"),     // TLS: a handshake record too short to be a ClientHello draws an alert and a close
-		[]byte("\x00\x00\x00\x08\x00\x03\x00\x00"), // PostgreSQL: a startup packet without a user is a FATAL
-		[]byte("QUIT\r\n"),                         // Redis, SMTP, memcached, FTP, POP3
-		[]byte("\x01\x00\x00\x01\x01"),             // MySQL: COM_QUIT
-		[]byte("SSH-0.0-vipprobe\r\n"),             // SSH: a protocol version that no server takes
-	}
-}
-
-// flip asks around a primed TSval, one tick apart: nothing but a comparison with what the server remembers turns there.
-func (v *Investigation) flip(seen []observe.Observation) plan.Burst {
-	b := plan.Burst{Listen: patience(seen)}
-	t0, ok := diagnose.Primed(seen)
-	if !ok {
-		return b
-	}
-	for _, d := range []int64{-2, -1, 0, 1_000_000} {
-		b.Arms = append(b.Arms, plan.Arm{Name: fmt.Sprintf("T0%+d", d), Via: plan.Raw, Script: v.fixed(t0.Add(d), plan.Single(), plan.Reset)})
-	}
-	for block := range v.flows(16) / 4 {
-		for i, k := range v.Rand.Perm(4) {
-			v.shots(&b, k, 1, time.Duration(block*4+i)*4*time.Millisecond, 0)
-		}
 	}
 	return b
 }

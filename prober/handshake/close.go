@@ -1,6 +1,7 @@
 package handshake
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/vipprobe/vipprobe/prober/plan"
@@ -14,7 +15,7 @@ func (c *Conn) proceed(now time.Duration, out []Send) []Send {
 		out = append(out, c.segment(now, wire.ACK|wire.PSH, c.sndNxt, then.Data))
 		c.sndNxt = c.sndNxt.Add(len(then.Data))
 		c.sentAny = true
-		c.arm(now + dataRTO)
+		c.arm(now + c.rto())
 		return out
 	}
 	if c.sndUna != c.sndNxt {
@@ -38,7 +39,7 @@ func (c *Conn) repeat(now time.Duration, out []Send) []Send {
 		return c.abort(now, out)
 	}
 	c.repeats++
-	c.arm(now + dataRTO<<c.repeats)
+	c.arm(now + c.rto()<<c.repeats)
 	data := c.script.Then.Data
 	if got := int(c.sndUna - (c.iss + 1)); c.sentAny && got < len(data) {
 		out = append(out, c.segment(now, wire.ACK|wire.PSH, c.sndUna, data[got:]))
@@ -49,11 +50,14 @@ func (c *Conn) repeat(now time.Duration, out []Send) []Send {
 	return out
 }
 
+// rto is the first wait before data or FIN are repeated.
+func (c *Conn) rto() time.Duration { return cmp.Or(c.script.Then.RTO, dataRTO) }
+
 func (c *Conn) sendFIN(now time.Duration, next State, out []Send) []Send {
 	out = append(out, c.segment(now, wire.ACK|wire.FIN, c.sndNxt, nil))
 	c.sndNxt++
 	c.state, c.repeats = next, 0
-	c.arm(now + dataRTO)
+	c.arm(now + c.rto())
 	return out
 }
 

@@ -67,7 +67,7 @@ type Conn struct {
 	peerFIN bool
 }
 
-// dataRTO is the wait before data or a FIN of ours is repeated; it doubles (RFC 6298 §2.1, §5.5). dataRepeats bounds it.
+// dataRTO is the wait before data or a FIN of ours is repeated where the script has none; it doubles (RFC 6298 §2.1, §5.5). dataRepeats bounds it.
 const (
 	dataRTO     = time.Second
 	dataRepeats = 5

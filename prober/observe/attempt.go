@@ -102,6 +102,17 @@ type SYN struct {
 	NextHop wire.MAC
 }
 
+// Sent is one segment of ours after the first SYN.
+type Sent struct {
+	At     time.Time
+	Flags  wire.Flags
+	Seq    wire.Seq
+	Ack    wire.Seq
+	TSval  wire.TSval // where HasTS
+	HasTS  bool
+	Length int // payload octets
+}
+
 // Answer is one segment or ICMP error that belongs to an attempt.
 type Answer struct {
 	At    time.Time
@@ -161,7 +172,9 @@ type Attempt struct {
 	// Reason says more where the outcome alone does not: an errno, an ICMP name, why nothing was sent.
 	Reason string
 	// SYNs in order of leaving. A kernel shot whose SYN the tap never saw (a local drop) still counts it in Kernel.
-	SYNs    []SYN
+	SYNs []SYN
+	// Sent are the other segments of a raw shot that the tap saw leaving, in that order.
+	Sent    []Sent
 	Answers []Answer
 	Kernel  *KernelView
 

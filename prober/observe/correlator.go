@@ -10,6 +10,7 @@ import (
 // Bounds on what a hostile or broken peer can make one burst remember.
 const (
 	maxAnswers  = 64   // of one attempt
+	maxSent     = 64   // of one attempt
 	maxSYNs     = 128  // of one attempt: more than any ladder has (tcp_syn_retries is at most 127)
 	maxNeighbor = 4096 // ARP and ND frames of one burst
 )
@@ -33,6 +34,9 @@ type flowState struct {
 	first    int // in Answers: what settled the attempt; −1: nothing
 	before   int // SYNs that had left before it, or by the end
 }
+
+// EnoughClosed is why a burst ended before its own time where that was planned (plan.Burst.Enough).
+const EnoughClosed = "enough connections had been closed"
 
 // cut is how listening ended early.
 type cut struct {
@@ -98,13 +102,15 @@ func (c *Correlator) Cut(timedOut bool, why string) {
 	}
 }
 
-// Outgoing takes a segment of attempt i that the tap saw leaving. Only its SYN (or what the script sends first in its place) counts.
+// Outgoing takes a segment of attempt i that the tap saw leaving: its SYN (or what the script sends first in its place), or, of a raw
+// shot, what follows.
 func (c *Correlator) Outgoing(i int, at time.Time, ifindex int, nextHop wire.MAC, seg *wire.Segment) {
 	a, first := &c.obs.Attempts[i], c.state[i].script.First
 	if first == 0 {
 		first = wire.SYN
 	}
 	if seg.Flags&^(wire.ECE|wire.CWR|wire.AE) != first || first != wire.SYN && seg.Seq != a.ISS {
+		c.follows(a, at, seg)
 		return
 	}
 	if !c.state[i].issKnown {
@@ -124,6 +130,19 @@ func (c *Correlator) Outgoing(i int, at time.Time, ifindex int, nextHop wire.MAC
 		return
 	}
 	c.addSYN(a, SYN{At: at, TSval: val, HasTS: hasTS, IfIndex: ifindex, NextHop: nextHop})
+}
+
+// follows records a segment of ours after the first SYN.
+func (c *Correlator) follows(a *Attempt, at time.Time, seg *wire.Segment) {
+	if a.Via != plan.Raw || seg.Flags&wire.SYN != 0 {
+		return
+	}
+	if len(a.Sent) >= maxSent {
+		c.Stray("sent_over_limit")
+		return
+	}
+	val, _, hasTS := seg.Options.Timestamps()
+	a.Sent = append(a.Sent, Sent{At: at, Flags: seg.Flags, Seq: seg.Seq, Ack: seg.Ack, TSval: val, HasTS: hasTS, Length: seg.Length})
 }
 
 // sendSlack is how long a SYN may take from our hands to the tap before it is taken for lost, where a later one looks alike.

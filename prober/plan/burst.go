@@ -85,7 +85,9 @@ type Exchange struct {
 	Data []byte
 	// DataDelay waits between the ACK and Data.
 	DataDelay time.Duration
-	Close     Closing
+	// RTO is the wait before Data or a FIN of ours is repeated, doubled each time; 0: 1 s (RFC 6298 §2.1).
+	RTO   time.Duration
+	Close Closing
 	// CloseDelay waits between the last thing sent (or the first answer to Data, whichever is later) and our own close.
 	CloseDelay time.Duration
 }
@@ -181,6 +183,8 @@ const (
 	KindWalk      Kind = "walk"      // SYNs of limited hop count
 	KindPrime     Kind = "prime"     // connections that the server closes first, with a TSval of ours
 	KindFlip      Kind = "flip"      // TSvals one tick apart around a primed one
+	KindBare      Kind = "bare"      // after a prime: SYNs without timestamps beside such with the primed one
+	KindHeal      Kind = "heal"      // after a prime and a wait: what was refused, asked again
 	KindSurvey    Kind = "survey"    // other traffic from our own address to the target, only listened to
 	KindStateful  Kind = "stateful"  // SYN-ACKs left unanswered: does the listener repeat them?
 	KindResolve   Kind = "resolve"   // kernel connects after the wire was asked for the next hop
@@ -235,6 +239,8 @@ type Burst struct {
 	// Listen is how long the burst lasts after the first SYN of its last shot: repeats on the ladder fall within it, and what has not
 	// been answered by then has timed out. A burst ends early when every shot is settled, unless Linger.
 	Listen time.Duration
+	// Enough ends the burst once so many of its raw connections were closed by both sides, whatever the others do; 0: they are all waited for.
+	Enough int
 	// Linger keeps listening the full time even when every shot is settled: for late repeats and late RSTs.
 	Linger bool
 }

@@ -19,6 +19,7 @@ type run struct {
 	shots []shot
 	start time.Duration
 	open  int
+	ended int // raw connections that both sides have closed
 	socks int // kernel shots not reported yet
 	// diverted is the first kernel flow that left as another than the one asked for.
 	diverted *flow
@@ -40,6 +41,7 @@ type shot struct {
 	conn  handshake.Conn
 	raw   bool
 	open  bool
+	ended bool          // counted in run.ended
 	timer time.Duration // when the pending timer event fires
 	first time.Duration
 }
@@ -142,7 +144,9 @@ func (w *World) execute(r *run) {
 		r.socks++
 		w.push(event{at: at, call: func() { w.connect(r, i) }})
 	}
-	done := func() bool { return r.open == 0 && !r.burst.Linger }
+	done := func() bool {
+		return (r.open == 0 || r.burst.Enough > 0 && r.ended >= r.burst.Enough) && !r.burst.Linger
+	}
 	w.advance(deadline, done)
 	w.advance(deadline+time.Second, func() bool { return r.socks == 0 })
 	w.stop(r)

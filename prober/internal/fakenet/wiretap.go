@@ -151,6 +151,12 @@ func (w *World) arm(r *run, i int, at time.Duration) {
 // follow notes what a step left to be done.
 func (w *World) follow(r *run, i int) {
 	s := &r.shots[i]
+	if !s.ended && s.conn.State() == handshake.Closed {
+		s.ended = true
+		if r.ended++; r.ended == r.burst.Enough {
+			r.corr.Cut(false, observe.EnoughClosed)
+		}
+	}
 	if s.conn.Settled() {
 		r.settle(s)
 		return
