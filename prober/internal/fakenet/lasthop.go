@@ -21,6 +21,11 @@ type LastHop struct {
 	Learns bool
 	// Moved is where the address lives now if not at the MAC that the vantage remembers: frames to the old one vanish.
 	Moved wire.MAC
+	// LinkLose is the chance that the link between it and the vantage loses a segment, either way.
+	LinkLose float64
+	// Suspects swallows what comes from any address but the vantage's own: port security, anti-spoofing. Proxied: something on the link answers
+	// its requests in place of whoever is asked.
+	Suspects, Proxied bool
 
 	table Resolver
 	ready bool
@@ -34,7 +39,10 @@ const linkDelay = 20 * time.Microsecond
 // Take implements Element.
 func (l *LastHop) Take(h Hop, p *Packet) {
 	if p.Dir == Out {
-		if l.Moved != (wire.MAC{}) && p.mac != l.Moved {
+		switch {
+		case l.Moved != (wire.MAC{}) && p.mac != l.Moved:
+			return
+		case l.Suspects && p.Seg.Src.Addr() != h.path.w.Client.Source, h.Chance(l.LinkLose):
 			return
 		}
 		h.Pass(p)
@@ -56,7 +64,11 @@ func (l *LastHop) prepare(h Hop) {
 	w := h.path.w
 	l.table.w, l.table.Queue, l.table.Warm = w, l.Queue, l.Knows
 	l.table.mac = func(netip.Addr) wire.MAC { return w.Client.MAC }
-	l.table.emit = func(i int, p *Packet) { h.PassAfter(time.Duration(i)*time.Microsecond, p) }
+	l.table.emit = func(i int, p *Packet) {
+		if !h.Chance(l.LinkLose) {
+			h.PassAfter(time.Duration(i)*time.Microsecond, p)
+		}
+	}
 	l.table.ask = func(a netip.Addr, to wire.MAC) { l.ask(w, a, to) }
 	for _, a := range l.Strangers {
 		l.table.forget(a)
@@ -69,8 +81,8 @@ func (l *LastHop) ask(w *World, a netip.Addr, _ wire.MAC) {
 	w.After(linkDelay, func() {
 		w.neighborFrame(observe.NeighborEvent{Kind: observe.NeighborRequest, Sender: l.Addr, Target: a,
 			SenderMAC: mac.String(), FrameMAC: mac.String()})
-		s := w.Client.Answers
-		if s.Silent && (s.Since == 0 || w.now < s.Since) {
+		s, ok := w.answers(a)
+		if !ok {
 			return
 		}
 		w.After(s.Delay+10*time.Microsecond, func() {

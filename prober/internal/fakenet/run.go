@@ -86,6 +86,7 @@ func (w *World) Run(b plan.Burst) observe.Observation {
 		obs.Unmeasured = append(obs.Unmeasured,
 			fmt.Sprintf("no capture: %s; losses are counted by TCP_INFO alone, and raw shots are not sent", w.Tap.Why))
 	}
+	w.borrow(r)
 	w.ways(r)
 	w.neighborSteps(r)
 	w.assign(r)

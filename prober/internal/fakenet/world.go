@@ -42,6 +42,7 @@ type World struct {
 	// What the link has answered, what the engine remembers of it, and requests that went unheard.
 	replies, hops map[netip.Addr]reply
 	unheard       map[netip.Addr]int
+	borrowed      map[netip.Addr]bool // addresses that bursts have come from
 	books         [2]*plan.PortBook // kernel, raw
 }
 
