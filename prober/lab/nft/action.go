@@ -10,6 +10,9 @@ import (
 // Drop discards the packet in silence.
 func Drop() Part { return Part{&expr.Verdict{Kind: expr.VerdictDrop}} }
 
+// Accept lets the packet pass this chain.
+func Accept() Part { return Part{&expr.Verdict{Kind: expr.VerdictAccept}} }
+
 // Reset answers with a TCP RST and drops.
 func Reset() Part { return Part{&expr.Reject{Type: unix.NFT_REJECT_TCP_RST}} }
 
