@@ -211,16 +211,15 @@ func (x *queueRun) candidates(n int) ([]netip.Addr, error) {
 		list, err := neigh.Vacant(x.route.IfIndex, near, n+spare, rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())))
 		return x.unasked(list), err
 	}
-	subnet, ok := neigh.Subnet(x.route.IfIndex, near)
 	var list []netip.Addr
 	for _, a := range given {
-		switch {
-		case a.Is4() != near.Is4():
-		case !ok || !subnet.Contains(a):
-			return nil, fmt.Errorf("borrow %s: it is not of a subnet that %s shares with %s", a, x.route.IfName, near)
-		default:
-			list = append(list, a)
+		if a.Is4() != near.Is4() {
+			continue
 		}
+		if err := neigh.Borrowable(x.route.IfIndex, near, a); err != nil {
+			return nil, err
+		}
+		list = append(list, a)
 	}
 	if len(list) == 0 {
 		return nil, fmt.Errorf("no address to borrow is of the family of %s", near)

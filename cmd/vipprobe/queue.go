@@ -91,7 +91,10 @@ func (p *printer) queue(r *prober.Round) {
 	}
 	text := paragraph(called(r)+": ", queueHeadline(q), 2)
 	who := len(called(r)) + 1
-	p.f("%s%s\n\n", p.tint(bold, text[:who]), p.tint(c, text[who:]))
+	p.f("%s%s\n", p.tint(bold, text[:who]), p.tint(c, text[who:]))
+	if len(q.Contacts)+len(q.Taken) > 0 {
+		p.f("\n")
+	}
 	if len(q.Contacts) > 0 {
 		p.f("%s\n", paragraph("  method         ", queueMethod(q), indent))
 	}
@@ -107,7 +110,7 @@ func (p *printer) queue(r *prober.Round) {
 	for _, t := range q.Taken {
 		p.f("%s\n", paragraph("  not borrowed   ", fmt.Sprintf("%s belongs to %s", t.Addr, t.By), indent))
 	}
-	if q.Why != "" && queueHeadline(q) != q.Why {
+	if q.Why != "" && !strings.HasSuffix(queueHeadline(q), q.Why) {
 		p.f("%s\n", paragraph("  but            ", q.Why, indent))
 	}
 	if len(q.Contacts) > 0 {

@@ -43,7 +43,7 @@ type World struct {
 	replies, hops map[netip.Addr]reply
 	unheard       map[netip.Addr]int
 	borrowed      map[netip.Addr]bool // addresses that bursts have come from
-	books         [2]*plan.PortBook // kernel, raw
+	books         [2]*plan.PortBook   // kernel, raw
 }
 
 // New makes a world whose vantage reaches what stands at the end of the elements. The last of them must answer or swallow whatever

@@ -1,6 +1,7 @@
 package neigh
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -18,30 +19,39 @@ func Vacant(ifindex int, near netip.Addr, n int, r *rand.Rand) ([]netip.Addr, er
 	if err != nil {
 		return nil, fmt.Errorf("find free addresses: %w", err)
 	}
-	subnet, taken, err := occupied(ifi, near)
+	subnet, owned, err := owners(ifi, near)
 	if err != nil {
 		return nil, fmt.Errorf("find free addresses beside %s on %s: %w", near, ifi.Name, err)
 	}
-	taken[near] = true
-	return pick(subnet, taken, n, r), nil
+	entries, err := List(ifindex, near.Is6())
+	if err != nil {
+		return nil, fmt.Errorf("find free addresses beside %s on %s: %w", near, ifi.Name, err)
+	}
+	for _, e := range entries {
+		owned[e.Addr] = "in the neighbour table"
+	}
+	return pick(subnet, owned, n, r), nil
 }
 
-// Subnet is the subnet that an interface shares with an address; false where it shares none.
-func Subnet(ifindex int, near netip.Addr) (netip.Prefix, bool) {
+// Borrowable says why an address cannot be borrowed beside near, as far as this host knows; nil: it may be free. Ask with ProbeFree then.
+func Borrowable(ifindex int, near, a netip.Addr) error {
+	near, a = near.Unmap().WithZone(""), a.Unmap().WithZone("")
 	ifi, err := interfaceNamed(ifindex)
 	if err != nil {
-		return netip.Prefix{}, false
+		return fmt.Errorf("borrow %s: %w", a, err)
 	}
-	list, err := prefixes(ifi)
-	if err != nil {
-		return netip.Prefix{}, false
+	subnet, owned, err := owners(ifi, near)
+	switch who := owned[a]; {
+	case err != nil:
+		return fmt.Errorf("borrow %s beside %s on %s: %w", a, near, ifi.Name, err)
+	case !subnet.Contains(a):
+		return fmt.Errorf("borrow %s: it is not of %s, the subnet that %s shares with %s", a, subnet, ifi.Name, near)
+	case who != "":
+		return fmt.Errorf("borrow %s: it is %s", a, who)
+	case a == subnet.Addr() || a.Is4() && subnet.Bits() < 31 && a == lastOf(subnet):
+		return fmt.Errorf("borrow %s: no host of %s can have it", a, subnet)
 	}
-	for _, p := range list {
-		if p.Contains(near.Unmap().WithZone("")) {
-			return p.Masked(), true
-		}
-	}
-	return netip.Prefix{}, false
+	return nil
 }
 
 func prefixes(ifi *net.Interface) ([]netip.Prefix, error) {
@@ -58,58 +68,51 @@ func prefixes(ifi *net.Interface) ([]netip.Prefix, error) {
 	return list, nil
 }
 
-// occupied is the shared subnet and its addresses with an owner that this host knows.
-func occupied(ifi *net.Interface, near netip.Addr) (subnet netip.Prefix, taken map[netip.Addr]bool, err error) {
+// owners are the subnet that the interface shares with near, and those of its addresses whose owner is known without asking.
+func owners(ifi *net.Interface, near netip.Addr) (subnet netip.Prefix, owned map[netip.Addr]string, err error) {
 	list, err := prefixes(ifi)
 	if err != nil {
 		return subnet, nil, err
 	}
-	taken = map[netip.Addr]bool{}
+	owned = map[netip.Addr]string{near: "the target's own"}
 	for _, p := range list {
-		taken[p.Addr()] = true
+		owned[p.Addr()] = "this host's own"
 		if p.Contains(near) {
 			subnet = p.Masked()
 		}
 	}
 	if !subnet.IsValid() {
-		return subnet, nil, fmt.Errorf("no address of the interface shares a subnet with it")
-	}
-	entries, err := List(ifi.Index, near.Is6())
-	if err != nil {
-		return subnet, nil, err
-	}
-	for _, e := range entries {
-		taken[e.Addr] = true
+		return subnet, nil, errors.New("no address of the interface shares a subnet with it")
 	}
 	routes, err := netlink.RouteList(nil, int(family(near)))
 	if err != nil {
 		return subnet, nil, fmt.Errorf("list routes: %w", err)
 	}
 	for i := range routes {
-		if gw, ok := netip.AddrFromSlice(routes[i].Gw); ok {
-			taken[gw.Unmap()] = true
+		if gw, ok := netip.AddrFromSlice(routes[i].Gw); ok && owned[gw.Unmap()] == "" {
+			owned[gw.Unmap()] = "a gateway of this host's routes"
 		}
 	}
-	return subnet, taken, nil
+	return subnet, owned, nil
 }
 
 // pickTries bounds how many random addresses are looked at for each that is wanted.
 const pickTries = 64
 
-// pick draws addresses of a subnet that are neither taken nor special: an IPv4 host part of all zeros or all ones (RFC 1122 §3.2.1.3), a last
+// pick draws addresses of a subnet that are neither owned nor special: an IPv4 host part of all zeros or all ones (RFC 1122 §3.2.1.3), a last
 // octet of 0 or 255, which some old hosts take for a broadcast, the first and last host, where gateways mostly are; and in IPv6 the
 // Subnet-Router anycast address (RFC 4291 §2.6.1) and the last 128 interface identifiers (RFC 2526 §2).
-func pick(subnet netip.Prefix, taken map[netip.Addr]bool, n int, r *rand.Rand) []netip.Addr {
+func pick(subnet netip.Prefix, owned map[netip.Addr]string, n int, r *rand.Rand) []netip.Addr {
 	var list []netip.Addr
 	for range n * pickTries {
 		if len(list) == n {
 			break
 		}
 		a := random(subnet, r)
-		if taken[a] || special(subnet, a) {
+		if owned[a] != "" || special(subnet, a) {
 			continue
 		}
-		taken[a] = true
+		owned[a] = "drawn already"
 		list = append(list, a)
 	}
 	return list

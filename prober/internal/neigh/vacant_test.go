@@ -20,9 +20,9 @@ func TestPickDrawsHostAddressesThatNobodyHas(t *testing.T) {
 		}
 		r := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 0))
 		mine := random(subnet, r)
-		taken := map[netip.Addr]bool{mine: true}
+		owned := map[netip.Addr]string{mine: "mine"}
 		n := rapid.IntRange(0, 8).Draw(t, "n")
-		got := pick(subnet, taken, n, r)
+		got := pick(subnet, owned, n, r)
 		if len(got) > n {
 			t.Fatalf("%d of %d", len(got), n)
 		}
