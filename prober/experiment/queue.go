@@ -33,7 +33,9 @@ type Queue struct {
 
 var _ Experiment = (*Queue)(nil)
 
-// The bounds of a measurement. A burst of QueueSize passes what any default of Linux holds: 277 packets of 768 octets in 212,992.
+// The bounds of a measurement. A burst of QueueSize passes what any default of Linux holds: 277 packets of 768 octets in 212,992. It stays below
+// the 512 RSTs of 832 octets that may wait on a CPU of Linux for IPv4 (net/ipv4/ip_output.c __ip_append_data, 6.18: twice the send buffer of
+// the socket that answers for no socket, net.core.wmem_default); where less may, the last RSTs of a burst are missing and not the first.
 const (
 	QueueSize     = 320
 	QueueDelay    = 300 * time.Millisecond
@@ -81,7 +83,7 @@ func (q *Queue) over(r *QueueResult) bool {
 			bad++
 		}
 	}
-	return bad >= 2 || len(r.Contacts) >= QueueContacts
+	return bad >= 2 && bad == len(r.Contacts) || len(r.Contacts) >= QueueContacts
 }
 
 // open reports whether the last burst could not even begin.
@@ -142,12 +144,18 @@ func (q *Queue) contact(r *QueueResult) plan.Burst {
 	b := q.burst(r, q.Addrs[n], q.size(r))
 	b.Label, b.Kind = "first contact", plan.KindQueue
 	b.Borrow.Delay = q.delay(r)
-	b.Listen = b.Borrow.Delay + quiet
+	b.Listen = b.Borrow.Delay + r.quiet
 	return b
 }
 
-// quiet is how long after the answer to its question the far side's packets may take: they have been waiting for it.
-const quiet = 400 * time.Millisecond
+// quietly is how long the way there and back may take: several of the slowest answers while ports were tried, and at least 400 ms.
+func quietly(o *observe.Observation) time.Duration {
+	slowest := time.Duration(0)
+	for i := range o.Attempts {
+		slowest = max(slowest, o.Attempts[i].Handshake)
+	}
+	return min(max(400*time.Millisecond, 4*slowest), 2*time.Second)
+}
 
 // openPortDelay keeps the answers of an open port apart from a listener's own repeats, 1 s after the SYN.
 const openPortDelay = 400 * time.Millisecond
@@ -180,7 +188,7 @@ func (q *Queue) size(r *QueueResult) int {
 // known is the burst again from the address of the last contact.
 func (q *Queue) known(r *QueueResult) plan.Burst {
 	b := q.burst(r, r.Contacts[len(r.Contacts)-1].Addr, r.Contacts[len(r.Contacts)-1].Sent)
-	b.Label, b.Kind, b.Listen = "the same, known", plan.KindKnown, quiet
+	b.Label, b.Kind, b.Listen = "the same, known", plan.KindKnown, r.quiet
 	return b
 }
 
@@ -201,13 +209,19 @@ func (q *Queue) burst(r *QueueResult, from netip.Addr, n int) plan.Burst {
 	return b
 }
 
-// need is how many first contacts must agree: two, or three where the path loses packets, which now and then takes the first of the tail.
+// need is how many first contacts must agree: two, or three where the path loses packets, which now and then takes the first of the tail, or
+// where one of them showed something else.
 func need(r *QueueResult) int {
-	if r.lossy() {
+	if r.lossy() || r.differ {
 		return 3
 	}
 	return 2
 }
 
-// settled reports whether enough first contacts agree.
-func (q *Queue) settled(r *QueueResult) bool { return r.agreed >= need(r) }
+// settled reports whether enough first contacts agree, and chance does not.
+func (q *Queue) settled(r *QueueResult) bool {
+	return r.agreed >= need(r) && (r.State == QueueAtLeast || r.Chance < enough)
+}
+
+// enough is the chance below which a tail is no accident.
+const enough = 1e-4

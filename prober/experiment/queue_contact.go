@@ -126,7 +126,9 @@ func arrivals(o *observe.Observation, m Method) ([]arrival, QueueReading) {
 		x := arrival{sent: a.SYNs[0].At}
 		switch a.Outcome {
 		case m.counts():
-			x.answered = answerTime(a)
+			if at := answerTime(a); m != OpenPort || at.Sub(x.sent) < repeatsAfter {
+				x.answered = at
+			}
 		case observe.Unreachable:
 			unreachable++
 		case observe.TimedOut, observe.OutcomeUnknown:

@@ -48,7 +48,9 @@ type QueueResult struct {
 	Why                  string
 
 	controlled bool
-	agreed     int // contacts that agree with Packets
+	agreed     int  // contacts that agree with Packets
+	differ     bool // and others do not
+	quiet      time.Duration
 }
 
 // lossy reports whether the path loses packets beside the queue.
@@ -62,6 +64,7 @@ func (q *Queue) Result(seen []observe.Observation) QueueResult {
 		switch o.Kind {
 		case plan.KindPorts:
 			r.Method, r.Port = choose(o)
+			r.quiet = quietly(o)
 		case plan.KindQueue:
 			if len(r.Contacts) < len(q.Addrs) {
 				r.Contacts = append(r.Contacts, readContact(o, q.Addrs[len(r.Contacts)], r.Method))
@@ -100,26 +103,37 @@ func (r *QueueResult) judge() {
 		return
 	}
 	if r.controlled && r.Control > 0 && r.ControlLost == r.Control {
-		r.Why = "no probe was answered once the address was known: what came first was no queue's"
+		r.Why = "no probe was answered once the address was known"
 		return
 	}
-	best, agreed, differ := r.vote()
-	r.agreed = agreed
+	best := r.vote()
 	r.bounds()
 	switch {
-	case best < 0 || differ && !r.lossy() || r.lossy() && agreed < need(r):
+	case best < 0 || (r.differ || r.lossy()) && r.agreed < need(r):
 		r.State = QueueRange
 		r.Why = r.spread()
 	case r.whole(best):
 		r.State, r.Packets, r.Low, r.High = QueueAtLeast, best, best, 0
-		r.Confirmed = agreed >= 2
+		r.Confirmed = r.agreed >= need(r)
 	default:
 		r.State, r.Packets, r.Low, r.High = QueueMeasured, best, best, best
-		r.Confirmed = r.controlled && agreed >= need(r) && r.Chance < 1e-4
-		if !r.Confirmed {
-			r.Why = "one first contact only: another free address would confirm it"
-		}
+		r.Confirmed = r.controlled && r.agreed >= need(r) && r.Chance < enough
+		r.Why = r.unconfirmed()
 	}
+}
+
+// unconfirmed says what a measurement lacks; "" where nothing.
+func (r *QueueResult) unconfirmed() string {
+	switch {
+	case r.Confirmed:
+	case r.agreed < 2:
+		return "one first contact only: another free address would confirm it"
+	case !r.controlled:
+		return "the same burst to a known address was not made, so that loss on the way is not ruled out"
+	default:
+		return fmt.Sprintf("chance leaves a tail like this once in %.0f: more free addresses would confirm it", 1/r.Chance)
+	}
+	return ""
 }
 
 // unreadable says why there is nothing to compare; never: and never will be.
@@ -175,30 +189,30 @@ func (r *QueueResult) whole(n int) bool {
 	return false
 }
 
-// vote finds the number that contacts agree on, how many do, and whether any says otherwise. Where the path loses packets, one that
-// counts fewer says nothing else: the first of its tail was lost. A ragged tail counts where nothing is lost: its order was not kept.
-func (r *QueueResult) vote() (best, agreed int, differ bool) {
+// vote finds the number that contacts agree on, −1: none; how many do; and whether any says otherwise. It is the greatest that any counts: loss
+// takes the first of a tail, and adds nothing to it. A ragged tail counts where nothing is lost: its order was not kept.
+func (r *QueueResult) vote() (best int) {
 	best = -1
 	for i := range r.Contacts {
 		if n, ok := r.count(&r.Contacts[i]); ok {
 			best = max(best, n)
 		}
 	}
-	r.Chance = 1
+	r.Chance, r.agreed, r.differ = 1, 0, false
 	for i := range r.Contacts {
 		c := &r.Contacts[i]
 		n, ok := r.count(c)
 		switch {
 		case !ok:
-			differ = differ || c.resolved()
+			r.differ = r.differ || c.resolved()
 		case n == best:
-			agreed++
+			r.agreed++
 			r.Chance *= stats.ContiguousTail(c.Sent, c.Answered)
 		default:
-			differ = true
+			r.differ = true
 		}
 	}
-	return best, agreed, differ
+	return best
 }
 
 // count is the queue as one contact has it.
@@ -215,7 +229,8 @@ func (r *QueueResult) count(c *QueueContact) (int, bool) {
 }
 
 // bounds are what all contacts allow together. Loss on the way there takes no place in the queue and leaves a gap; on the way back it takes
-// an answer: so the queue is no shorter than the most answers, and no longer than the longest span with what may be lost before it.
+// an answer; a probe that is so late that the far side has been told adds one. So the queue is no shorter than the fewest answers, and no
+// longer than the longest span with what may be lost before it.
 func (r *QueueResult) bounds() {
 	r.Low, r.High = 0, 0
 	before := 0
@@ -229,7 +244,9 @@ func (r *QueueResult) bounds() {
 		if !c.resolved() {
 			continue
 		}
-		r.Low = max(r.Low, c.Answered)
+		if r.Low == 0 || c.Answered < r.Low {
+			r.Low = c.Answered
+		}
 		if c.Reading == QueueTail || c.Reading == QueueRagged {
 			r.High = max(r.High, c.span()+before)
 		}
