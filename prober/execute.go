@@ -10,6 +10,7 @@ import (
 	"github.com/vipprobe/vipprobe/prober/handshake"
 	"github.com/vipprobe/vipprobe/prober/internal/kdial"
 	"github.com/vipprobe/vipprobe/prober/observe"
+	"github.com/vipprobe/vipprobe/prober/plan"
 )
 
 // execute fires the shots and waits until all are settled, listening is over, or ctx ends.
@@ -35,7 +36,7 @@ func (e *engine) execute(ctx context.Context, r *run) {
 	if len(conns) > 0 {
 		e.dial(ctx, r, conns)
 	}
-	e.wait(ctx, r, start.Add(r.burst.Span()))
+	e.wait(ctx, r, start)
 }
 
 // connect is the kernel's part of shot i.
@@ -115,7 +116,8 @@ func (r *run) finish() {
 }
 
 // wait lets the burst run out, then resets what is still open and lets the ring deliver its last frames.
-func (e *engine) wait(ctx context.Context, r *run, deadline time.Time) {
+func (e *engine) wait(ctx context.Context, r *run, start time.Time) {
+	deadline := start.Add(r.burst.Span())
 	done := r.done
 	if r.burst.Linger {
 		done = nil
@@ -124,12 +126,25 @@ func (e *engine) wait(ctx context.Context, r *run, deadline time.Time) {
 	defer t.Stop()
 	select {
 	case <-done:
+		if r.burst.Trail {
+			trail(ctx, min(plan.TrailTime(time.Since(start)), time.Until(deadline)))
+		}
 	case <-t.C:
 	case <-ctx.Done():
 		r.broken = context.Cause(ctx)
 	}
 	e.stop(r)
 	e.drain(r)
+}
+
+// trail waits d, or until ctx ends: the shots are settled, so what is cut off then is no attempt.
+func trail(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
 }
 
 // How long the reader of the ring may take to come to what had been captured when a burst ended, and how often it is looked at.

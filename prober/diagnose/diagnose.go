@@ -54,6 +54,7 @@ func rules() []rule {
 		{"slow path", checkSlow, []Verdict{SYNACKLoss, ForwardSYNLoss, SYNRateLimited, SYNStallUnclassified}},
 		{"one-tick flip", checkFlip, []Verdict{SYNStallUnclassified}},
 		{"timestamps", checkQuadrants, []Verdict{BlackholeBackend, ForwardSYNLoss, SYNACKLoss, SYNRateLimited, SYNStallUnclassified, AcceptQueueOverflow}},
+		{"aborted handshakes", checkAborted, nil},
 		{"held connections", checkHold, []Verdict{BlackholeBackend, ForwardSYNLoss, SYNRateLimited, SYNStallUnclassified}},
 		{"silence", checkSilence, []Verdict{BlackholeBackend, ForwardSYNLoss, SYNRateLimited, SYNStallUnclassified}},
 		{"rate", checkRate, []Verdict{BlackholeBackend, ForwardSYNLoss, SYNACKLoss, SYNStallUnclassified}},

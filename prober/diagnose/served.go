@@ -124,6 +124,21 @@ func checkServed(in *Input) []Finding {
 	return out
 }
 
+// checkAborted: kernel connects that succeeded here and were reset by the listener right after their ACK.
+func checkAborted(in *Input) []Finding {
+	ss := services(in, plan.KindConnect)
+	aborted := 0
+	for i := range ss {
+		if s := &ss[i]; s.reset && s.plain && s.after < repeatAfter {
+			aborted++
+		}
+	}
+	if aborted == 0 {
+		return nil
+	}
+	return []Finding{abortOverflow(aborted, len(ss))}
+}
+
 func acceptOverflow(ignored, n, acked int) Finding {
 	f := Finding{
 		Verdict: AcceptQueueOverflow, Level: Confirmed,

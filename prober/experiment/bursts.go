@@ -65,7 +65,7 @@ func patience(seen []observe.Observation) time.Duration {
 func (v *Investigation) kernel(seen []observe.Observation) plan.Burst {
 	c := Connect{Source: v.Source, Dst: v.Dst, Burst: v.Burst, Ladder: v.Ladder, Listen: min(v.Listen, kernelListen(v.Ladder)), Close: plan.Abort}
 	b, _ := c.Next(nil)
-	b.Label = "first contact"
+	b.Label, b.Trail = "first contact", true
 	if n := count(seen, plan.KindConnect); n > 0 {
 		b.Label = fmt.Sprintf("repeat %d", n)
 	}

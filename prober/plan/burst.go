@@ -243,6 +243,14 @@ type Burst struct {
 	Enough int
 	// Linger keeps listening the full time even when every shot is settled: for late repeats and late RSTs.
 	Linger bool
+	// Trail keeps listening after the last shot is settled, for as long again as that took, within Listen: for what answers our last
+	// segments. See TrailTime.
+	Trail bool
+}
+
+// TrailTime is how long a burst with Trail listens on when its shots took so long: 50 ms at least, 250 ms at most.
+func TrailTime(took time.Duration) time.Duration {
+	return min(max(took, 50*time.Millisecond), 250*time.Millisecond)
 }
 
 // Span is the longest time from the start of the burst to its end.

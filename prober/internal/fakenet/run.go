@@ -149,6 +149,9 @@ func (w *World) execute(r *run) {
 		return (r.open == 0 || r.burst.Enough > 0 && r.ended >= r.burst.Enough) && !r.burst.Linger
 	}
 	w.advance(deadline, done)
+	if r.burst.Trail && r.open == 0 {
+		w.advance(min(deadline, w.now+plan.TrailTime(w.now-r.start)), nil)
+	}
 	w.advance(deadline+time.Second, func() bool { return r.socks == 0 })
 	w.stop(r)
 	w.advance(w.now+settleTime, nil)
