@@ -27,6 +27,8 @@ type DiagnoseOptions struct {
 	Hold int
 	// Contrast is another service to compare the target with, as address and port; zero: a port of the target's own address.
 	Contrast netip.AddrPort
+	// Members are the real servers behind the target, HOST:PORT each. They are investigated directly at the same time, and compared.
+	Members []string
 	// Focus narrows the investigation; zero: every cause is looked for.
 	Focus experiment.Focus
 	// Seconds is the time for the whole diagnosis; 0: 60.
@@ -62,12 +64,14 @@ func (p *Prober) Diagnose(ctx context.Context, target string, o DiagnoseOptions)
 		return nil, err
 	}
 	rounds := make([]Round, len(addrs))
+	var members []Round
 	var wg sync.WaitGroup
 	for i, a := range addrs {
 		wg.Go(func() { rounds[i] = p.investigate(ctx, ep, netip.AddrPortFrom(a, ep.Port), m, o) })
 	}
+	wg.Go(func() { members = p.members(ctx, m, o) })
 	wg.Wait()
-	return rounds, nil
+	return compare(rounds, members), nil
 }
 
 // investigate is a round of the adaptive loop.

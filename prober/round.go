@@ -32,6 +32,8 @@ type Round struct {
 	Err error
 	// TCP holds what a KindTCP module found beyond the handshake.
 	TCP *TCPResult
+	// Member: of a real server behind the target, met directly.
+	Member bool
 	// Timestamps holds what a KindPAWS module measured.
 	Timestamps *diagnose.Timestamps
 	// Queue holds what a KindNeighborQueue module found.

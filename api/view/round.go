@@ -30,7 +30,8 @@ func NewTargetError(target string, err error) TargetError {
 // Round is one run of a module against one address.
 type Round struct {
 	Target     string    `json:"target"`
-	Addr       string    `json:"addr,omitempty"` // as probed
+	Addr       string    `json:"addr,omitempty"`   // as probed
+	Member     bool      `json:"member,omitempty"` // a real server behind the target before it
 	Module     string    `json:"module"`
 	Kind       string    `json:"kind"` // connect, syn, tcp
 	Started    time.Time `json:"started"`
@@ -92,7 +93,7 @@ func NewDocument(rounds []prober.Round, errs []TargetError) Document {
 // NewRound converts one round.
 func NewRound(r *prober.Round) Round {
 	v := Round{
-		Target: r.Target, Addr: endpoint(r.Addr), Module: r.Module, Kind: string(r.Kind), Started: r.Started.UTC(),
+		Target: r.Target, Member: r.Member, Addr: endpoint(r.Addr), Module: r.Module, Kind: string(r.Kind), Started: r.Started.UTC(),
 		DurationNS: int64(r.Duration), LookupNS: int64(r.Lookup), Kernel: r.Kernel, Ladder: newLadder(r.Ladder),
 		Success: r.Success, Why: r.Why, Summary: newSummary(r), TCP: newTCP(r.TCP), Queue: newQueue(r.Queue), Timestamps: newTimestamps(r.Timestamps),
 		Observations: make([]Observation, 0, len(r.Observations)),

@@ -114,6 +114,9 @@ func runDiagnose(ctx context.Context, run *lab.Running, out, progress io.Writer,
 	}
 	defer r.Close()
 	args := append([]string{"diagnose", run.Target(), "--verbose", "--json-fd", "3"}, grants(run.Scenario.Grants)...)
+	for _, m := range run.Question().Members {
+		args = append(args, "--member", m)
+	}
 	args = append(args, flags...)
 	child := run.Client().Command(ctx, "/proc/self/exe", args...)
 	child.Args[0] = os.Args[0]
@@ -158,7 +161,7 @@ func grants(list []lab.Grant) []string {
 func verdicts(doc view.Document) []diagnose.Verdict {
 	var named []diagnose.Verdict
 	for i := range doc.Rounds {
-		if d := doc.Rounds[i].Diagnosis; d != nil {
+		if d := doc.Rounds[i].Diagnosis; d != nil && !doc.Rounds[i].Member {
 			for k := range d.Causes {
 				named = append(named, diagnose.Verdict(d.Causes[k].Verdict))
 			}

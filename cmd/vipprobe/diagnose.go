@@ -43,6 +43,7 @@ func diagnoseCommand() *cobra.Command {
 	cmd.Flags().IntVar(&o.Hold, "hold", 0, "hold so many connections open at once, at most 1000, to find what limits them; they take places at the target "+
 		"for seconds")
 	cmd.Flags().Var(&addrPort{&o.Contrast}, "contrast", "another service to compare the target with, ADDR:PORT; default: a port of the target that nobody serves")
+	cmd.Flags().StringArrayVar(&o.Members, "member", nil, "a real server behind the target, HOST:PORT; may be repeated: each is met directly as well, and compared")
 	return cmd
 }
 
@@ -74,6 +75,9 @@ func (f *probeFlags) diagnose(cmd *cobra.Command, args []string, o prober.Diagno
 	if o.Hold < 0 || o.Hold > 1000 {
 		return usageError{fmt.Errorf("--hold %d: want 0 to 1000", o.Hold)}
 	}
+	if err := wantMembers(args, o.Members); err != nil {
+		return err
+	}
 	f.module, f.count = "connect", 1
 	cfg, m, err := f.prepare(cmd)
 	if err != nil {
@@ -85,9 +89,9 @@ func (f *probeFlags) diagnose(cmd *cobra.Command, args []string, o prober.Diagno
 		return err
 	}
 	defer kept.close()
-	permitted := args
+	permitted := slices.Concat(args, o.Members)
 	if o.Contrast.IsValid() {
-		permitted = append(slices.Clone(args), o.Contrast.String())
+		permitted = append(permitted, o.Contrast.String())
 	}
 	p, err := f.open(ctx, cmd, cfg, m, permitted)
 	if err != nil {
@@ -102,6 +106,24 @@ func (f *probeFlags) diagnose(cmd *cobra.Command, args []string, o prober.Diagno
 		return err
 	}
 	return kept.instead(out.finish(ctx, results, diagnoseExit(results), report))
+}
+
+// wantMembers refuses members that cannot be read, or that belong to more than one target.
+func wantMembers(targets, members []string) error {
+	switch {
+	case len(members) == 0:
+		return nil
+	case len(targets) != 1:
+		return usageError{fmt.Errorf("--member: want one target that they belong to, not %d", len(targets))}
+	case len(members) > prober.MaxMembers:
+		return usageError{fmt.Errorf("--member: %d of them; at most %d are compared", len(members), prober.MaxMembers)}
+	}
+	for _, m := range members {
+		if _, err := prober.ParseEndpoint(m); err != nil {
+			return usageError{fmt.Errorf("--member: %w", err)}
+		}
+	}
+	return nil
 }
 
 // diagnoseExit: any named cause but health is a finding; nothing named at all is inconclusive.

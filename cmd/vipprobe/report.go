@@ -21,10 +21,27 @@ func renderDiagnosis(p *printer, results []result) error {
 				p.f("\n")
 			}
 			first = false
+			if r.rounds[i].Member {
+				p.member(&r.rounds[i])
+				continue
+			}
 			p.diagnosis(&r.rounds[i])
 		}
 	}
 	return p.err
+}
+
+// member tells of a real server in one paragraph, as the VIP's own report compares it already, unless something is wrong with it.
+func (p *printer) member(r *prober.Round) {
+	switch {
+	case r.Err != nil:
+		p.f("%s\n", p.item("member", fmt.Sprintf("%s  not probed: %v", called(r), r.Err)))
+	case r.Diagnosis.Healthy() || len(r.Diagnosis.Causes) == 0:
+		p.f("%s\n", p.item("member", called(r)+"  "+r.Diagnosis.Headline))
+	default:
+		p.f("%s\n", p.item("member", called(r)+", met directly:"))
+		p.diagnosis(r)
+	}
 }
 
 func (p *printer) diagnosis(r *prober.Round) {

@@ -20,7 +20,7 @@ import (
 type Question struct {
 	Client  *topo.Host
 	Targets []string
-	// Members are the real servers behind a VIP, where the client can reach them.
+	// Members are the real servers behind a VIP, where the client can reach them and the scenario says that it is told of them.
 	Members []string
 	Grants  []Grant
 	Budget  time.Duration
@@ -37,7 +37,11 @@ type Diagnoser func(context.Context, Question) ([]Named, error)
 
 // Question asks about the running scenario.
 func (r *Running) Question() Question {
-	return Question{Client: r.Client(), Targets: r.Targets(), Members: r.Members(), Grants: r.Scenario.Grants, Budget: r.Scenario.budget()}
+	var members []string
+	if r.Scenario.Compare {
+		members = r.Members()
+	}
+	return Question{Client: r.Client(), Targets: r.Targets(), Members: members, Grants: r.Scenario.Grants, Budget: r.Scenario.budget()}
 }
 
 func (s Scenario) budget() time.Duration {
@@ -53,6 +57,9 @@ func Exec(flags func(Question) []string) Diagnoser {
 	return func(ctx context.Context, q Question) ([]Named, error) {
 		args := append([]string{"diagnose"}, q.Targets...)
 		args = append(args, "-o", "json", "--max-seconds", strconv.FormatFloat(q.Budget.Seconds(), 'f', -1, 64))
+		for _, m := range q.Members {
+			args = append(args, "--member", m)
+		}
 		if flags != nil {
 			args = append(args, flags(q)...)
 		}
@@ -84,6 +91,7 @@ func lastLine(s string) string {
 func parseCauses(b []byte) ([]Named, error) {
 	var doc struct {
 		Rounds []struct {
+			Member    bool `json:"member"`
 			Diagnosis *struct {
 				Causes []struct {
 					Verdict diagnose.Verdict `json:"verdict"`
@@ -100,7 +108,7 @@ func parseCauses(b []byte) ([]Named, error) {
 	}
 	var named []Named
 	for _, r := range doc.Rounds {
-		if r.Diagnosis == nil {
+		if r.Diagnosis == nil || r.Member {
 			continue
 		}
 		for _, c := range r.Diagnosis.Causes {

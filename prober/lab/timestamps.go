@@ -10,7 +10,7 @@ import (
 )
 
 func timestampScenarios() []Scenario {
-	return []Scenario{recycleDirect(), recycleHeal(), recycleVIP(), monitorOwnClock(), monitorNoTS(), l7Proxy(), randomTSClient(),
+	return []Scenario{recycleDirect(), recycleHeal(), recycleVIP(), recycleShare(), monitorOwnClock(), monitorNoTS(), l7Proxy(), randomTSClient(),
 		timeWaitReuse(), portReuse(), clientPAWS()}
 }
 
@@ -103,6 +103,34 @@ func recycleVIP() Scenario {
 		NearMisses: []NearMiss{noRecycle(), clientCloses()},
 		Build: func(st *Stage) {
 			v := st.vip(2, wiring{real: func(int) []wires.Stage { return st.recycle() }})
+			v.balance()
+			oneClock(st.Client)
+			st.poison(v, int64(st.Uint32("gap")))
+		},
+	}
+}
+
+// recycleShare has new and old servers behind one VIP, and tells the diagnosis who they are.
+func recycleShare() Scenario {
+	return Scenario{
+		Name: "recycle-share",
+		Story: "Four real servers of which one still has an old kernel with tcp_tw_recycle=1; two clients with clocks far apart share the balancer's " +
+			"address. A quarter of one client's connections is refused, and a health check of the other servers shows nothing. The real servers are known.",
+		Params: []Param{recycleParam(), gapParam(), closerParam(), {"every", "150ms", "between two connections of the other client"},
+			{"old", "1", "how many of the four are old"}},
+		Label:   Is(diagnose.TWRecyclePAWSDropSNAT),
+		Compare: true,
+		NearMisses: []NearMiss{
+			{"two of four", map[string]string{"old": "2"}, Is(diagnose.TWRecyclePAWSDropSNAT)},
+			{"none is old", map[string]string{"old": "0"}, Healthy()}, clientCloses()},
+		Build: func(st *Stage) {
+			old := int(st.Uint32("old"))
+			v := st.vip(4, wiring{real: func(i int) []wires.Stage {
+				if i < old {
+					return st.recycle()
+				}
+				return nil
+			}})
 			v.balance()
 			oneClock(st.Client)
 			st.poison(v, int64(st.Uint32("gap")))
