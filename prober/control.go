@@ -63,8 +63,9 @@ func (r *run) sent(i int, seq wire.Seq) bool {
 	return d >= 0 && d < maxSent
 }
 
-// neighbor hands an ARP or ND frame to the runs it concerns: those between our own address and the next hop, on the device that the
-// burst leaves by, and claims of either address by somebody who has none yet.
+// neighbor hands an ARP or ND frame to the runs it concerns, on the device that the burst leaves by: questions for our own address
+// (whoever asks: a router that hands us answers may ask by another address than our next hop's) and our answers; questions for the next
+// hop and its answers, also those to others and its announcements; claims of our own address by somebody else.
 func (e *engine) neighbor(f *rawsock.Frame) {
 	ev, disposition := neigh.Parse(f.EtherType, f.Net)
 	if disposition != neigh.OK {
@@ -75,12 +76,11 @@ func (e *engine) neighbor(f *rawsock.Frame) {
 	if len(f.Link) >= 14 {
 		ev.FrameMAC = wire.MAC(f.Link[6:12]).String()
 	}
-	sender, target := hopKey{f.IfIndex, ev.Sender.WithZone("")}, hopKey{f.IfIndex, ev.Target.WithZone("")}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	taken := false
 	for _, r := range e.runs {
-		if r != nil && (r.near[target] && (r.near[sender] || !ev.Sender.IsValid()) || r.borrows(&ev)) {
+		if r != nil && (r.concerns(&ev) || r.borrows(&ev)) {
 			r.corr.Neighbor(ev)
 			r.tape.keep(f, -1)
 			taken = true
@@ -90,3 +90,27 @@ func (e *engine) neighbor(f *rawsock.Frame) {
 		e.strays["neighbor_of_others"]++
 	}
 }
+
+// concerns reports whether a frame is about the run's own address or its next hop. The caller holds the lock.
+func (r *run) concerns(ev *observe.NeighborEvent) bool {
+	sender := r.near[hopKey{ev.IfIndex, ev.Sender.WithZone("")}]
+	target := r.near[hopKey{ev.IfIndex, ev.Target.WithZone("")}]
+	switch {
+	case ev.Kind == observe.NeighborRequest && ev.Outgoing:
+		return target == nextHop && (sender == ownAddr || !ev.Sender.IsValid())
+	case ev.Kind == observe.NeighborRequest:
+		return target == ownAddr || target == nextHop && !ev.Sender.IsValid()
+	case ev.Kind == observe.NeighborReply && ev.Outgoing:
+		return sender == ownAddr
+	}
+	return sender != notNear
+}
+
+// nearness is what an address on a run's link is to it.
+type nearness uint8
+
+const (
+	notNear nearness = iota
+	ownAddr
+	nextHop
+)

@@ -31,6 +31,12 @@ type DiagnoseOptions struct {
 	Members []string
 	// Focus narrows the investigation; zero: every cause is looked for.
 	Focus experiment.Focus
+	// SizeBurst lets the kernel bursts be a little larger than what this host keeps for a next hop that is not resolved yet, where 32
+	// connects are enough for that: a smaller one cannot overflow it.
+	SizeBurst bool
+	// MayForget permits deleting this host's own neighbour entry of the next hop before the first burst, so that it is a first contact. It
+	// needs CAP_NET_ADMIN; everything on this host that talks to that next hop waits for it to be resolved again.
+	MayForget bool
 	// Seconds is the time for the whole diagnosis; 0: 60.
 	Seconds float64
 	// Progress is told of every burst before it begins; nil: nobody is. Bursts to different addresses tell it at the same time.
@@ -94,9 +100,12 @@ func (p *Prober) investigate(ctx context.Context, ep Endpoint, addr netip.AddrPo
 // could be tried, r.Why what ended it early.
 func (p *Prober) pursue(ctx context.Context, addr netip.AddrPort, m Module, o DiagnoseOptions, r *Round) {
 	host := p.Host()
+	if o.SizeBurst {
+		m.Burst = max(m.Burst, overflowing(r.OwnQueue))
+	}
 	inv := &experiment.Investigation{Host: r.input(), Focus: o.Focus, Rand: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())), Setup: experiment.Setup{
 		Source: netip.AddrPortFrom(m.Source, 0), Dst: addr, Burst: m.Burst, Ladder: host.Ladder, Listen: m.Timeout, MSS: mss(addr),
-		HalfOpen: p.engine.opts.Limits.HalfOpen, NoRaw: host.CaptureError != nil, MayPrime: o.MayPrime, Hold: o.Hold, Contrast: o.Contrast, Others: ownAddresses(m.Interface, addr.Addr())}}
+		HalfOpen: p.engine.opts.Limits.HalfOpen, NoRaw: host.CaptureError != nil, MayPrime: o.MayPrime, MayForget: o.MayForget, Hold: o.Hold, Contrast: o.Contrast, Others: ownAddresses(m.Interface, addr.Addr())}}
 	for ctx.Err() == nil {
 		if d, ok := ctx.Deadline(); ok {
 			inv.Left = max(time.Until(d)-parting, time.Nanosecond)
@@ -145,5 +154,7 @@ func (p *Prober) step(ctx context.Context, target string, addr netip.AddrPort, b
 	if b.Kind == plan.KindSurvey {
 		return p.engine.survey(ctx, p.request(target, b, m), addr, b.Listen)
 	}
-	return p.run(ctx, target, b, m)
+	q := p.request(target, b, m)
+	q.entries = true
+	return p.engine.run(ctx, q)
 }

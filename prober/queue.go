@@ -29,3 +29,17 @@ func (e *engine) queueTowards(dst netip.Addr, m Module) diagnose.Queue {
 	}
 	return diagnose.Queue{}
 }
+
+// The most connects that a burst is raised to by itself, and how many more than the queue holds make the losses stand out.
+const (
+	mostSized   = 32
+	overTheEdge = 6
+)
+
+// overflowing is how many connects at once are sure to overflow a queue; 0 where that is not known or too many.
+func overflowing(q diagnose.Queue) int {
+	if n := q.Most + overTheEdge; q.Known() && n <= mostSized {
+		return n
+	}
+	return 0
+}

@@ -61,9 +61,8 @@ func (e *engine) way(ctx context.Context, q request, r *run, g *group) error {
 	g.path = p
 	e.mu.Lock()
 	if !p.route.Local {
-		for _, a := range []netip.Addr{p.route.Src, p.route.NextHop()} {
-			r.near[hopKey{p.route.IfIndex, a.WithZone("")}] = true
-		}
+		r.near[hopKey{p.route.IfIndex, p.route.Src.WithZone("")}] = ownAddr
+		r.near[hopKey{p.route.IfIndex, p.route.NextHop().WithZone("")}] = nextHop
 		if o := r.corr.Observation(); !o.NextHop.IsValid() {
 			o.NextHop = p.route.NextHop()
 		}

@@ -25,7 +25,7 @@ type run struct {
 	ended    int // raw connections that both sides have closed
 	over     bool
 	done     chan struct{} // closed when no shot is open, or enough have ended
-	near     map[hopKey]bool
+	near     map[hopKey]nearness
 	lent     netip.Addr    // the borrowed address; invalid: none
 	first    int           // raw shots that have not sent anything yet
 	begun    chan struct{} // closed when first is 0
@@ -84,6 +84,7 @@ type request struct {
 	iface    string
 	counters bool
 	record   Recording
+	entries  bool                   // follow the kernel's neighbour entries
 	check    func(netip.Addr) error // the allow list
 	// lend permits bursts from a borrowed address; nil refuses them.
 	lend *lending
@@ -110,6 +111,8 @@ func (e *engine) run(ctx context.Context, q request) (observe.Observation, error
 	if err := e.ways(ctx, q, r); err != nil {
 		return observe.Observation{}, err
 	}
+	told := e.follow(q, r)
+	defer told()
 	release, err := e.budget.take(ctx, q.target, r.demand())
 	if err != nil {
 		return observe.Observation{}, err
@@ -142,7 +145,7 @@ func (e *engine) run(ctx context.Context, q request) (observe.Observation, error
 
 func newRun(b *plan.Burst, cancel context.CancelCauseFunc) *run {
 	r := &run{burst: b, corr: observe.NewCorrelator(b), shots: make([]liveShot, len(b.Shots)), done: make(chan struct{}),
-		cancel: cancel, near: map[hopKey]bool{}, begun: make(chan struct{})}
+		cancel: cancel, near: map[hopKey]nearness{}, begun: make(chan struct{})}
 	if b.Borrow != nil {
 		r.lent = b.Borrow.Addr.Unmap().WithZone("")
 	}

@@ -27,6 +27,9 @@ type Observation struct {
 	Strays       map[string]int   `json:"strays,omitempty"`
 	Neighbor     []NeighborEvent  `json:"neighbor,omitempty"`
 	Recorded     *Recorded        `json:"recorded,omitempty"`
+	NextHop      string           `json:"next_hop,omitempty"` // the address that this host must resolve
+	Exchanges    []Exchange       `json:"neighbor_exchanges,omitempty"`
+	Entries      []NeighborEntry  `json:"neighbor_entries,omitempty"`
 	Attempts     []Attempt        `json:"attempts"`
 }
 
@@ -115,19 +118,6 @@ type TCPInfo struct {
 	Options      uint8  `json:"options"` // TCPI_OPT_*: timestamps 1, SACK 2, window scale 4, ECN 8
 }
 
-// NeighborEvent is one ARP or ND frame.
-type NeighborEvent struct {
-	At        time.Time `json:"at"`
-	Outgoing  bool      `json:"outgoing"`
-	Kind      string    `json:"kind"`
-	IfIndex   int       `json:"if_index,omitempty"`
-	Sender    string    `json:"sender,omitempty"`
-	Target    string    `json:"target,omitempty"`
-	SenderMAC string    `json:"sender_mac,omitempty"`
-	FrameMAC  string    `json:"frame_mac,omitempty"`
-	Frame     int       `json:"frame,omitempty"` // its number in the capture file
-}
-
 func newObservation(o *observe.Observation) Observation {
 	v := Observation{
 		Label: o.Label, Started: o.Started.UTC(), DurationNS: int64(o.Finished.Sub(o.Started)), Captured: o.Captured,
@@ -137,11 +127,7 @@ func newObservation(o *observe.Observation) Observation {
 	}
 	numbers := observe.NumbersOf(o)
 	v.Recorded = newRecorded(o.Recorded)
-	for i := range o.Neighbor {
-		e := &o.Neighbor[i]
-		v.Neighbor = append(v.Neighbor, NeighborEvent{At: e.At.UTC(), Outgoing: e.Outgoing, Kind: e.Kind.String(), IfIndex: e.IfIndex,
-			Sender: address(e.Sender), Target: address(e.Target), SenderMAC: e.SenderMAC, FrameMAC: e.FrameMAC, Frame: numbers.Neighbor(e)})
-	}
+	v.neighbors(o, numbers)
 	for i := range o.Attempts {
 		v.Attempts = append(v.Attempts, newAttempt(&o.Attempts[i], numbers))
 	}

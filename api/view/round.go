@@ -64,6 +64,8 @@ type Diagnosis struct {
 	Healthy  bool      `json:"healthy"`
 	Causes   []Finding `json:"causes"`
 	Notes    []Finding `json:"notes,omitempty"`
+	// FirstContact says whether either side had to resolve the other, and what became of what waited for it.
+	FirstContact *FirstContact `json:"first_contact,omitempty"`
 }
 
 // Finding is one named cause or note.
@@ -125,7 +127,7 @@ func newLadder(l plan.Ladder) *Ladder {
 
 func newDiagnosis(r *prober.Round) Diagnosis {
 	d := &r.Diagnosis
-	v := Diagnosis{Headline: d.Headline, Healthy: d.Healthy(), Causes: []Finding{}}
+	v := Diagnosis{Headline: d.Headline, Healthy: d.Healthy(), Causes: []Finding{}, FirstContact: newFirstContact(&d.FirstContact)}
 	for i := range d.Causes {
 		f := newFinding(&d.Causes[i])
 		f.Frames = evidence.Ranges(r.Cites(&d.Causes[i]))

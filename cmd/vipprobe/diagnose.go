@@ -97,7 +97,7 @@ func (f *probeFlags) diagnose(cmd *cobra.Command, args []string, o prober.Diagno
 	if err != nil {
 		return err
 	}
-	o.Module = m
+	o.Module, o.SizeBurst = m, f.config == "" && !cmd.Flags().Changed("burst")
 	o.Progress = newProgress(cmd.ErrOrStderr(), f.verbose).step
 	out := f.sink(cmd)
 	results := each(args, out, func(target string) ([]prober.Round, error) { return p.Diagnose(ctx, target, o) })

@@ -54,7 +54,7 @@ func (f *probeFlags) register(cmd *cobra.Command) {
 	fs.BoolVar(&f.noCapture, "no-capture", false, "do not open a capture ring, even where it is permitted")
 	fs.BoolVarP(&f.four, "ipv4", "4", false, "only IPv4 addresses of a name")
 	fs.BoolVarP(&f.six, "ipv6", "6", false, "only IPv6 addresses of a name")
-	fs.BoolVarP(&f.verbose, "verbose", "v", false, "say on stderr what is tried and why, also where that is no terminal")
+	fs.BoolVarP(&f.verbose, "verbose", "v", false, "say on stderr what is tried and why, also where that is no terminal; list every question for a link address")
 	f.evidence.register(cmd)
 	fs.IntVar(&f.jsonFD, "json-fd", 0, "also write the JSON result to this open file descriptor")
 	_ = fs.MarkHidden("json-fd")

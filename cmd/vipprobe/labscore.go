@@ -36,9 +36,7 @@ func labScoreCommand() *cobra.Command {
 				return insideAs(cmd, os.Args[1:], o.Only != "" && needsRoot(o.Only))
 			}
 			o.Parallel, o.Loss = parallel, loss/100
-			o.Diagnose = lab.Exec(func(q lab.Question) []string {
-				return append(grants(q.Grants), "--burst", strconv.Itoa(burst))
-			})
+			o.Diagnose = lab.Exec(func(q lab.Question) []string { return sized(grants(q.Grants), burst) })
 			if output == "table" {
 				o.Progress = func(r lab.Row) { fmt.Fprintf(cmd.ErrOrStderr(), "%-12s %s %s\n", r.Result, r.Scenario, r.NearMiss) }
 			}
@@ -58,7 +56,7 @@ func labScoreCommand() *cobra.Command {
 		},
 	}
 	scoreFlags(cmd.Flags(), &o, &parallel, &loss, &output)
-	cmd.Flags().IntVar(&burst, "burst", 10, "concurrent connections of a burst, as diagnose has it")
+	cmd.Flags().IntVar(&burst, "burst", 0, "concurrent connections of a burst; 0: as diagnose has it by itself")
 	return cmd
 }
 
@@ -81,4 +79,12 @@ func writeScore(cmd *cobra.Command, r *lab.Report, output string) error {
 		return r.WriteJUnit(cmd.OutOrStdout())
 	}
 	return r.WriteTable(cmd.OutOrStdout())
+}
+
+// sized adds a burst size to the flags of a diagnosis; 0 leaves it to the diagnosis.
+func sized(flags []string, burst int) []string {
+	if burst == 0 {
+		return flags
+	}
+	return append(flags, "--burst", strconv.Itoa(burst))
 }

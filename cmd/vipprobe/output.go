@@ -19,13 +19,14 @@ type output struct {
 	format         string
 	jsonFD         int
 	stdout, stderr io.Writer
+	verbose        bool
 
 	mu  sync.Mutex
 	err error // the first of writing
 }
 
 func (f *probeFlags) sink(cmd *cobra.Command) *output {
-	return &output{format: f.output, jsonFD: f.jsonFD, stdout: cmd.OutOrStdout(), stderr: cmd.ErrOrStderr()}
+	return &output{format: f.output, jsonFD: f.jsonFD, stdout: cmd.OutOrStdout(), stderr: cmd.ErrOrStderr(), verbose: f.verbose}
 }
 
 // done takes a target that is finished: with ndjson its lines are written at once.
@@ -61,7 +62,9 @@ func (o *output) finish(ctx context.Context, results []result, code int, table f
 	case "json":
 		o.err = view.WriteJSON(o.stdout, doc)
 	case "table":
-		o.err = table(newPrinter(o.stdout))
+		p := newPrinter(o.stdout)
+		p.verbose = o.verbose
+		o.err = table(p)
 	}
 	if o.err != nil {
 		return o.err

@@ -21,7 +21,9 @@ type printer struct {
 	w      io.Writer
 	colour bool
 	width  int // of a line, in characters
-	err    error
+	// verbose also shows what is unremarkable.
+	verbose bool
+	err     error
 }
 
 // newPrinter colours what a person on a terminal reads, and keeps to the terminal's width.
@@ -178,6 +180,7 @@ func (p *printer) block(r *prober.Round) {
 	rows := gather(r)
 	p.bursts(rows)
 	p.strips(rows)
+	p.exchanges(r)
 	p.asides(r)
 }
 

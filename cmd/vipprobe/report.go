@@ -60,8 +60,21 @@ func (p *printer) diagnosis(r *prober.Round) {
 			p.f("%s\n", p.item("", "to settle it: "+n.Settle))
 		}
 	}
+	p.untested(&r.Diagnosis.FirstContact)
 	if r.Why != "" && !r.Named() {
 		p.f("\n%s\n", p.item("ended by", r.Why))
+	}
+}
+
+// untested says which side's neighbour queue the round could say nothing about.
+func (p *printer) untested(c *diagnose.FirstContact) {
+	for _, side := range []struct {
+		name string
+		diagnose.Contact
+	}{{"this host's own neighbour queue", c.Local}, {"the far side's neighbour queue", c.Remote}} {
+		if !side.Tested && side.Why != "" {
+			p.f("\n%s\n", p.item("untested", side.name+": "+side.Why))
+		}
 	}
 }
 

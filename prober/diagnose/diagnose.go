@@ -65,6 +65,7 @@ func rules() []rule {
 		{"served", checkServed, []Verdict{MTUBlackhole, SYNStallUnclassified}},
 		{"sizes", checkSizes, nil},
 		{"fingerprints", checkFingerprints, nil},
+		{"slow neighbour", checkSlowNeighbor, nil},
 		{"stalls", checkStalls, nil},
 	}
 }
@@ -119,6 +120,7 @@ func (d *Diagnosis) conclude(in *Input) {
 			d.Notes = append(d.Notes, f)
 		}
 	}
+	d.FirstContact = FirstContactOf(in)
 	d.Headline = headline(d)
 }
 

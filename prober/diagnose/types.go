@@ -127,6 +127,8 @@ type Diagnosis struct {
 	Causes []Cause
 	// Notes are findings that are no fault or that could not be decided: inconclusive, not applicable, benign.
 	Notes []Finding
+	// FirstContact says whether either side had to resolve the other, and what became of what waited for it.
+	FirstContact FirstContact
 	// Headline is the one line on top of every report.
 	Headline string
 	// Started and Finished bound what was observed.

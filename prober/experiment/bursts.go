@@ -68,6 +68,8 @@ func (v *Investigation) kernel(seen []observe.Observation) plan.Burst {
 	b.Label, b.Trail = "first contact", true
 	if n := count(seen, plan.KindConnect); n > 0 {
 		b.Label = fmt.Sprintf("repeat %d", n)
+	} else if v.MayForget {
+		b.Prepare = []plan.NeighborStep{{Action: plan.Forget, Addr: v.Dst.Addr()}}
 	}
 	return b
 }

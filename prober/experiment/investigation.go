@@ -62,6 +62,8 @@ type Setup struct {
 	Control netip.AddrPort
 	// Heal waits after a proof by priming until the server has forgotten.
 	Heal bool
+	// MayForget permits deleting our own neighbour entry of the next hop before the first burst.
+	MayForget bool
 }
 
 // Step is one line of the reasoning: what was asked, and why.

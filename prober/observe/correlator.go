@@ -229,6 +229,15 @@ func (c *Correlator) Neighbor(e NeighborEvent) {
 	c.obs.Neighbor = append(c.obs.Neighbor, e)
 }
 
+// Entry takes a state of a neighbour entry.
+func (c *Correlator) Entry(e NeighborEntry) {
+	if len(c.obs.Entries) >= maxNeighbor {
+		c.Stray("neighbor_entries_over_limit")
+		return
+	}
+	c.obs.Entries = append(c.obs.Entries, e)
+}
+
 // Stray counts a frame or segment that was passed over, by its named disposition.
 func (c *Correlator) Stray(disposition string) { c.obs.Strays[disposition]++ }
 

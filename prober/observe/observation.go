@@ -46,6 +46,38 @@ type NeighborEvent struct {
 	FrameMAC string
 }
 
+// EntryState is a neighbour entry's state in the kernel's words (include/uapi/linux/neighbour.h, NUD_*): "incomplete", "reachable",
+// "stale", "delay", "probe", "failed", "noarp", "permanent", "none"; "absent" where there is no entry.
+type EntryState string
+
+// The states that rules tell apart.
+const (
+	EntryAbsent     EntryState = "absent"
+	EntryNone       EntryState = "none"
+	EntryIncomplete EntryState = "incomplete"
+	EntryFailed     EntryState = "failed"
+	EntryPermanent  EntryState = "permanent"
+	EntryNoARP      EntryState = "noarp"
+)
+
+// Known reports whether the kernel would send to the neighbour at once.
+func (s EntryState) Known() bool {
+	return s != "" && s != EntryAbsent && s != EntryNone && s != EntryIncomplete && s != EntryFailed
+}
+
+// NeighborEntry is one entry of the kernel's neighbour table at one moment. The kernel's messages carry no time: At is when this process
+// read one (CLOCK_REALTIME, as the tap's stamps), so later than the change by what the scheduler takes, tens of µs on an idle machine. The
+// kernel tells of an entry that was resolved, failed, or became stale; not that it began to ask (INCOMPLETE, DELAY; seen on 6.18).
+type NeighborEntry struct {
+	At      time.Time
+	IfIndex int
+	Addr    netip.Addr
+	State   EntryState
+	MAC     string // "aa:bb:…" or empty
+	// Read: looked up in the table, not told by the kernel.
+	Read bool
+}
+
 // Observation is all that one burst showed.
 type Observation struct {
 	Label string
@@ -56,6 +88,9 @@ type Observation struct {
 	Finished time.Time
 	Attempts []Attempt
 	Neighbor []NeighborEvent
+	// Entries is what the kernel's neighbour table said of NextHop, and of the destination where that is another: its state before the burst
+	// was prepared, every change that it told since, and its state at the end. Empty where nobody asked for it.
+	Entries []NeighborEntry
 	// NextHop is the address that this host must resolve to reach the first destination: its own, or a router's. It is invalid where nothing
 	// is resolved (loopback, a point-to-point device).
 	NextHop netip.Addr

@@ -51,40 +51,59 @@ const eventBuffer = 1 << 20
 // time, until ctx ends; then it returns nil. f must not block for long: the kernel drops what does not fit the buffer.
 // It needs no capability.
 func Subscribe(ctx context.Context, f func(Event)) error {
-	for first := true; ; first = false {
-		lost, err := follow(ctx, first, f)
+	s, err := open()
+	if err != nil {
+		return err
+	}
+	return subscribe(ctx, s, f)
+}
+
+func subscribe(ctx context.Context, s *subscription, f func(Event)) error {
+	f(Event{Change: Subscribed})
+	for {
+		lost, err := s.follow(ctx, f)
 		if !lost || ctx.Err() != nil {
 			return err
 		}
 		f(Event{Change: Lost})
+		if s, err = open(); err != nil {
+			return err
+		}
 	}
 }
 
-// follow is one netlink subscription, until ctx ends or the kernel has dropped events (lost).
-func follow(ctx context.Context, first bool, f func(Event)) (lost bool, err error) {
-	updates, done := make(chan netlink.NeighUpdate), make(chan struct{})
-	var why fault
-	err = netlink.NeighSubscribeWithOptions(updates, done, netlink.NeighSubscribeOptions{
-		ReceiveBufferSize: eventBuffer, ErrorCallback: why.set,
+// subscription is one netlink socket that hears of neighbours.
+type subscription struct {
+	updates chan netlink.NeighUpdate
+	done    chan struct{}
+	why     fault
+}
+
+func open() (*subscription, error) {
+	s := &subscription{updates: make(chan netlink.NeighUpdate), done: make(chan struct{})}
+	err := netlink.NeighSubscribeWithOptions(s.updates, s.done, netlink.NeighSubscribeOptions{
+		ReceiveBufferSize: eventBuffer, ErrorCallback: s.why.set,
 	})
 	if err != nil {
-		return false, fmt.Errorf("follow neighbours: %w", err)
+		return nil, fmt.Errorf("follow neighbours: %w", err)
 	}
+	return s, nil
+}
+
+// follow hears until ctx ends or the kernel has dropped events (lost).
+func (s *subscription) follow(ctx context.Context, f func(Event)) (lost bool, err error) {
 	defer func() {
-		close(done)
-		for range updates { // until its goroutine has ended
+		close(s.done)
+		for range s.updates { // until its goroutine has ended
 		}
 	}()
-	if first {
-		f(Event{Change: Subscribed})
-	}
 	for {
 		select {
 		case <-ctx.Done():
 			return false, nil
-		case u, ok := <-updates:
+		case u, ok := <-s.updates:
 			if !ok {
-				return why.verdict()
+				return s.why.verdict()
 			}
 			if e, ok := entry(&u.Neigh); ok {
 				f(Event{Change: change(u.Type), Entry: e})
