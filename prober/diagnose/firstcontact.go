@@ -66,7 +66,7 @@ func whyNotLocal(in *Input) string {
 	case !o.Captured:
 		return "without a capture nobody sees what this host asks for"
 	case !o.NextHop.IsValid():
-		return "nothing is resolved on the way there (loopback or point-to-point)"
+		return ""
 	}
 	known := observe.EntryState("")
 	for i := range o.Entries {
@@ -109,6 +109,8 @@ func remoteContact(in *Input) Contact {
 	case c.Tested:
 	case !in.Observations[0].Captured:
 		c.Why = "without a capture nobody sees who asks for this host"
+	case !in.Observations[0].NextHop.IsValid():
+		c.Why = "" // there is no queue on either side of a loopback or point-to-point device
 	case askedFirst(in):
 		c.Why = "nobody asked for this host: our own request told the far side who we are; only an address that it has never seen tells (module neighbor-queue)"
 	default:
