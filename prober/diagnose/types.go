@@ -86,12 +86,8 @@ func (f *Finding) Explains() []int { return slices.Clone(f.explains) }
 
 // OfNeighbor reports whether a verdict is about link addresses: whose frames are evidence for it.
 func (v Verdict) OfNeighbor() bool {
-	switch v {
-	case LocalARPQueueOverflow, RemoteARPQueueOverflow, LocalARPUnresolved, RemoteARPUnresolved, NeighTableOverflow, StaleNeighborAfterFailover,
-		DuplicateAddress, NeighborFlapping:
-		return true
-	}
-	return false
+	return slices.Contains([]Verdict{LocalARPQueueOverflow, RemoteARPQueueOverflow, LocalARPUnresolved, RemoteARPUnresolved, NeighTableOverflow,
+		StaleNeighborAfterFailover, DuplicateAddress, NeighborFlapping}, v)
 }
 
 // Want is an experiment that would separate causes, why, and how many bursts of its kind are wanted at most (0: as many as may be).

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 )
 
 // The files of a bundle.
@@ -147,18 +148,14 @@ func (d *Dir) file(name string, write func(io.Writer) error) error {
 
 // Read reads the observations of a bundle: a file, or the directory that holds one under its usual name.
 func Read(name string) (Stored, error) {
+	if info, err := os.Stat(name); err == nil && info.IsDir() {
+		name = filepath.Join(name, ObservationsFile)
+	}
 	f, err := os.Open(name)
 	if err != nil {
 		return Stored{}, err
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return Stored{}, err
-	}
-	if info.IsDir() {
-		return Read(name + "/" + ObservationsFile)
-	}
 	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	if err != nil {
 		return Stored{}, fmt.Errorf("read: %w", err)

@@ -187,7 +187,7 @@ func TestKeysAreUnique(t *testing.T) {
 	t.Parallel()
 	for _, x := range []reflect.Type{reflect.TypeFor[Stored](), reflect.TypeFor[Round](), reflect.TypeFor[observe.Observation](), reflect.TypeFor[observe.Attempt](),
 		reflect.TypeFor[observe.Answer](), reflect.TypeFor[observe.SYN](), reflect.TypeFor[observe.TCPInfo](), reflect.TypeFor[plan.Script]()} {
-		list := keys{}.of(x)
+		list := newSchema().fields(x)
 		for i, k := range list {
 			if slices.Index(list, k) != i || !regexp.MustCompile(`^[a-z][a-z0-9]*(_[a-z0-9]+)*$`).MatchString(k) {
 				t.Errorf("%s: key %q of %q", x, k, list)

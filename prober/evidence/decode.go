@@ -25,7 +25,7 @@ func decode(data []byte, memory int) (Stored, error) {
 	if len(data) > maxFile {
 		return Stored{}, fmt.Errorf("%d octets, want at most %d", len(data), maxFile)
 	}
-	d := &decoder{data: data, json: json.NewDecoder(bytes.NewReader(data)), keys: keys{}, memory: memory}
+	d := &decoder{data: data, json: json.NewDecoder(bytes.NewReader(data)), schema: newSchema(), memory: memory}
 	d.json.UseNumber()
 	s, err := d.document()
 	if err == nil {
@@ -44,7 +44,7 @@ type decoder struct {
 	data   []byte
 	json   *json.Decoder
 	path   []string
-	keys   keys
+	schema *schema
 	memory int // octets that the document may still ask for
 }
 
@@ -150,7 +150,7 @@ func (d *decoder) at(step string, read func() error) error {
 
 // fields reads the rest of an object into a struct.
 func (d *decoder) fields(v reflect.Value) error {
-	known := d.keys.of(v.Type())
+	known := d.schema.fields(v.Type())
 	seen := make([]bool, len(known))
 	for d.json.More() {
 		t, err := d.token()
@@ -175,27 +175,36 @@ func (d *decoder) fields(v reflect.Value) error {
 
 func (d *decoder) value(v reflect.Value) error {
 	t := v.Type()
-	if scalar(t) || words(t) != nil {
+	if scalar(t) || d.schema.words(t) != nil {
 		return d.scalar(v)
 	}
-	switch kind := t.Kind(); {
-	case kind == reflect.Struct:
-		if err := d.delim('{'); err != nil {
-			return err
-		}
-		return d.fields(v)
-	case kind == reflect.Slice:
+	switch t.Kind() {
+	case reflect.Struct:
+		return d.object(v)
+	case reflect.Slice:
 		return d.list(v)
-	case kind == reflect.Map:
+	case reflect.Map:
 		return d.table(v)
-	case kind == reflect.Pointer:
-		if err := d.take(int(t.Elem().Size())); err != nil {
-			return err
-		}
-		v.Set(reflect.New(t.Elem()))
-		return d.value(v.Elem())
+	case reflect.Pointer:
+		return d.pointer(v)
+	default:
+		return d.scalar(v)
 	}
-	return d.scalar(v)
+}
+
+func (d *decoder) object(v reflect.Value) error {
+	if err := d.delim('{'); err != nil {
+		return err
+	}
+	return d.fields(v)
+}
+
+func (d *decoder) pointer(v reflect.Value) error {
+	if err := d.take(int(v.Type().Elem().Size())); err != nil {
+		return err
+	}
+	v.Set(reflect.New(v.Type().Elem()))
+	return d.value(v.Elem())
 }
 
 // take counts memory that the document asks for.

@@ -20,10 +20,10 @@ import (
 // Encode writes observations as the JSON document that Decode reads: every field under its own name, those of zero value left out. An
 // error means that a type holds what cannot be stored, which its test would have shown.
 func Encode(s Stored) ([]byte, error) {
-	e := encoder{keys: keys{}}
+	e := encoder{schema: newSchema()}
 	e.b = fmt.Appendf(e.b, "{\"format\":%q,\"version\":%d", formatName, Version)
 	v := reflect.ValueOf(s)
-	for i, name := range e.keys.of(v.Type()) {
+	for i, name := range e.schema.fields(v.Type()) {
 		if v.Field(i).IsZero() {
 			continue
 		}
@@ -37,8 +37,8 @@ func Encode(s Stored) ([]byte, error) {
 
 // encoder appends JSON; every element of a list begins a line, so that a place in the file can be found again.
 type encoder struct {
-	b    []byte
-	keys keys
+	b      []byte
+	schema *schema
 }
 
 func (e *encoder) value(v reflect.Value) error {
@@ -46,7 +46,7 @@ func (e *encoder) value(v reflect.Value) error {
 	if scalar(t) {
 		return e.text(scalarText(v))
 	}
-	if list := words(t); list != nil {
+	if list := e.schema.words(t); list != nil {
 		n := int(v.Uint())
 		if n >= len(list) {
 			return fmt.Errorf(": %s has no name for %d", t, n)
@@ -133,7 +133,7 @@ func (e *encoder) table(v reflect.Value) error {
 func (e *encoder) object(v reflect.Value) error {
 	e.b = append(e.b, '{')
 	first := true
-	for i, name := range e.keys.of(v.Type()) {
+	for i, name := range e.schema.fields(v.Type()) {
 		x := v.Field(i)
 		if f := v.Type().Field(i); !f.IsExported() {
 			return fmt.Errorf(".%s: %s hides it, so it cannot be stored", f.Name, v.Type())

@@ -29,24 +29,24 @@ func (d *decoder) scalar(v reflect.Value) error {
 			return nil
 		}
 	case json.Number:
-		if setNumber(v, x.String()) {
+		if d.setNumber(v, x.String()) {
 			return nil
 		}
 	case string:
 		if err := d.take(len(x)); err != nil {
 			return err
 		}
-		if why := setText(v, x); why != nil {
+		if why := d.setText(v, x); why != nil {
 			return d.fail("%s: %w", tokenText(t), why)
 		}
 		return nil
 	}
-	return d.fail("want %s, not %s", wanted(v), tokenText(t))
+	return d.fail("want %s, not %s", d.wanted(v), tokenText(t))
 }
 
 // setNumber sets a number of any kind and reports whether it fits.
-func setNumber(v reflect.Value, text string) bool {
-	if scalar(v.Type()) || words(v.Type()) != nil {
+func (d *decoder) setNumber(v reflect.Value, text string) bool {
+	if scalar(v.Type()) || d.schema.words(v.Type()) != nil {
 		return false
 	}
 	switch {
@@ -69,11 +69,11 @@ func setNumber(v reflect.Value, text string) bool {
 }
 
 // wanted says what a value looks like in the file.
-func wanted(v reflect.Value) string {
+func (d *decoder) wanted(v reflect.Value) string {
 	switch t := v.Type(); {
 	case t == timeType():
 		return "a time such as 2026-01-02T03:04:05.123456789Z"
-	case scalar(t), words(t) != nil:
+	case scalar(t), d.schema.words(t) != nil:
 		return "a string"
 	case v.Kind() == reflect.Bool:
 		return "true or false"
@@ -95,11 +95,11 @@ var (
 )
 
 // setText sets what stands as a string in the file.
-func setText(v reflect.Value, s string) error {
+func (d *decoder) setText(v reflect.Value, s string) error {
 	if strings.ContainsFunc(s, unsafeRune) {
 		return errControl
 	}
-	if list := words(v.Type()); list != nil {
+	if list := d.schema.words(v.Type()); list != nil {
 		n := slices.Index(list, s)
 		if n < 0 {
 			return fmt.Errorf("want one of %s", strings.Join(list, ", "))

@@ -104,16 +104,34 @@ func key(f reflect.StructField) string {
 	return b.String()
 }
 
-// keys remembers the names of the fields of structs, in order.
-type keys map[reflect.Type][]string
+// schema remembers what was found out about types.
+type schema struct {
+	keys  map[reflect.Type][]string
+	names map[reflect.Type][]string
+}
 
-func (k keys) of(t reflect.Type) []string {
-	list, known := k[t]
+func newSchema() *schema {
+	return &schema{map[reflect.Type][]string{}, map[reflect.Type][]string{}}
+}
+
+// fields are the keys of a struct's fields, in order.
+func (s *schema) fields(t reflect.Type) []string {
+	list, known := s.keys[t]
 	if !known {
 		for f := range t.Fields() {
 			list = append(list, key(f))
 		}
-		k[t] = list
+		s.keys[t] = list
+	}
+	return list
+}
+
+// words is words(t).
+func (s *schema) words(t reflect.Type) []string {
+	list, known := s.names[t]
+	if !known {
+		list = words(t)
+		s.names[t] = list
 	}
 	return list
 }
