@@ -2,10 +2,9 @@ package prober
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"net/netip"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -39,6 +38,8 @@ type DiagnoseOptions struct {
 	MayForget bool
 	// Seconds is the time for the whole diagnosis; 0: 60.
 	Seconds float64
+	// MaxSYNs bounds the SYNs sent to each address, repeats included; 0: no bound but those of the Limits.
+	MaxSYNs int
 	// Progress is told of every burst before it begins; nil: nobody is. Bursts to different addresses tell it at the same time.
 	Progress func(Progress)
 }
@@ -91,9 +92,16 @@ func (p *Prober) investigate(ctx context.Context, ep Endpoint, addr netip.AddrPo
 		return r
 	}
 	r.Duration = time.Since(r.Started)
-	r.Diagnosis = diagnose.Diagnose(r.input())
+	r.conclude()
 	r.Success = r.Diagnosis.Healthy()
 	return r
+}
+
+// conclude judges what an investigation showed, live or replayed.
+func (r *Round) conclude() {
+	in := r.input()
+	r.Diagnosis = diagnose.Diagnose(in)
+	r.Reasoning = experiment.Reason(in, r.Observations)
 }
 
 // pursue is the adaptive loop: what was seen decides what is tried next. It fills the round's observations; r.Err says why nothing
@@ -103,7 +111,7 @@ func (p *Prober) pursue(ctx context.Context, addr netip.AddrPort, m Module, o Di
 	if o.SizeBurst {
 		m.Burst = max(m.Burst, overflowing(r.OwnQueue))
 	}
-	inv := &experiment.Investigation{Host: r.input(), Focus: o.Focus, Rand: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())), Setup: experiment.Setup{
+	inv := &experiment.Investigation{Host: r.input(), Focus: o.Focus, MaxSYNs: o.MaxSYNs, Rand: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())), Setup: experiment.Setup{
 		Source: netip.AddrPortFrom(m.Source, 0), Dst: addr, Burst: m.Burst, Ladder: host.Ladder, Listen: m.Timeout, MSS: mss(addr),
 		HalfOpen: p.engine.opts.Limits.HalfOpen, NoRaw: host.CaptureError != nil, MayPrime: o.MayPrime, MayForget: o.MayForget, Hold: o.Hold, Contrast: o.Contrast, Others: ownAddresses(m.Interface, addr.Addr())}}
 	for ctx.Err() == nil {
@@ -112,7 +120,9 @@ func (p *Prober) pursue(ctx context.Context, addr netip.AddrPort, m Module, o Di
 		}
 		b, more := inv.Next(r.Observations)
 		if !more {
-			r.Why = untested(inv.Untested())
+			var lacking string
+			r.Untested, lacking = inv.Untested()
+			r.Why = ended(ctx, lacking)
 			return
 		}
 		if o.Progress != nil {
@@ -126,27 +136,32 @@ func (p *Prober) pursue(ctx context.Context, addr netip.AddrPort, m Module, o Di
 			} else {
 				r.Why = err.Error()
 			}
-			return
+			break
 		}
 		r.Observations = append(r.Observations, obs)
+	}
+	if ctx.Err() != nil {
+		inv.Left = time.Nanosecond
+		inv.Next(r.Observations) // nothing fits: what is open is left untested
+		r.Untested, _ = inv.Untested()
+		r.Why = ended(ctx, "")
 	}
 }
 
 // parting is kept back from the time of an investigation, so that its last burst is judged within it.
 const parting = 100 * time.Millisecond
 
-// untested says what an investigation left out for want of time; empty: nothing.
-func untested(steps []experiment.Step) string {
-	var what []string
-	for _, s := range steps {
-		if !slices.Contains(what, s.Why) {
-			what = append(what, s.Why)
-		}
+// ended says what ended an investigation early: an interrupt, or a budget that lacks something. Empty: nothing did.
+func ended(ctx context.Context, lacking string) string {
+	switch {
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		return "its time was over"
+	case ctx.Err() != nil:
+		return "it was interrupted"
+	case lacking != "":
+		return "no " + lacking + " left for more"
 	}
-	if len(what) == 0 {
-		return ""
-	}
-	return "no time was left to ask: " + strings.Join(what, " ")
+	return ""
 }
 
 // step executes one burst of an investigation; a survey only listens.

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/vipprobe/vipprobe/prober/diagnose"
+	"github.com/vipprobe/vipprobe/prober/experiment"
 	"github.com/vipprobe/vipprobe/prober/observe"
 	"github.com/vipprobe/vipprobe/prober/plan"
 )
@@ -25,6 +26,10 @@ type Round struct {
 	OwnQueue     diagnose.Queue
 	Observations []observe.Observation
 	Diagnosis    diagnose.Diagnosis
+	// Reasoning is how a diagnosis came to it, step by step; empty for a probe.
+	Reasoning []experiment.Thought
+	// Untested is what a diagnosis would have asked next, had its budget not been spent.
+	Untested []diagnose.Want
 	// Success: every attempt accepted within the timeout and stalls within the module's MaxStalled; Why says what failed.
 	Success bool
 	Why     string

@@ -25,7 +25,7 @@ func Store(rounds []Round) []evidence.Round {
 		r := &rounds[i]
 		out[i] = evidence.Round{Target: r.Target, Addr: r.Addr, Module: r.Module, Kind: string(r.Kind), Started: r.Started.Round(0),
 			Duration: r.Duration, Lookup: r.Lookup, Ladder: r.Ladder, Kernel: r.Kernel, OwnQueue: r.OwnQueue,
-			Success: r.Success, Why: r.Why, Observations: r.Observations}
+			Success: r.Success, Why: r.Why, Untested: r.Untested, Observations: r.Observations}
 		if r.Err != nil {
 			out[i].Error = r.Err.Error()
 		}
@@ -43,7 +43,7 @@ func Replay(stored []evidence.Round) []Round {
 	for i := range stored {
 		s := &stored[i]
 		r := Round{Target: s.Target, Addr: s.Addr, Module: s.Module, Kind: Kind(s.Kind), Started: s.Started, Duration: s.Duration, Lookup: s.Lookup,
-			Ladder: s.Ladder, Kernel: s.Kernel, OwnQueue: s.OwnQueue, Success: s.Success, Why: s.Why, Observations: s.Observations}
+			Ladder: s.Ladder, Kernel: s.Kernel, OwnQueue: s.OwnQueue, Success: s.Success, Why: s.Why, Untested: s.Untested, Observations: s.Observations}
 		if s.TCP != nil {
 			t := TCPResult(*s.TCP)
 			r.TCP = &t
@@ -54,7 +54,7 @@ func Replay(stored []evidence.Round) []Round {
 		case r.Kind == KindNeighborQueue:
 			r.Err = &ReplayedError{"a round of module " + s.Module + " is a measurement: there is nothing to judge again; see " + evidence.DiagnosisFile}
 		default:
-			r.Diagnosis = diagnose.Diagnose(r.input())
+			r.conclude()
 		}
 		out[i] = r
 	}

@@ -46,6 +46,8 @@ type Round struct {
 	ErrorKind    ErrorKind     `json:"error_kind,omitempty"`
 	Summary      Summary       `json:"summary"`
 	Diagnosis    *Diagnosis    `json:"diagnosis,omitempty"`
+	Reasoning    []Thought     `json:"reasoning,omitempty"` // of a diagnosis, a step for each observation
+	Untested     []Untested    `json:"untested,omitempty"`  // what a diagnosis had no budget left to ask
 	TCP          *TCP          `json:"tcp,omitempty"`
 	Timestamps   *Timestamps   `json:"timestamps,omitempty"`
 	Queue        *Queue        `json:"neighbor_queue,omitempty"`
@@ -105,6 +107,7 @@ func NewRound(r *prober.Round) Round {
 		return v
 	}
 	if r.Queue == nil { // a measurement names no cause
+		v.Reasoning, v.Untested = newReasoning(r.Reasoning), newUntested(r.Untested)
 		d := newDiagnosis(r)
 		v.Diagnosis = &d
 	}

@@ -30,7 +30,8 @@ type Round struct {
 	OwnQueue     diagnose.Queue
 	Success      bool
 	Why          string
-	Error        string // why nothing could be probed; empty: something was
+	Untested     []diagnose.Want // what a diagnosis had no budget left to ask
+	Error        string          // why nothing could be probed; empty: something was
 	TCP          *Dialogue
 	Observations []observe.Observation
 }

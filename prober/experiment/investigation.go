@@ -28,8 +28,12 @@ type Investigation struct {
 	// MaxBursts bounds the whole; 0: 40.
 	MaxBursts int
 
-	trace    []Step
+	trace []Step
+	// MaxSYNs bounds the SYNs of the whole, each burst counted with all the repeats that it may need; 0: no bound.
+	MaxSYNs int
+
 	untested []Step
+	wanting  string
 }
 
 // Setup is what every burst of an investigation shares.
@@ -130,7 +134,7 @@ func (v *Investigation) timestamps(seen []observe.Observation, done map[plan.Kin
 		}
 	}
 	for _, w := range d.Wants() {
-		if (w.Kind == plan.KindCells || w.Kind == plan.KindSurvey) && !v.tooLong(w.Kind) && done[w.Kind] < min(traitsOf(w.Kind).most, cmp.Or(w.Most, 99)) {
+		if (w.Kind == plan.KindCells || w.Kind == plan.KindSurvey) && !v.skipped(w.Kind) && done[w.Kind] < min(traitsOf(w.Kind).most, cmp.Or(w.Most, 99)) {
 			return Step{w.Kind, w.Why}, true, false
 		}
 	}
@@ -157,9 +161,6 @@ func traitsOf(k plan.Kind) traits {
 	return traits{2, 4}
 }
 
-// Untested returns what did not fit the time that was left.
-func (v *Investigation) Untested() []Step { return v.untested }
-
 // Next implements Experiment.
 func (v *Investigation) Next(seen []observe.Observation) (plan.Burst, bool) {
 	if len(seen) >= max(v.MaxBursts, cmp.Or(v.MaxBursts, 40)) {
@@ -172,30 +173,13 @@ func (v *Investigation) Next(seen []observe.Observation) (plan.Burst, bool) {
 			return plan.Burst{}, false
 		}
 		b := v.build(step, seen)
-		if v.Left > 0 && b.Span() > v.Left {
-			if !shorten(&b, v.Left) {
-				v.untested = append(v.untested, step)
-				continue
-			}
+		if v.wanting = v.lacks(&b, seen); v.wanting != "" {
+			v.untested = append(v.untested, step)
+			continue
 		}
 		v.trace = append(v.trace, step)
 		return b, true
 	}
-}
-
-// shorten fits a burst of kernel connects, or of primes, of which the first is enough, to the time left, as long as that is time enough for an answer and its absence.
-func shorten(b *plan.Burst, left time.Duration) bool {
-	const least = 400 * time.Millisecond
-	if b.Kind != plan.KindConnect && b.Kind != plan.KindPrime || left < least {
-		return false
-	}
-	b.Listen = left - (b.Span() - b.Listen)
-	return b.Listen >= least
-}
-
-// tooLong reports whether a kind of burst was found not to fit the time left.
-func (v *Investigation) tooLong(k plan.Kind) bool {
-	return slices.ContainsFunc(v.untested, func(s Step) bool { return s.Kind == k })
 }
 
 func (v *Investigation) choose(seen []observe.Observation) (Step, bool) {
@@ -219,7 +203,7 @@ func (v *Investigation) choose(seen []observe.Observation) (Step, bool) {
 func (v *Investigation) opens(seen []observe.Observation, done map[plan.Kind]int) (Step, bool) {
 	asked := map[plan.Kind]int{}
 	for _, s := range v.opening(seen) {
-		if !v.Focus.covers(s.Kind) || v.tooLong(s.Kind) {
+		if !v.Focus.covers(s.Kind) || v.skipped(s.Kind) {
 			continue
 		}
 		asked[s.Kind]++
@@ -248,7 +232,7 @@ func (v *Investigation) wants(seen []observe.Observation, done map[plan.Kind]int
 	d := diagnose.Diagnose(in)
 	var open []Step
 	for _, w := range d.Wants() {
-		if !v.Focus.covers(w.Kind) || v.tooLong(w.Kind) || done[plan.KindPrime] > 0 && sweeps(w.Kind) {
+		if !v.Focus.covers(w.Kind) || v.skipped(w.Kind) || done[plan.KindPrime] > 0 && sweeps(w.Kind) {
 			continue
 		}
 		if done[w.Kind] < min(traitsOf(w.Kind).most, cmp.Or(w.Most, 99)) && v.can(w.Kind) {

@@ -127,13 +127,13 @@ func (v *Investigation) follow(seen []observe.Observation) (Step, bool) {
 		return Step{}, false
 	}
 	step, ok := diagnose.NextPrime(v.input(seen))
-	return Step{step.Kind, step.Why}, ok && !v.tooLong(step.Kind)
+	return Step{step.Kind, step.Why}, ok && !v.skipped(step.Kind)
 }
 
 // rest is what comes when nothing else is open: the wait for the server to forget, without other traffic.
 func (v *Investigation) rest(seen []observe.Observation) (Step, bool) {
 	p, ok := diagnose.Primed(seen)
-	if !v.Heal || !ok || v.tooLong(plan.KindHeal) {
+	if !v.Heal || !ok || v.skipped(plan.KindHeal) {
 		return Step{}, false
 	}
 	if _, ok = diagnose.NextHeal(v.input(seen), seen[len(seen)-1].Finished.Sub(p.At)); !ok {

@@ -61,11 +61,15 @@ func Reason(host diagnose.Input, seen []observe.Observation) []Thought {
 
 // recorded is an investigation that could have made these observations: permitted what they show was permitted.
 func recorded(host diagnose.Input, seen []observe.Observation) *Investigation {
-	v := &Investigation{Host: host, Setup: Setup{NoRaw: true}}
+	v := &Investigation{Host: host, Setup: Setup{NoRaw: true, HalfOpen: 16}}
 	for i := range seen {
 		switch k := seen[i].Kind; {
 		case k == plan.KindPrime:
-			v.MayPrime = true
+			v.MayPrime, v.PrimeAnyway, v.NoRaw = true, true, false
+		case k == plan.KindHeal:
+			v.Heal = true
+		case k == plan.KindHold:
+			v.Hold, v.NoRaw = 1, false
 		case k == plan.KindSource:
 			v.Others = []netip.Addr{netip.IPv4Unspecified()}
 			v.NoRaw = false
@@ -141,7 +145,7 @@ func (t *Thought) count(o *observe.Observation) {
 	}
 	for i := range o.Attempts {
 		a := &o.Attempts[i]
-		t.SYNs += max(len(a.SYNs), a.Retransmissions+1)
+		t.SYNs += synsOf(a)
 		if a.Outcome == observe.Accepted && (completes[a.Arm] || a.Via == plan.Kernel) {
 			t.Connections++
 		}
@@ -190,6 +194,8 @@ func harmOf(k plan.Kind) string {
 		plan.KindOther:    "half-open SYNs to two high ports, reset at once",
 		plan.KindWalk:     "SYNs that end on the way; routers answer them with ICMP",
 		plan.KindReuse:    "half-open SYNs on a few flows used three times, reset at once",
+		plan.KindHold:     "many connections held open for seconds: they take places at the target and on the way (permitted by its owner)",
+		plan.KindHeal:     "none but the wait",
 		plan.KindSource:   "half-open SYNs from other addresses of this host, reset at once",
 	}
 	return cmp.Or(known[k], "half-open SYNs, reset at once")
