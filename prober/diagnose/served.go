@@ -124,8 +124,13 @@ func checkServed(in *Input) []Finding {
 	return out
 }
 
-// checkAborted: kernel connects that succeeded here and were reset by the listener right after their ACK.
+// checkAborted: kernel connects that succeeded here and were reset by the listener right after their ACK, until nothing was answered any more.
+// We end such a connection at once, so an ACK that is overtaken or doubled on the way draws the same RST: only with the silence of a
+// full queue behind it does it mean anything.
 func checkAborted(in *Input) []Finding {
+	if full, _ := headThenSilence(in); !full {
+		return nil
+	}
 	ss := services(in, plan.KindConnect)
 	aborted := 0
 	for i := range ss {

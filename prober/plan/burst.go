@@ -244,7 +244,7 @@ type Burst struct {
 	// Linger keeps listening the full time even when every shot is settled: for late repeats and late RSTs.
 	Linger bool
 	// Trail keeps listening after the last shot is settled, for as long again as that took, within Listen: for what answers our last
-	// segments. See TrailTime.
+	// segments. Connections are ended at once all the same, so that no server closes first. See TrailTime.
 	Trail bool
 }
 
