@@ -15,6 +15,7 @@ import (
 
 	"github.com/vipprobe/vipprobe/prober"
 	"github.com/vipprobe/vipprobe/prober/diagnose"
+	"github.com/vipprobe/vipprobe/prober/experiment"
 	"github.com/vipprobe/vipprobe/targets"
 )
 
@@ -81,6 +82,37 @@ func TestProbeSeries(t *testing.T) {
 	}
 	if t.Failed() {
 		t.Log(body)
+	}
+}
+
+// TestQueueSeries: the length stands only where it is known, and one state is true.
+func TestQueueSeries(t *testing.T) {
+	for state, packets := range map[experiment.QueueState]string{experiment.QueueMeasured: "78", experiment.QueueAtLeast: "78", experiment.QueueRange: "",
+		experiment.QueueInconclusive: "", experiment.QueueNotApplicable: ""} {
+		s := newService(t, &fake{answer: func(_ context.Context, target string, m prober.Module) ([]prober.Round, error) {
+			r := round(target, m)
+			r.Queue = &prober.NeighborQueue{QueueResult: experiment.QueueResult{State: state, Packets: 78, Confirmed: true}}
+			return []prober.Round{r}, nil
+		}}, nil)
+		body := s.get("/probe?target=vip.example:443").Body.String()
+		if got := value(body, "probe_neighbor_queue_packets"); got != packets {
+			t.Errorf("%s: %q packets, want %q", state, got, packets)
+		}
+		for _, x := range experiment.QueueStates() {
+			want := "0"
+			if x == state {
+				want = "1"
+			}
+			if got := value(body, fmt.Sprintf("probe_neighbor_queue_state{state=%q}", x)); got != want {
+				t.Errorf("%s: state %s is %q", state, x, got)
+			}
+		}
+		if problems, err := promlint.New(strings.NewReader(body)).Lint(); err != nil || len(problems) > 0 {
+			t.Errorf("promlint: %v, %v", problems, err)
+		}
+	}
+	if body := stalledService(t, nil).get("/probe?target=vip.example:443").Body.String(); strings.Contains(body, "probe_neighbor_queue") {
+		t.Error("a connect probe has a series of the neighbour queue")
 	}
 }
 

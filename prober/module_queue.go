@@ -73,6 +73,12 @@ func (p *Prober) roundNeighborQueue(ctx context.Context, _ Endpoint, addr netip.
 		r.Queue.State, r.Queue.Why = experiment.QueueNotApplicable, why.Error()
 		return
 	}
+	done, err := p.turns.take(ctx, addr.Addr())
+	if err != nil {
+		r.Err, r.Queue = &EnvironmentError{Target: r.Target, Err: fmt.Errorf("another measurement of the same neighbour queue is under way: %w", err)}, nil
+		return
+	}
+	defer done()
 	if !path.route.OnLink {
 		r.Queue.Router = path.route.NextHop()
 	}

@@ -36,6 +36,7 @@ type Prober struct {
 	mu     sync.RWMutex
 	allow  Allow
 	shared flights
+	turns  turns // of measurements that must not meet at one target
 }
 
 // New starts a Prober: its capture, its sockets, its goroutines. Close ends it.

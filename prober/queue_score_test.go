@@ -62,6 +62,9 @@ func queueCases() []queueCase {
 			serverRules(r, nft.Input, nft.Rule{nft.DstPort(9), nft.Drop()}, nft.Rule{nft.DstPort(1), nft.Drop()}, nft.Rule{nft.DstPort(19), nft.Drop()},
 				nft.Rule{nft.DstPort(65519), nft.Drop()})
 		}},
+		{name: "a filter refuses", lengths: realLengths(), exact: true, ill: func(_ *testing.T, r *rig, _ *rand.Rand) {
+			serverRules(r, nft.Input, nft.Rule{nft.TCP(), nft.Reset()})
+		}},
 		{name: "open port alone", lengths: []int{1, 3, 4, 5, 12}, exact: true, ill: func(_ *testing.T, r *rig, _ *rand.Rand) {
 			r.server.Serve(topo.Service{Port: 80, Then: topo.Echo})
 			serverRules(r, nft.Output, nft.Rule{nft.TCP(), tcpReset(), nft.Drop()})

@@ -3,6 +3,7 @@ package view
 import (
 	"github.com/vipprobe/vipprobe/prober"
 	"github.com/vipprobe/vipprobe/prober/experiment"
+	"github.com/vipprobe/vipprobe/prober/wire"
 )
 
 // Queue is how many packets the far side keeps for a neighbour that it is still asking for.
@@ -66,12 +67,15 @@ func newQueue(q *prober.NeighborQueue) *Queue {
 		return nil
 	}
 	v := &Queue{State: string(q.State), Low: q.Low, Confirmed: q.Confirmed, Reading: q.Reading(), Why: q.Why, Method: string(q.Method), Port: q.Port,
-		DelayNS: int64(q.Delay), MAC: q.MAC.String(), Control: QueueControl{q.Control, q.ControlLost}, Contacts: []QueueContact{}}
+		DelayNS: int64(q.Delay), Control: QueueControl{q.Control, q.ControlLost}, Contacts: []QueueContact{}}
 	if q.State == experiment.QueueMeasured || q.State == experiment.QueueAtLeast {
 		v.Packets, v.P = &q.Packets, &q.Chance
 	}
 	if q.High > 0 {
 		v.High = &q.High
+	}
+	if q.MAC != (wire.MAC{}) {
+		v.MAC = q.MAC.String()
 	}
 	if q.Router.IsValid() {
 		v.Router = q.Router.String()

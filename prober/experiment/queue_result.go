@@ -32,7 +32,8 @@ func QueueStates() []QueueState {
 type QueueResult struct {
 	State   QueueState
 	Packets int // Measured and AtLeast
-	// Low and High bound it: equal where measured; High is 0 where nothing bounds it from above.
+	// Low and High bound it: equal where measured; High is 0 where nothing bounds it from above. Low is what a policy compares: the queue holds
+	// at least that many, and it is 0 where nothing is known.
 	Low, High int
 	// Confirmed: a second fresh address gave the same, and chance would not (p < 1e-4).
 	Confirmed bool

@@ -312,3 +312,74 @@ func TestResponderYields(t *testing.T) {
 		}
 	}
 }
+
+// Answers wait until they may begin, and Delay counts from then.
+func TestResponderHolds(t *testing.T) {
+	t.Parallel()
+	if !inNamespace(t) {
+		return
+	}
+	p := newPair(t)
+	const held, delay = 60 * time.Millisecond, 40 * time.Millisecond
+	for _, addr := range []netip.Addr{borrowed, borrowed6} {
+		start := time.Now()
+		hold := func(ctx context.Context) error {
+			timer := time.NewTimer(held)
+			defer timer.Stop()
+			select {
+			case <-timer.C:
+				return nil
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+		}
+		counts, err := answering(t, Borrow{IfIndex: p.near, Addr: addr, Delay: delay, Hold: hold}, false, func() {
+			p.there(func() {
+				if e, err := Warm(t.Context(), &tokens{}, p.far, addr); err != nil || e.MAC != p.nearMAC {
+					t.Errorf("the other side learned %+v, %v", e, err)
+				}
+				if took := time.Since(start); took < held+delay {
+					t.Errorf("answered after %s", took)
+				}
+			})
+		})
+		if err != nil || counts.Answers != 1 {
+			t.Errorf("%s: %+v, %v", addr, counts, err)
+		}
+	}
+}
+
+// Only the host that is meant is answered, known by its address or by its MAC.
+func TestResponderAnswersOnlyItsPeer(t *testing.T) {
+	t.Parallel()
+	if !inNamespace(t) {
+		return
+	}
+	p := newPair(t)
+	for _, c := range []struct {
+		name string
+		only Peer
+		want bool
+	}{
+		{"by address", Peer{Addr: far4}, true},
+		{"by MAC, under another address", Peer{Addr: none4, MAC: p.farMAC}, true},
+		{"by address, from another MAC", Peer{Addr: far4, MAC: byMAC}, true},
+		{"somebody else", Peer{Addr: none4, MAC: byMAC}, false},
+	} {
+		counts, err := answering(t, Borrow{IfIndex: p.near, Addr: borrowed, Only: c.only}, false, func() {
+			p.there(func() {
+				sysctl(t, "ipv4.neigh.far.retrans_time_ms", 50)
+				_, err := Warm(t.Context(), &tokens{}, p.far, borrowed)
+				if (err == nil) != c.want {
+					t.Errorf("%s: %v", c.name, err)
+				}
+				if err := Forget(p.far, borrowed); err != nil {
+					t.Error(err)
+				}
+			})
+		})
+		if err != nil || (counts.Answers > 0) != c.want || (counts.Others > 0) == c.want {
+			t.Errorf("%s: %+v, %v", c.name, counts, err)
+		}
+	}
+}
