@@ -123,6 +123,16 @@ func TestRoundJSON(t *testing.T) {
 	golden(t, "testdata/round.json", view.NewRound(&r))
 }
 
+// TestClocksJSON: the timestamp clocks that a cause is about.
+func TestClocksJSON(t *testing.T) {
+	r := prober.Round{Target: "vip.example:443", Module: "connect", Kind: prober.KindConnect, Started: at(0)}
+	r.Diagnosis.Clocks = []diagnose.ClockSeries{
+		{Of: diagnose.OwnKernel, Hz: 1000, Points: []diagnose.ClockPoint{{At: at(0), TSval: 481284815}}},
+		{Of: diagnose.Remembered, HzLow: 961.5, HzHigh: 1044, Note: "fixed", Points: []diagnose.ClockPoint{{At: at(time.Second), TSval: 517740536, Within: 4}}},
+	}
+	golden(t, "testdata/clocks.json", view.NewRound(&r))
+}
+
 // TestRefusedJSON: a target off the list and a name that does not resolve; nothing invalid is spelt out.
 func TestRefusedJSON(t *testing.T) {
 	refused := prober.Round{

@@ -68,6 +68,8 @@ type Diagnosis struct {
 	Notes    []Finding `json:"notes,omitempty"`
 	// FirstContact says whether either side had to resolve the other, and what became of what waited for it.
 	FirstContact *FirstContact `json:"first_contact,omitempty"`
+	// Clocks are the timestamp clocks that a named cause is about.
+	Clocks []ClockSeries `json:"clocks,omitempty"`
 }
 
 // Finding is one named cause or note.
@@ -138,6 +140,9 @@ func newDiagnosis(r *prober.Round) Diagnosis {
 	}
 	for i := range d.Notes {
 		v.Notes = append(v.Notes, newFinding(&d.Notes[i]))
+	}
+	for i := range d.Clocks {
+		v.Clocks = append(v.Clocks, newClockSeries(&d.Clocks[i]))
 	}
 	return v
 }

@@ -53,6 +53,7 @@ func (p *printer) diagnosis(r *prober.Round) {
 	for i := range r.Diagnosis.Causes {
 		p.finding(&r.Diagnosis.Causes[i], r.Cites(&r.Diagnosis.Causes[i]))
 	}
+	p.clocks(r.Diagnosis.Clocks)
 	for i := range r.Diagnosis.Notes {
 		n := &r.Diagnosis.Notes[i]
 		p.f("\n%s\n", p.item("note", fmt.Sprintf("%s (%s): %s", n.Verdict, n.Level, n.Summary)))

@@ -20,6 +20,8 @@ type Input struct {
 	Queue Queue
 	// Priming is what the caller permitted.
 	Priming Priming
+	// Follow is how long a remembered clock is worth following; 0: DefaultFollow.
+	Follow time.Duration
 
 	// explained marks observations whose losses a finding has accounted for: later rules leave them alone.
 	explained map[int]bool
@@ -121,6 +123,9 @@ func (d *Diagnosis) conclude(in *Input) {
 		}
 	}
 	d.FirstContact = FirstContactOf(in)
+	if slices.ContainsFunc(d.Causes, func(c Cause) bool { return onTimestamps(c.Verdict) }) {
+		d.Clocks = clocks(in)
+	}
 	d.Headline = headline(d)
 }
 

@@ -69,11 +69,12 @@ func riskOfMemory(in *Input) string {
 	if inside.n == 0 || share(inside) < 0.9 || share(outside) > 0.2 || fisher(inside, outside) > 1e-3 {
 		return ""
 	}
-	if r, ok := readOracle(in); ok {
+	m, _ := ReadMemory(in.Observations)
+	if s, ok := m.Best(); ok && s.Hi.Sub(s.Lo) < narrow {
 		if v, _ := whose(in, &q, k); v == TWRecyclePAWSDrop {
 			return ""
 		}
-		return fmt.Sprintf("the server already remembers a TSval near %d from the address it sees us at, and this host did not send it", r.x)
+		return fmt.Sprintf("the server already remembers a TSval near %d from the address it sees us at, and this host did not send it", s.Hi)
 	}
 	return "the server already refuses half of all TSvals from the address it sees us at: somebody's clock is remembered there, and a prime would not be needed"
 }

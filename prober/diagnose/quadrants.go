@@ -159,9 +159,10 @@ func (f *Finding) complete(in *Input, c *cells, t *tsvals) {
 		f.Level, f.Settle = Inconclusive, "whether this host itself sends other traffic from the same address"
 		f.Wants = []Want{{Kind: plan.KindSurvey, Why: f.Settle, Most: 1}}
 	}
-	if share(t.allIn) >= 0.9 && share(t.allOut) <= 0.2 {
-		f.oracle(in)
-	} else if c.bursts == 0 {
+	if f.Verdict != ClientRandomTSVsRecycle {
+		f.remember(in)
+	}
+	if (share(t.allIn) < 0.9 || share(t.allOut) > 0.2) && c.bursts == 0 {
 		f.Wants = append(f.Wants, Want{Kind: plan.KindCells, Why: "which share of the flows is refused?", Most: 1})
 	}
 }
@@ -174,24 +175,6 @@ func openSilence(in *Input, q *quadrants) bool {
 		n += q.learn[i].n + q.test[i].n
 	}
 	return n > 0 && (silent > 0 && silent < n || deadSticky(in) > 0 && silent < n)
-}
-
-// oracle adds the remembered TSval to a finding, or asks for it.
-func (f *Finding) oracle(in *Input) {
-	r, ok := readOracle(in)
-	if !ok || !r.verified {
-		f.Wants = append(f.Wants, Want{Kind: plan.KindOracle, Why: "what TSval does the server remember?", Most: 14})
-	}
-	if !ok {
-		return
-	}
-	if !r.verified {
-		f.Evidence = append(f.Evidence, fmt.Sprintf("the remembered TSval is about %d, within %d ticks", r.x, r.within))
-		return
-	}
-	f.Level = Proven
-	f.Evidence = append(f.Evidence, fmt.Sprintf("the server remembers %d from this address: %d SYNs at %d silent, %d at %d answered, one tick apart",
-		r.x, r.silent, r.x.Add(-2), r.answered, r.x.Add(-1)))
 }
 
 // remedyPAWS is what to do about per-host PAWS, wherever it is met.
@@ -209,28 +192,20 @@ func whose(in *Input, q *quadrants, k int) (Verdict, []string) {
 	if foreign, story := foreignClock(in, &own); foreign {
 		return TSClockDomainConflict, story
 	}
-	lo, hi := q.start[(k+1)%4], q.start[(k+2)%4]
-	story := []string{fmt.Sprintf("the remembered TSval lies between %d and %d", lo, hi)}
-	if r, ok := readOracle(in); ok && r.within < 1<<16 {
-		lo, hi = r.x.Add(-int64(r.within)), r.x
-		story = nil
-	}
+	m, _ := ReadMemory(in.Observations)
+	s, ok := m.Best()
 	if own.n == 0 {
-		return TWRecyclePAWSDropSNAT, append(story, "this host's kernel sends no timestamps: what is remembered came from others behind the same address")
+		return TWRecyclePAWSDropSNAT, []string{"this host's kernel sends no timestamps: what is remembered came from others behind the same address"}
 	}
-	now := own.now(own.at)
-	if r, ok := readOracle(in); ok {
-		now = own.now(r.at)
-	}
-	r, exact := readOracle(in)
-	if !exact || r.within >= 1<<16 {
-		return TWRecyclePAWSDropSNAT, story
+	if !ok || s.Hi.Sub(s.Lo) >= 1<<16 {
+		return TWRecyclePAWSDropSNAT, []string{fmt.Sprintf("the remembered TSval lies between %d and %d", q.start[(k+1)%4], q.start[(k+2)%4])}
 	}
 	// A server forgets after 60 s (TCP_PAWS_MSL, include/net/tcp.h, 3.10), so what it has of our clock is at most that old.
-	if !now.Before(lo) && !hi.Before(now.Add(-75_000)) {
-		return TWRecyclePAWSDrop, append(story, fmt.Sprintf("that is this host's own clock (%d now): no other clock is mixed in, but whoever shares this address with another is refused", now))
+	now := own.now(s.Answered)
+	if !now.Before(s.Lo) && !s.Hi.Before(now.Add(-75_000)) {
+		return TWRecyclePAWSDrop, []string{fmt.Sprintf("that is this host's own clock (%d now): no other clock is mixed in, but whoever shares this address with another is refused", now)}
 	}
-	return TWRecyclePAWSDropSNAT, append(story, fmt.Sprintf("this host's own clock stands at %d: what is remembered came from another host behind the same address, so a NAT mixes their clocks", now))
+	return TWRecyclePAWSDropSNAT, []string{fmt.Sprintf("this host's own clock stands at %d: what is remembered came from another host behind the same address, so a NAT mixes their clocks", now)}
 }
 
 // foreignClock: this very host sends SYNs of others to the target from the same address, on another clock than its own kernel's.

@@ -126,8 +126,10 @@ func ReadTimestamps(seen []observe.Observation) (ts Timestamps, ok bool) {
 	ts.Arms = q.arms(&cells{})
 	n := c.count(judgeTSvals(&q, &c).k)
 	ts.Flows, ts.Poisoned, ts.Clean, ts.Dead, ts.Mixed = len(c.flows), n.poisoned, n.clean, n.dead, n.mixed
-	if r, found := readOracle(&in); found {
-		ts.Remembered, ts.Within, ts.Known = r.x, uint32(max(r.within-1, 0)), true
+	if m, ok := ReadMemory(seen); ok {
+		if s, found := m.Best(); found {
+			ts.Remembered, ts.Within, ts.Known = s.Hi, uint32(s.Hi.Sub(s.Lo)), true
+		}
 	}
 	return ts, true
 }

@@ -127,6 +127,8 @@ type Diagnosis struct {
 	FirstContact FirstContact
 	// Headline is the one line on top of every report.
 	Headline string
+	// Clocks are the timestamp clocks that were seen, where a named cause is about them.
+	Clocks []ClockSeries
 	// Started and Finished bound what was observed.
 	Started, Finished time.Time
 }

@@ -1,7 +1,6 @@
 package experiment
 
 import (
-	"fmt"
 	"slices"
 	"time"
 
@@ -40,42 +39,7 @@ func (v *Investigation) fixed(val wire.TSval, l plan.Ladder, r plan.Reaction) pl
 
 // oraclePatience is how long the oracle waits for an answer: less than others do, since what it finds is verified in the end.
 func oraclePatience(seen []observe.Observation) time.Duration {
-	var slowest time.Duration
-	for i := range seen {
-		for j := range seen[i].Attempts {
-			slowest = max(slowest, seen[i].Attempts[j].RTT)
-		}
-	}
-	return min(max(80*time.Millisecond, 4*slowest), 2*time.Second)
-}
-
-// oracle narrows down the remembered TSval: single SYNs at evenly spaced TSvals between the newest one known refused and the oldest known
-// answered, then, when these are neighbours, both again several times.
-func (v *Investigation) oracle(seen []observe.Observation) plan.Burst {
-	b := plan.Burst{Listen: oraclePatience(seen)}
-	lo, hi, ok := diagnose.OracleBounds(seen)
-	if !ok {
-		return b
-	}
-	n := v.flows(16)
-	gap := hi.Sub(lo)
-	var vals []wire.TSval
-	if gap <= 1 {
-		for range n / 2 {
-			vals = append(vals, lo, hi)
-		}
-	} else {
-		for i := 1; i < n; i++ {
-			vals = append(vals, lo.Add(int64(gap)*int64(i)/int64(n)))
-		}
-		vals = slices.Compact(vals)
-	}
-	v.Rand.Shuffle(len(vals), func(i, j int) { vals[i], vals[j] = vals[j], vals[i] })
-	for i, val := range vals {
-		b.Arms = append(b.Arms, plan.Arm{Name: fmt.Sprintf("TSval %d", val), Via: plan.Raw, Script: v.fixed(val, plan.Single(), plan.Reset)})
-		v.shots(&b, i, 1, time.Duration(i)*time.Millisecond, 0)
-	}
-	return b
+	return min(max(50*time.Millisecond, 4*slowest(seen)), 2*time.Second)
 }
 
 // surveyTime is how long other traffic of this host to the target is listened to.

@@ -172,7 +172,9 @@ const (
 	KindDirection Kind = "direction" // single SYNs, never repeated, listened to for seconds
 	KindSticky    Kind = "sticky"    // many flows, each SYN repeated fast: does loss keep to a flow?
 	KindQuadrants Kind = "quadrants" // TSvals in four quadrants of the circle, interleaved
-	KindOracle    Kind = "oracle"    // binary search of a remembered TSval
+	KindOracle    Kind = "oracle"    // search of a remembered TSval
+	KindFollow    Kind = "follow"    // the same TSval looked for again, later
+	KindPlain     Kind = "plain"     // SYNs with and without timestamps, interleaved
 	KindServed    Kind = "served"    // handshakes completed by us: is the connection really there?
 	KindData      Kind = "data"      // handshake, then a request
 	KindPaced     Kind = "paced"     // single SYNs far apart

@@ -81,6 +81,19 @@ func (r *Recycle) Remembered(w *World, host netip.Addr) (wire.TSval, bool) {
 	return m.val, ok && stamp(w.now)-m.stamp < pawsMSL
 }
 
+// Then is the TSval in force for an address at an elapsed time, by what the primers alone have done.
+func (r *Recycle) Then(at time.Duration, host netip.Addr) (wire.TSval, bool) {
+	past := Recycle{}
+	for _, p := range r.Primers {
+		q := *p
+		q.next = 0
+		past.Primers = append(past.Primers, &q)
+	}
+	past.prime(at)
+	m, ok := past.hosts[host]
+	return m.val, ok && stamp(at)-m.stamp < pawsMSL
+}
+
 // Remember puts a value into the memory as a connection closed just now would.
 func (r *Recycle) Remember(w *World, host netip.Addr, val wire.TSval) {
 	r.record(host, val, stamp(w.now))

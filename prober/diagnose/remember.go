@@ -1,0 +1,107 @@
+package diagnose
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/vipprobe/vipprobe/prober/wire"
+)
+
+// remember adds what the server remembers to a finding, how that moves and whom it refuses for how long; and asks for what is not known of it.
+func (f *Finding) remember(in *Input) {
+	m, ok := ReadMemory(in.Observations)
+	if !ok {
+		return
+	}
+	f.Wants = append(f.Wants, m.wants(in)...)
+	s, ok := m.Best()
+	if !ok {
+		return
+	}
+	f.Evidence = append(f.Evidence, s.String())
+	if f.Level >= Confirmed && s.Hi.Sub(s.Lo) < narrow && s.Met >= exactly {
+		f.Level = Proven
+	}
+	if m.several() {
+		f.Evidence = append(f.Evidence, fmt.Sprintf("several real servers answer, whose memories differ: this is the one that %d of %d flows met; %d met an older one or none, %d a newer one",
+			s.Met, s.Flows, s.Older, s.Newer))
+	}
+	p := readPace(m.near())
+	if p.span > 0 {
+		f.Evidence = append(f.Evidence, "the remembered clock "+p.String())
+	}
+	own := readOwnClock(in)
+	f.Evidence = append(f.Evidence, m.victim(&own, &p))
+	if !m.Forgotten.IsZero() {
+		f.Evidence = append(f.Evidence, fmt.Sprintf("at %s it was forgotten: the last connection of that clock had been closed 60 s before", clockTime(m.Forgotten)))
+	}
+}
+
+// clockTime is a time of day to the millisecond.
+func clockTime(t time.Time) string { return t.UTC().Format("15:04:05.000") + " UTC" }
+
+// String says what was remembered when.
+func (s *Sighting) String() string {
+	if s.Exact {
+		return fmt.Sprintf("the server remembers %d from this address (at %s): %d SYNs at %d silent, %d at %d answered, one tick apart",
+			s.Hi, clockTime(s.Answered), s.Silent, s.Lo.Add(-2), s.Served, s.Hi.Add(-1))
+	}
+	return fmt.Sprintf("the server remembers about %d from this address (at %s), between %d and %d; it moved on before it could be told to the tick",
+		s.Hi, clockTime(s.Answered), s.Lo, s.Hi)
+}
+
+// several reports whether flows met different memories: often enough that it was not one that moved in between.
+func (m *Memory) several() bool {
+	n := 0
+	for _, s := range m.near() {
+		if s.Older+s.Newer >= exactly {
+			n++
+		}
+	}
+	return n > 1
+}
+
+// victim says who is refused and for how long: this host's kernel where it is, else anybody of whom the same would hold.
+func (m *Memory) victim(own *ownClock, p *pace) string {
+	s := &m.Sightings[len(m.Sightings)-1]
+	still := s.Answered.Sub(m.Sightings[0].Answered)
+	if own.n == 0 || !own.single {
+		return "a client whose clock is behind it " + p.refusal(1<<31-1, 1000, still)
+	}
+	now := own.now(s.Answered)
+	behind := int64(s.Hi.Sub(now))
+	if behind <= 1 {
+		return fmt.Sprintf("this host's own clock (%d) is %d ticks ahead of it, so its connections are served; a client whose clock is behind it %s",
+			now, -behind, p.refusal(1<<31-1, 1000, still))
+	}
+	return fmt.Sprintf("a client at %d, as this host's kernel is, %s", now, p.refusal(behind, ownHz, still))
+}
+
+// ownHz is the rate of this host's kernel clock: 1,000 since Linux 4.13 whatever HZ is (include/net/tcp.h TCP_TS_HZ).
+const ownHz = 1000
+
+// Search is what to ask next of a memory.
+type Search struct {
+	// Lo is asked first on every flow: refused, as far as is known. Hi is the newest to ask.
+	Lo, Hi wire.TSval
+	// Again: a memory that was found is looked for some time later. What had been answered, Next, is then asked second on every flow, in case
+	// nothing moved, and the rest the denser the closer to it.
+	Again bool
+	Next  wire.TSval
+}
+
+// closeEnough is how many ticks a sighting may be wide that says how far a memory has moved in most of a second.
+const closeEnough = 16
+
+// NextSearch returns what to ask next. wait is how long after the last sighting of a memory that is followed it shall be.
+func NextSearch(m *Memory, wait time.Duration) Search {
+	q := Search{Lo: m.Lo, Hi: m.Hi}
+	if !m.found() || m.Moved || m.lost > 0 {
+		return q
+	}
+	s := &m.Sightings[len(m.Sightings)-1]
+	if s.Hi.Sub(s.Lo) > closeEnough {
+		return q
+	}
+	return Search{Lo: s.Lo.Add(-2), Hi: s.Hi.Add(64 + fastest*wait.Milliseconds()/1000), Again: true, Next: s.Hi - 1}
+}
