@@ -46,11 +46,23 @@ func checkClosed(in *Input) []Finding {
 		return []Finding{f}
 	}
 	f.Summary += "; the rest were not: one member of several refuses, or the listener came or went"
-	if _, p := stretches(moments(in)); p < 1e-2 || refused < 2 {
+	if _, p := stretches(moments(in)); p < 1e-2 || refused < 2 || refusingBursts(in) < 2 {
 		f.Level, f.Settle = Inconclusive, "whether a member refuses always, or the address now and then"
 		f.Wants = []Want{{Kind: plan.KindPaced, Why: "does it come and go?", Most: 3}}
 	}
 	return []Finding{f}
+}
+
+// refusingBursts counts the bursts in which some connection was refused: a member that refuses always does so in most of them.
+func refusingBursts(in *Input) int {
+	n := 0
+	for i := range in.Observations {
+		o := &in.Observations[i]
+		if !aside(o.Kind) && slices.ContainsFunc(o.Attempts, func(a observe.Attempt) bool { return a.Outcome == observe.Refused }) {
+			n++
+		}
+	}
+	return n
 }
 
 // slowFrom is where a first answer counts as slow: it comes later than most of the first wait of a Linux ladder.
