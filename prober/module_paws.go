@@ -22,6 +22,11 @@ func (p *Prober) roundPAWS(ctx context.Context, _ Endpoint, addr netip.AddrPort,
 		return
 	}
 	p.pursue(ctx, addr, m, DiagnoseOptions{MayPrime: m.PAWS.Prime, Focus: experiment.Timestamps}, r)
+	r.readTimestamps()
+}
+
+// readTimestamps takes what the observations say of timestamps into the round.
+func (r *Round) readTimestamps() {
 	if ts, ok := diagnose.ReadTimestamps(r.Observations); ok {
 		r.Timestamps = &ts
 	}

@@ -23,7 +23,9 @@ type Round struct {
 	Ladder plan.Ladder
 	Kernel string // release of this machine's kernel
 	// OwnQueue is this machine's own neighbour queue towards the target; zero: not known.
-	OwnQueue     diagnose.Queue
+	OwnQueue diagnose.Queue
+	// Priming is what the caller permitted.
+	Priming      diagnose.Priming
 	Observations []observe.Observation
 	Diagnosis    diagnose.Diagnosis
 	// Reasoning is how a diagnosis came to it, step by step; empty for a probe.

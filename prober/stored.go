@@ -15,7 +15,7 @@ func (e *ReplayedError) Error() string { return e.Text }
 
 // input is what the rules are asked about a round, live and replayed.
 func (r *Round) input() diagnose.Input {
-	return diagnose.Input{Observations: r.Observations, Ladder: r.Ladder, Queue: r.OwnQueue}
+	return diagnose.Input{Observations: r.Observations, Ladder: r.Ladder, Queue: r.OwnQueue, Priming: r.Priming}
 }
 
 // Store is what has to be kept of rounds so that they can be judged again. The observations are shared and not copied.
@@ -24,8 +24,8 @@ func Store(rounds []Round) []evidence.Round {
 	for i := range rounds {
 		r := &rounds[i]
 		out[i] = evidence.Round{Target: r.Target, Addr: r.Addr, Module: r.Module, Kind: string(r.Kind), Started: r.Started.Round(0),
-			Duration: r.Duration, Lookup: r.Lookup, Ladder: r.Ladder, Kernel: r.Kernel, OwnQueue: r.OwnQueue,
-			Success: r.Success, Why: r.Why, Untested: r.Untested, Observations: r.Observations}
+			Duration: r.Duration, Lookup: r.Lookup, Ladder: r.Ladder, Kernel: r.Kernel, OwnQueue: r.OwnQueue, Priming: r.Priming, Member: r.Member,
+			Success: r.Success, Why: r.Why, Reasoned: len(r.Reasoning) > 0, Untested: r.Untested, Observations: r.Observations}
 		if r.Err != nil {
 			out[i].Error = r.Err.Error()
 		}
@@ -37,28 +37,52 @@ func Store(rounds []Round) []evidence.Round {
 	return out
 }
 
-// Replay judges stored rounds again, with the rules of this program and no network.
+// Replay judges stored rounds again, with the rules of this program and no network. As they were stored, the real servers of a VIP stand
+// behind it.
 func Replay(stored []evidence.Round) []Round {
-	out := make([]Round, len(stored))
-	for i := range stored {
-		s := &stored[i]
-		r := Round{Target: s.Target, Addr: s.Addr, Module: s.Module, Kind: Kind(s.Kind), Started: s.Started, Duration: s.Duration, Lookup: s.Lookup,
-			Ladder: s.Ladder, Kernel: s.Kernel, OwnQueue: s.OwnQueue, Success: s.Success, Why: s.Why, Untested: s.Untested, Observations: s.Observations}
-		if s.TCP != nil {
-			t := TCPResult(*s.TCP)
-			r.TCP = &t
+	var out []Round
+	for len(stored) > 0 {
+		vip := take(&stored, false)
+		if members := take(&stored, true); len(members) > 0 {
+			vip = compare(vip, members)
 		}
-		switch {
-		case s.Error != "":
-			r.Err = &ReplayedError{s.Error}
-		case r.Kind == KindNeighborQueue:
-			r.Err = &ReplayedError{"a round of module " + s.Module + " is a measurement: there is nothing to judge again; see " + evidence.DiagnosisFile}
-		default:
-			r.conclude()
-		}
-		out[i] = r
+		out = append(out, vip...)
 	}
 	return out
+}
+
+// take judges the rounds in front that are members', or are not, and takes them off the list.
+func take(stored *[]evidence.Round, members bool) (out []Round) {
+	for len(*stored) > 0 && (*stored)[0].Member == members {
+		out = append(out, replay(&(*stored)[0]))
+		*stored = (*stored)[1:]
+	}
+	return out
+}
+
+func replay(s *evidence.Round) Round {
+	r := Round{Target: s.Target, Addr: s.Addr, Module: s.Module, Kind: Kind(s.Kind), Started: s.Started, Duration: s.Duration, Lookup: s.Lookup,
+		Ladder: s.Ladder, Kernel: s.Kernel, OwnQueue: s.OwnQueue, Priming: s.Priming, Member: s.Member, Success: s.Success, Why: s.Why,
+		Untested: s.Untested, Observations: s.Observations}
+	if s.TCP != nil {
+		t := TCPResult(*s.TCP)
+		r.TCP = &t
+	}
+	switch {
+	case s.Error != "":
+		r.Err = &ReplayedError{s.Error}
+		return r
+	case r.Kind == KindNeighborQueue:
+		r.Err = &ReplayedError{"a round of module " + s.Module + " is a measurement: there is nothing to judge again; see " + evidence.DiagnosisFile}
+		return r
+	case r.Kind == KindPAWS:
+		r.readTimestamps()
+	}
+	r.conclude()
+	if !s.Reasoned {
+		r.Reasoning = nil
+	}
+	return r
 }
 
 // Replayed reports whether an error was read from a stored round.

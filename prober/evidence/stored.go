@@ -28,6 +28,9 @@ type Round struct {
 	Ladder       plan.Ladder
 	Kernel       string
 	OwnQueue     diagnose.Queue
+	Priming      diagnose.Priming
+	Member       bool
+	Reasoned     bool // it was a diagnosis, and said how it came to its end
 	Success      bool
 	Why          string
 	Untested     []diagnose.Want // what a diagnosis had no budget left to ask
