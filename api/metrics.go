@@ -64,7 +64,7 @@ func NewMetrics(o MetricsOptions) *Metrics {
 			Name: "vipprobe_config_last_reload_success_timestamp_seconds", Help: "When the configuration in force was loaded, in Unix time.",
 		}),
 		rounds:  counters("vipprobe_rounds_total", "Scheduled rounds by result: success, failure, or error where nothing could be probed.", "job_name", "module", "result"),
-		skipped: counters("vipprobe_schedule_skipped_rounds_total", "Scheduled rounds that were left out because the one before still ran or the service was overloaded.", "job_name"),
+		skipped: counters("vipprobe_schedule_skipped_rounds_total", "Scheduled rounds that were left out: running, the one before still ran; overload; primed, a diagnosis primed the target and its probes are paused.", "job_name", "reason"),
 		drops: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "vipprobe_capture_dropped_frames_total", Help: "Frames that the capture lost during scheduled rounds.",
 		}),
@@ -140,7 +140,9 @@ func (m *Metrics) Fail(job, module, target string, labels map[string]string) {
 func (m *Metrics) Lag(d time.Duration) { m.lag.Observe(max(0, d).Seconds()) }
 
 // Skipped takes a scheduled round that was left out.
-func (m *Metrics) Skipped(job string) { m.skipped.WithLabelValues(job).Inc() }
+func (m *Metrics) Skipped(job string, why prober.Skip) {
+	m.skipped.WithLabelValues(job, string(why)).Inc()
+}
 
 // Reloaded takes the result of loading the configuration, the first time included.
 func (m *Metrics) Reloaded(at time.Time, err error) {

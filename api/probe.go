@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -30,10 +32,21 @@ type probeRequest struct {
 type refusal struct {
 	status int
 	text   string
+	// again is when to try again; 0: where it makes sense at all, in a second.
+	again time.Duration
 }
 
 func refuse(status int, format string, args ...any) *refusal {
-	return &refusal{status, fmt.Sprintf(format, args...)}
+	return &refusal{status: status, text: fmt.Sprintf(format, args...)}
+}
+
+// paused answers for probes that keep still after a prime, with the time when they do no more.
+func paused(err error) *refusal {
+	no := refuse(http.StatusServiceUnavailable, "%v", err)
+	if p, ok := errors.AsType[*prober.PausedError](err); ok {
+		no.again = time.Until(p.Until)
+	}
+	return no
 }
 
 // serveProbe probes one target and answers with its metrics: 200 whatever the target did, with probe_success 0 or 1. Another
@@ -74,7 +87,7 @@ func (s *Server) refuseProbe(w http.ResponseWriter, r *http.Request, no *refusal
 	q := r.URL.Query()
 	s.opts.Logger.Info().Str("target", q.Get("target")).Str("module", q.Get("module")).Int("status", no.status).Msg(no.text)
 	if no.status == http.StatusTooManyRequests || no.status == http.StatusServiceUnavailable {
-		w.Header().Set("Retry-After", "1")
+		w.Header().Set("Retry-After", strconv.Itoa(max(1, int(math.Ceil(no.again.Seconds())))))
 	}
 	writeText(w, no.status, no.text)
 }
@@ -178,6 +191,8 @@ func refusalOf(rounds []prober.Round, err error) *refusal {
 		return refuse(http.StatusTooManyRequests, "%v", err)
 	case view.Environment:
 		return refuse(http.StatusServiceUnavailable, "%v", err)
+	case view.Paused:
+		return paused(err)
 	case view.NotResolved:
 		return nil
 	case view.Failed:

@@ -185,7 +185,7 @@ func observed(t *testing.T) *service {
 	s.metrics.Observe("vips", "connect", map[string]string{"team": "net"}, []prober.Round{stalledRound("192.0.2.10:443", m), healthyRound("192.0.2.11:443", m)})
 	s.metrics.Observe("reals", "connect", nil, []prober.Round{{Target: "192.0.2.12:443", Err: &prober.EnvironmentError{Err: os.ErrPermission}}})
 	s.metrics.Lag(3 * time.Millisecond)
-	s.metrics.Skipped("vips")
+	s.metrics.Skipped("vips", prober.SkipOverload)
 	s.metrics.Reloaded(epoch, nil)
 	return s
 }
@@ -205,7 +205,7 @@ func TestServiceSeries(t *testing.T) {
 		`vipprobe_rounds_total{job_name="reals",module="connect",result="error"} 1`,
 		`vipprobe_rounds_total{job_name="vips",module="connect",result="failure"} 1`,
 		`vipprobe_rounds_total{job_name="vips",module="connect",result="success"} 1`,
-		`vipprobe_schedule_skipped_rounds_total{job_name="vips"} 1`,
+		`vipprobe_schedule_skipped_rounds_total{job_name="vips",reason="overload"} 1`,
 		"vipprobe_schedule_lag_seconds_count 1", "vipprobe_capture_dropped_frames_total 3",
 		"vipprobe_config_last_reload_successful 1", "vipprobe_config_last_reload_success_timestamp_seconds 1.772366400e+09",
 		`vipprobe_probe_requests_total{code="403"} 0`,

@@ -21,6 +21,8 @@ type DiagnoseOptions struct {
 	// MayPrime permits connections with a TSval of ours that the server closes first. It needs the word of whoever owns the path:
 	// through an address that others share it would make a server with per-host PAWS refuse them for a minute.
 	MayPrime bool
+	// Prime shapes these connections.
+	Prime PrimeOptions
 	// Hold is how many connections at most may be held open at once, to find what limits them; 0: none. They take places at the target and
 	// on the way for some seconds.
 	Hold int
@@ -111,9 +113,16 @@ func (p *Prober) pursue(ctx context.Context, addr netip.AddrPort, m Module, o Di
 	if o.SizeBurst {
 		m.Burst = max(m.Burst, overflowing(r.OwnQueue))
 	}
+	if r.Err = p.checkControl(r.Target, addr.Addr(), m, &o); r.Err != nil {
+		return
+	}
+	r.Priming = o.priming()
+	g := guard{p: p, r: r, m: m}
+	defer g.leave()
 	inv := &experiment.Investigation{Host: r.input(), Focus: o.Focus, MaxSYNs: o.MaxSYNs, Rand: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())), Setup: experiment.Setup{
 		Source: netip.AddrPortFrom(m.Source, 0), Dst: addr, Burst: m.Burst, Ladder: host.Ladder, Listen: m.Timeout, MSS: mss(addr),
-		HalfOpen: p.engine.opts.Limits.HalfOpen, NoRaw: host.CaptureError != nil, MayPrime: o.MayPrime, MayForget: o.MayForget, Hold: o.Hold, Contrast: o.Contrast, Others: ownAddresses(m.Interface, addr.Addr())}}
+		HalfOpen: p.engine.opts.Limits.HalfOpen, NoRaw: host.CaptureError != nil, MayPrime: o.MayPrime, MayForget: o.MayForget, Hold: o.Hold, Contrast: o.Contrast,
+		PrimeAnyway: o.Prime.Anyway, PrimeWith: o.Prime.With, Control: netip.AddrPortFrom(o.Prime.Control, 0), Heal: o.Prime.Heal, Others: ownAddresses(m.Interface, addr.Addr())}}
 	for ctx.Err() == nil {
 		if d, ok := ctx.Deadline(); ok {
 			inv.Left = max(time.Until(d)-parting, time.Nanosecond)
@@ -129,7 +138,11 @@ func (p *Prober) pursue(ctx context.Context, addr netip.AddrPort, m Module, o Di
 			trace := inv.Trace()
 			o.Progress(Progress{Addr: addr, Label: b.Label, Why: trace[len(trace)-1].Why, Shots: len(b.Shots), Spent: time.Since(r.Started), Most: b.Span()})
 		}
-		obs, err := p.step(ctx, r.Target, addr, &b, m)
+		err := g.enter(ctx, &b)
+		var obs observe.Observation
+		if err == nil {
+			obs, err = p.step(ctx, r, &b, m)
+		}
 		if err != nil {
 			if len(r.Observations) == 0 {
 				r.Err = err
@@ -139,6 +152,7 @@ func (p *Prober) pursue(ctx context.Context, addr netip.AddrPort, m Module, o Di
 			break
 		}
 		r.Observations = append(r.Observations, obs)
+		g.after(&b)
 	}
 	if ctx.Err() != nil {
 		inv.Left = time.Nanosecond
@@ -165,11 +179,12 @@ func ended(ctx context.Context, lacking string) string {
 }
 
 // step executes one burst of an investigation; a survey only listens.
-func (p *Prober) step(ctx context.Context, target string, addr netip.AddrPort, b *plan.Burst, m Module) (observe.Observation, error) {
+func (p *Prober) step(ctx context.Context, r *Round, b *plan.Burst, m Module) (observe.Observation, error) {
+	q := p.request(r.Target, b, m)
+	q.check = func(a netip.Addr) error { return p.permitted(r.Target, a, m, r) }
 	if b.Kind == plan.KindSurvey {
-		return p.engine.survey(ctx, p.request(target, b, m), addr, b.Listen)
+		return p.engine.survey(ctx, q, r.Addr, b.Listen)
 	}
-	q := p.request(target, b, m)
 	q.entries = true
 	return p.engine.run(ctx, q)
 }

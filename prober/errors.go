@@ -3,6 +3,7 @@ package prober
 import (
 	"fmt"
 	"net/netip"
+	"time"
 )
 
 // NotAllowedError refuses an address that no allow entry names. Entry is what would have to be added.
@@ -62,3 +63,16 @@ func (e *EnvironmentError) Error() string {
 }
 
 func (e *EnvironmentError) Unwrap() error { return e.Err }
+
+// PausedError refuses a probe of a pair of addresses that keeps still after a prime: a server with per-host PAWS may refuse older clocks from
+// Source until then, on our own account.
+type PausedError struct {
+	Target       string
+	Source, Addr netip.Addr
+	Until        time.Time
+}
+
+func (e *PausedError) Error() string {
+	return fmt.Sprintf("target %s: probes from %s to %s are paused until %s: a diagnosis primed the server with a timestamp, and what it refuses now may be refused on that account",
+		e.Target, e.Source, e.Addr, e.Until.Format("15:04:05"))
+}

@@ -13,6 +13,8 @@ type PAWSOptions struct {
 	// Prime permits connections that the server closes first, with a TSval of ours: see DiagnoseOptions.MayPrime. It needs the word of
 	// whoever owns the path, and so comes from a configuration only.
 	Prime bool
+	// How shapes these connections; Heal is not for a round, which is over in a minute.
+	How PrimeOptions
 }
 
 // roundPAWS is the KindPAWS probe: an investigation that asks about timestamps only.
@@ -21,7 +23,7 @@ func (p *Prober) roundPAWS(ctx context.Context, _ Endpoint, addr netip.AddrPort,
 		r.Err = &EnvironmentError{Target: r.Target, Err: err}
 		return
 	}
-	p.pursue(ctx, addr, m, DiagnoseOptions{MayPrime: m.PAWS.Prime, Focus: experiment.Timestamps}, r)
+	p.pursue(ctx, addr, m, DiagnoseOptions{MayPrime: m.PAWS.Prime, Prime: m.PAWS.How, Focus: experiment.Timestamps}, r)
 	r.readTimestamps()
 }
 

@@ -37,6 +37,7 @@ type Prober struct {
 	allow  Allow
 	shared flights
 	turns  turns // of measurements that must not meet at one target
+	pauses *pauses
 }
 
 // New starts a Prober: its capture, its sockets, its goroutines. Close ends it.
@@ -48,7 +49,7 @@ func New(opts Options) (*Prober, error) {
 	if err != nil {
 		return nil, &EnvironmentError{Err: err}
 	}
-	return &Prober{opts: opts, engine: e, allow: opts.Allow, shared: newFlights()}, nil
+	return &Prober{opts: opts, engine: e, allow: opts.Allow, shared: newFlights(), pauses: newPauses()}, nil
 }
 
 // Close resets what is open, waits for everything the Prober started, and frees its sockets.
@@ -219,11 +220,7 @@ func (p *Prober) run(ctx context.Context, target string, b *plan.Burst, m Module
 
 func (p *Prober) request(target string, b *plan.Burst, m Module) request {
 	return request{target: target, burst: b, source: m.Source, iface: m.Interface, counters: p.opts.Counters, record: m.Record,
-		check: func(a netip.Addr) error {
-			p.mu.RLock()
-			defer p.mu.RUnlock()
-			return p.allow.Check(target, a)
-		}}
+		check: func(a netip.Addr) error { return p.permitted(target, a, m, nil) }}
 }
 
 func pause(ctx context.Context, d time.Duration) bool {

@@ -24,7 +24,7 @@ type Round struct {
 	Kernel string // release of this machine's kernel
 	// OwnQueue is this machine's own neighbour queue towards the target; zero: not known.
 	OwnQueue diagnose.Queue
-	// Priming is what the caller permitted.
+	// Priming is what was permitted of connections that the server closes first.
 	Priming      diagnose.Priming
 	Observations []observe.Observation
 	Diagnosis    diagnose.Diagnosis

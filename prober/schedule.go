@@ -3,7 +3,9 @@ package prober
 import (
 	"container/heap"
 	"context"
+	"errors"
 	"hash/fnv"
+	"slices"
 	"sync"
 	"time"
 )
@@ -25,9 +27,23 @@ type Sink interface {
 	Fail(job, module, target string, labels map[string]string)
 	// Lag is how late a round began.
 	Lag(d time.Duration)
-	// Skipped notes a round that was not begun because the one before it, or too many others, still ran.
-	Skipped(job string)
+	// Skipped notes a round that was left out, and why.
+	Skipped(job string, why Skip)
 }
+
+// Skip says why a scheduled round was left out.
+type Skip string
+
+// SkipRunning: the round before it still ran. SkipOverload: too many others did. SkipPrimed: probes of the target are paused after a prime
+// (PausedError).
+const (
+	SkipRunning  Skip = "running"
+	SkipOverload Skip = "overload"
+	SkipPrimed   Skip = "primed"
+)
+
+// Skips lists every reason.
+func Skips() []Skip { return []Skip{SkipRunning, SkipOverload, SkipPrimed} }
 
 // inFlight bounds how many scheduled rounds run at once.
 const inFlight = 4096
@@ -132,14 +148,14 @@ func (s *scheduler) run(ctx context.Context) {
 // start begins a round unless the target's last one, or too many others, still run.
 func (s *scheduler) start(ctx context.Context, d *dueTarget) {
 	if !d.mu.TryLock() {
-		s.sink.Skipped(d.job.Name)
+		s.sink.Skipped(d.job.Name, SkipRunning)
 		return
 	}
 	select {
 	case s.slots <- struct{}{}:
 	default:
 		d.mu.Unlock()
-		s.sink.Skipped(d.job.Name)
+		s.sink.Skipped(d.job.Name, SkipOverload)
 		return
 	}
 	s.rounds.Go(func() {
@@ -155,6 +171,19 @@ func (s *scheduler) start(ctx context.Context, d *dueTarget) {
 			s.sink.Fail(d.job.Name, d.job.Module.Name, d.target, d.job.Labels)
 			return
 		}
-		s.sink.Observe(d.job.Name, d.job.Module.Name, d.job.Labels, rounds)
+		if rounds = s.unpaused(d, rounds); len(rounds) > 0 {
+			s.sink.Observe(d.job.Name, d.job.Module.Name, d.job.Labels, rounds)
+		}
+	})
+}
+
+// unpaused leaves out the rounds of addresses whose probes are paused, and notes them.
+func (s *scheduler) unpaused(d *dueTarget, rounds []Round) []Round {
+	return slices.DeleteFunc(rounds, func(r Round) bool {
+		_, paused := errors.AsType[*PausedError](r.Err)
+		if paused {
+			s.sink.Skipped(d.job.Name, SkipPrimed)
+		}
+		return paused
 	})
 }

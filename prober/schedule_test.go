@@ -88,7 +88,7 @@ func (n *notes) Lag(d time.Duration) {
 	n.lag = max(n.lag, d)
 }
 
-func (n *notes) Skipped(job string) { n.add("%s skipped", job) }
+func (n *notes) Skipped(job string, _ Skip) { n.add("%s skipped", job) }
 
 // scheduled runs jobs for a while in virtual time. A round takes as long as takes says, unless the schedule ends before; it returns what
 // the sink was told, and how many rounds ran at once at most.

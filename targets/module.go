@@ -26,6 +26,8 @@ type module struct {
 	tls config.TLSConfig
 	// timed: the file gives the timeout.
 	timed bool
+	// primeWith is PAWS.How.With as it was spelt.
+	primeWith string
 }
 
 func newModule(name string, kind prober.Kind) *module {

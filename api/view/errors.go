@@ -16,6 +16,7 @@ const (
 	BadTarget   ErrorKind = "bad_target"
 	Budget      ErrorKind = "budget"
 	Environment ErrorKind = "environment"
+	Paused      ErrorKind = "paused"
 	Failed      ErrorKind = "failed"
 )
 
@@ -27,6 +28,7 @@ func KindOf(err error) ErrorKind {
 		target  *prober.TargetError
 		budget  *prober.BudgetError
 		env     *prober.EnvironmentError
+		paused  *prober.PausedError
 	)
 	switch {
 	case err == nil:
@@ -41,6 +43,8 @@ func KindOf(err error) ErrorKind {
 		return Budget
 	case errors.As(err, &env):
 		return Environment
+	case errors.As(err, &paused):
+		return Paused
 	}
 	return Failed
 }

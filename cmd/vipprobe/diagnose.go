@@ -13,6 +13,7 @@ import (
 func diagnoseCommand() *cobra.Command {
 	var f probeFlags
 	var o prober.DiagnoseOptions
+	var prime primeFlags
 	var from string
 	cmd := &cobra.Command{
 		Use:   "diagnose TARGET...",
@@ -32,14 +33,16 @@ func diagnoseCommand() *cobra.Command {
 			if from != "" {
 				return f.replay(cmd, args, from)
 			}
+			if err := prime.read(cmd.Flags(), &o); err != nil {
+				return err
+			}
 			return f.diagnose(cmd, args, o)
 		},
 	}
 	f.register(cmd)
 	cmd.Flags().StringVar(&from, "from", "", "judge the observations of a bundle again, its directory or observations.json, without a network")
 	cmd.Flags().Float64Var(&o.Seconds, "max-seconds", 60, "time for a whole diagnosis")
-	cmd.Flags().BoolVar(&o.MayPrime, "i-own-this-path", false, "nobody else reaches the target from this source address: permits connections that the server "+
-		"closes first, after which a server with per-host PAWS refuses older clocks from this address for a minute")
+	prime.register(cmd.Flags(), &o)
 	cmd.Flags().IntVar(&o.Hold, "hold", 0, "hold so many connections open at once, at most 1000, to find what limits them; they take places at the target "+
 		"for seconds")
 	cmd.Flags().Var(&addrPort{&o.Contrast}, "contrast", "another service to compare the target with, ADDR:PORT; default: a port of the target that nobody serves")

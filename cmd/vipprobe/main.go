@@ -81,13 +81,14 @@ func complain(w io.Writer, err error) {
 func exitCode(err error) int {
 	var usage usageError
 	var env *prober.EnvironmentError
+	var paused *prober.PausedError
 	var unsupported *topo.Unsupported
 	var lookup *net.DNSError
 	var errno syscall.Errno
 	switch {
 	case errors.As(err, &usage):
 		return exitUsage
-	case errors.As(err, &env), prober.Replayed(err), errors.As(err, &unsupported), errors.Is(err, os.ErrPermission):
+	case errors.As(err, &env), errors.As(err, &paused), prober.Replayed(err), errors.As(err, &unsupported), errors.Is(err, os.ErrPermission):
 		return exitEnvironment
 	case errors.As(err, &lookup):
 		if lookup.IsNotFound {

@@ -33,11 +33,8 @@ type cells struct {
 // back: a bare ACK, an RST or an ICMP error is no silence and no answer to the question.
 func readCells(in *Input) cells {
 	var c cells
-	for i := range in.Observations {
+	for i := range beforePrime(in.Observations) {
 		o := &in.Observations[i]
-		if o.Kind == plan.KindPrime {
-			break // from then on the server may remember what we made it remember
-		}
 		if o.Kind != plan.KindCells || !trusted(o) {
 			continue
 		}

@@ -67,13 +67,13 @@ func NextHeal(in Input, age time.Duration) (time.Duration, bool) {
 	if !ok || f.state() != flipHolds {
 		return 0, false
 	}
-	last := HealAges()[len(HealAges())-1]
+	ages := HealAges()
 	for _, h := range readHeal(&in) {
-		if h.age >= last-time.Second {
+		if h.age >= ages[len(ages)-1]-time.Second {
 			return 0, false
 		}
 	}
-	for _, at := range HealAges() {
+	for _, at := range ages {
 		if age < at {
 			return at, true
 		}

@@ -85,25 +85,33 @@ func followClose(a *observe.Attempt) (ending, Prime) {
 	if !a.SYNs[0].HasTS || !synAck.HasTS || synAck.TSecr != p.T0 {
 		return endUnstamped, Prime{}
 	}
-	for i := range a.Sent {
-		s := &a.Sent[i]
-		if s.HasTS && s.TSval != p.T0 {
-			return endMoved, Prime{}
-		}
-		if s.HasTS {
-			p.At = s.At
-		}
+	if !p.follow(a) {
+		return endMoved, Prime{}
 	}
 	fin := peerFIN(a)
 	acked := slices.IndexFunc(a.Sent, func(s observe.Sent) bool { return fin != nil && s.HasTS && s.Ack == end(fin) && !s.At.Before(fin.At) })
 	if acked < 0 {
 		return unclosed(a, synAck, fin), Prime{}
 	}
-	if rst := resetBefore(a, a.Sent[acked].At); rst {
+	if resetBefore(a, a.Sent[acked].At) {
 		return endReset, Prime{}
 	}
 	p.Certain = finAcked(a, end(fin))
 	return endClosed, p
+}
+
+// follow notes when the last segment with a timestamp left; false where one carried another than T0.
+func (p *Prime) follow(a *observe.Attempt) bool {
+	for i := range a.Sent {
+		s := &a.Sent[i]
+		if s.HasTS && s.TSval != p.T0 {
+			return false
+		}
+		if s.HasTS {
+			p.At = s.At
+		}
+	}
+	return true
 }
 
 // end is the sequence number after an answer.
@@ -246,6 +254,15 @@ func MayRemember(o *observe.Observation) bool {
 		}
 	}
 	return false
+}
+
+// beforePrime is what was seen before the first prime: from then on the server may remember what we made it remember.
+func beforePrime(seen []observe.Observation) []observe.Observation {
+	i := slices.IndexFunc(seen, func(o observe.Observation) bool { return o.Kind == plan.KindPrime })
+	if i < 0 {
+		return seen
+	}
+	return seen[:i]
 }
 
 // tried tells what became of each way to make the server close first.

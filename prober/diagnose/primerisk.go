@@ -18,12 +18,7 @@ type Priming struct {
 // PrimeRisk says why a prime could hurt others than ourselves, by what was seen before the first one; empty: nothing speaks against it.
 func PrimeRisk(in *Input) string {
 	before := *in
-	for i := range in.Observations {
-		if in.Observations[i].Kind == plan.KindPrime {
-			before.Observations = in.Observations[:i]
-			break
-		}
-	}
+	before.Observations = beforePrime(in.Observations)
 	for _, check := range []func(*Input) string{riskOfNAT, riskOfOthers, riskOfMemory, riskOfPool} {
 		if why := check(&before); why != "" {
 			return why
