@@ -141,6 +141,9 @@ func (x *queueRun) run(ctx context.Context, dst netip.AddrPort) {
 		q := x.q
 		q.burst = &b
 		obs, err := x.p.engine.run(ctx, q)
+		if err == nil && len(x.r.Observations) > 0 {
+			err = context.Cause(ctx) // of a burst that was cut short nothing can be counted
+		}
 		if err != nil {
 			why = err
 			break
@@ -157,11 +160,16 @@ func (x *queueRun) end(exp *experiment.Queue, why error) {
 		return
 	}
 	x.r.Queue.QueueResult = exp.Result(x.r.Observations)
-	if len(x.r.Queue.Contacts) == 0 && why != nil {
+	late := errors.Is(why, context.DeadlineExceeded)
+	if len(x.r.Queue.Contacts) == 0 && why != nil && !late {
 		x.r.Err, x.r.Queue = why, nil
 		return
 	}
-	if why != nil && !x.r.Queue.Confirmed {
+	switch {
+	case why == nil || x.r.Queue.Confirmed:
+	case late:
+		x.r.Queue.Why = "the time of the round was over before the measurement was"
+	default:
 		x.r.Queue.Why = why.Error()
 	}
 }

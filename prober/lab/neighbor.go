@@ -12,7 +12,7 @@ import (
 const synTruesize = 832
 
 func neighborScenarios() []Scenario {
-	return []Scenario{arpClient(), arpServer(), arpBoth(), arp3s(), ndClient(), ndServer(), arpDead(), remoteARPDead(), arpQueueSize(),
+	return []Scenario{arpClient(), arpServer(), arpBoth(), arp3s(), ndClient(), ndServer(), arpDead(), remoteARPDead(), arpQueueSize(), ndQueueSize(),
 		duplicateIP(), vipMoved(), neighborFlapping()}
 }
 
@@ -232,6 +232,17 @@ func arpQueueSize() Scenario {
 			d.serverLink.Knows(clientIP, d.clientLink)
 		},
 	}
+}
+
+func ndQueueSize() Scenario {
+	s := arpQueueSize()
+	s.Name, s.Story = "nd-queue-size", "arp-queue-size in IPv6: the queue of neighbour discovery, measured from outside with an unused address."
+	s.Build = func(st *Stage) {
+		client, server := st.direct6()
+		server.Neighbor("ipv6", "unres_qlen_bytes", st.String("qlen_bytes"))
+		server.Knows(clientIP6, client)
+	}
+	return s
 }
 
 func duplicateIP() Scenario {
