@@ -23,6 +23,8 @@ type DiagnoseOptions struct {
 	MayPrime bool
 	// Prime shapes these connections.
 	Prime PrimeOptions
+	// LateReset waits in the end, 22 s, for what becomes of connections that are never answered: some balancers reset them.
+	LateReset bool
 	// Hold is how many connections at most may be held open at once, to find what limits them; 0: none. They take places at the target and
 	// on the way for some seconds.
 	Hold int
@@ -121,7 +123,7 @@ func (p *Prober) pursue(ctx context.Context, addr netip.AddrPort, m Module, o Di
 	defer g.leave()
 	inv := &experiment.Investigation{Host: r.input(), Focus: o.Focus, MaxSYNs: o.MaxSYNs, Rand: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())), Setup: experiment.Setup{
 		Source: netip.AddrPortFrom(m.Source, 0), Dst: addr, Burst: m.Burst, Ladder: host.Ladder, Listen: m.Timeout, MSS: mss(addr),
-		HalfOpen: p.engine.opts.Limits.HalfOpen, NoRaw: host.CaptureError != nil, MayPrime: o.MayPrime, MayForget: o.MayForget, Hold: o.Hold, Contrast: o.Contrast,
+		HalfOpen: p.engine.opts.Limits.HalfOpen, NoRaw: host.CaptureError != nil, MayPrime: o.MayPrime, MayForget: o.MayForget, LateReset: o.LateReset, Hold: o.Hold, Contrast: o.Contrast,
 		PrimeAnyway: o.Prime.Anyway, PrimeWith: o.Prime.With, Control: netip.AddrPortFrom(o.Prime.Control, 0), Heal: o.Prime.Heal, Others: ownAddresses(m.Interface, addr.Addr())}}
 	for ctx.Err() == nil {
 		if d, ok := ctx.Deadline(); ok {

@@ -46,6 +46,7 @@ func diagnoseCommand() *cobra.Command {
 	cmd.Flags().IntVar(&o.Hold, "hold", 0, "hold so many connections open at once, at most 1000, to find what limits them; they take places at the target "+
 		"for seconds")
 	cmd.Flags().Var(&addrPort{&o.Contrast}, "contrast", "another service to compare the target with, ADDR:PORT; default: a port of the target that nobody serves")
+	cmd.Flags().BoolVar(&o.LateReset, "late-reset", false, "in the end leave a few unanswered SYNs alone for 22 s: does the balancer reset them, and when?")
 	cmd.Flags().StringArrayVar(&o.Members, "member", nil, "a real server behind the target, HOST:PORT; may be repeated: each is met directly as well, and compared")
 	return cmd
 }

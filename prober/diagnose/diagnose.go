@@ -101,6 +101,7 @@ func Diagnose(in Input) Diagnosis {
 	}
 	slices.SortStableFunc(d.Causes, func(a, b Cause) int { return cmp.Compare(b.Level, a.Level) })
 	d.conclude(&in)
+	d.lateReset(&in)
 	return d
 }
 

@@ -55,6 +55,8 @@ type Setup struct {
 	Hold int
 	// NoRaw leaves out what needs a capture.
 	NoRaw bool
+	// LateReset waits in the end for what becomes of connections that are never answered, 22 s.
+	LateReset bool
 	// MayPrime permits connections that the server closes first: servers with per-host PAWS then refuse older TSvals from our address
 	// for a minute.
 	MayPrime bool
@@ -240,7 +242,7 @@ func (v *Investigation) wants(seen []observe.Observation, done map[plan.Kind]int
 		}
 	}
 	if len(open) == 0 {
-		return Step{}, false
+		return v.lateStep(seen, done)
 	}
 	return telling(in, &d, open), true
 }
