@@ -40,6 +40,8 @@ type DiagnoseOptions struct {
 	// MayForget permits deleting this host's own neighbour entry of the next hop before the first burst, so that it is a first contact. It
 	// needs CAP_NET_ADMIN; everything on this host that talks to that next hop waits for it to be resolved again.
 	MayForget bool
+	// Follow is how long a TSval that a server remembers is followed, to see its clock tick; 0: diagnose.DefaultFollow.
+	Follow time.Duration
 	// Seconds is the time for the whole diagnosis; 0: 60.
 	Seconds float64
 	// MaxSYNs bounds the SYNs sent to each address, repeats included; 0: no bound but those of the Limits.
@@ -121,7 +123,9 @@ func (p *Prober) pursue(ctx context.Context, addr netip.AddrPort, m Module, o Di
 	r.Priming = o.priming()
 	g := guard{p: p, r: r, m: m}
 	defer g.leave()
-	inv := &experiment.Investigation{Host: r.input(), Focus: o.Focus, MaxSYNs: o.MaxSYNs, Rand: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())), Setup: experiment.Setup{
+	known := r.input()
+	known.Follow = o.Follow
+	inv := &experiment.Investigation{Host: known, Focus: o.Focus, MaxSYNs: o.MaxSYNs, Rand: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())), Setup: experiment.Setup{
 		Source: netip.AddrPortFrom(m.Source, 0), Dst: addr, Burst: m.Burst, Ladder: host.Ladder, Listen: m.Timeout, MSS: mss(addr),
 		HalfOpen: p.engine.opts.Limits.HalfOpen, NoRaw: host.CaptureError != nil, MayPrime: o.MayPrime, MayForget: o.MayForget, LateReset: o.LateReset, Hold: o.Hold, Contrast: o.Contrast,
 		PrimeAnyway: o.Prime.Anyway, PrimeWith: o.Prime.With, Control: netip.AddrPortFrom(o.Prime.Control, 0), Heal: o.Prime.Heal, Others: ownAddresses(m.Interface, addr.Addr())}}

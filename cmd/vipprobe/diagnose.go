@@ -4,10 +4,12 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/vipprobe/vipprobe/prober"
+	"github.com/vipprobe/vipprobe/prober/diagnose"
 )
 
 func diagnoseCommand() *cobra.Command {
@@ -42,6 +44,7 @@ func diagnoseCommand() *cobra.Command {
 	f.register(cmd)
 	cmd.Flags().StringVar(&from, "from", "", "judge the observations of a bundle again, its directory or observations.json, without a network")
 	cmd.Flags().Float64Var(&o.Seconds, "max-seconds", 60, "time for a whole diagnosis")
+	cmd.Flags().DurationVar(&o.Follow, "follow", diagnose.DefaultFollow, "how long to follow a timestamp that a server remembers, to see its clock tick and the memory end")
 	prime.register(cmd.Flags(), &o)
 	cmd.Flags().IntVar(&o.Hold, "hold", 0, "hold so many connections open at once, at most 1000, to find what limits them; they take places at the target "+
 		"for seconds")
@@ -75,6 +78,9 @@ func (a *addrPort) Set(s string) error {
 func (f *probeFlags) diagnose(cmd *cobra.Command, args []string, o prober.DiagnoseOptions) error {
 	if o.Seconds <= 0 || o.Seconds > 3600 {
 		return usageError{fmt.Errorf("--max-seconds %g: want more than 0, at most 3600", o.Seconds)}
+	}
+	if o.Follow < 100*time.Millisecond || o.Follow > 10*time.Minute {
+		return usageError{fmt.Errorf("--follow %s: want 100ms to 10m", o.Follow)}
 	}
 	if o.Hold < 0 || o.Hold > 1000 {
 		return usageError{fmt.Errorf("--hold %d: want 0 to 1000", o.Hold)}

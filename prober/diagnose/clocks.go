@@ -111,7 +111,8 @@ func foreignSeries(in *Input) ClockSeries {
 func memorySeries(in *Input) ClockSeries {
 	s := ClockSeries{Of: Remembered}
 	m, ok := ReadMemory(in.Observations)
-	if !ok {
+	if p, primed := Primed(in.Observations); !ok && primed {
+		s.Points = []ClockPoint{{At: p.At, TSval: p.T0}} // the flip showed that it is remembered
 		return s
 	}
 	near := m.near()

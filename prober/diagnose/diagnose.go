@@ -55,6 +55,7 @@ func rules() []rule {
 		{"port reuse", checkReuse, nil},
 		{"slow path", checkSlow, []Verdict{SYNACKLoss, ForwardSYNLoss, SYNRateLimited, SYNStallUnclassified}},
 		{"one-tick flip", checkFlip, []Verdict{SYNStallUnclassified}},
+		{"no timestamps", checkPlain, []Verdict{BlackholeBackend, ACLDrop, ForwardSYNLoss, SYNACKLoss, SYNRateLimited, SYNStallUnclassified, AcceptQueueOverflow}},
 		{"timestamps", checkQuadrants, []Verdict{BlackholeBackend, ForwardSYNLoss, SYNACKLoss, SYNRateLimited, SYNStallUnclassified, AcceptQueueOverflow}},
 		{"aborted handshakes", checkAborted, nil},
 		{"held connections", checkHold, []Verdict{BlackholeBackend, ForwardSYNLoss, SYNRateLimited, SYNStallUnclassified}},

@@ -28,7 +28,7 @@ func (v *Investigation) maker(k plan.Kind) func([]observe.Observation) plan.Burs
 		plan.KindOracle: v.search, plan.KindFollow: v.search, plan.KindPrime: v.prime, plan.KindFlip: v.flip, plan.KindBare: v.bare, plan.KindHeal: v.heal, plan.KindSurvey: v.survey, plan.KindResolve: v.resolve,
 		plan.KindReuse: v.reuse, plan.KindStateful: v.stateful, plan.KindEven: v.even, plan.KindCells: v.cells, plan.KindLate: v.late,
 		plan.KindWalk: v.walk, plan.KindSource: v.sources, plan.KindHold: v.hold,
-		plan.KindAgain: v.again,
+		plan.KindAgain: v.again, plan.KindPlain: v.plain,
 	}
 	if m, ok := known[k]; ok {
 		return m

@@ -22,6 +22,19 @@ func sharedAddress(seed uint64, ahead int64, every time.Duration, seen bool) *fa
 	return w
 }
 
+// oneClock is a VIP of n old servers behind a balancer that gives all connections with timestamps one clock, and a client that may send none.
+func oneClock(seed uint64, n int, timestamps, noTSDropped bool) *fakenet.World {
+	w, b := fakenet.VIP(seed, n)
+	clock := fakenet.Clock{Hz: 1000, Base: wire.TSval(uint32(seed) * 2654435761), Seed: seed}
+	for _, m := range b.Members {
+		m.Elements = []fakenet.Element{&fakenet.Normalize{Clock: clock}}
+		m.Host.Recycle = &fakenet.Recycle{NoTSDropped: noTSDropped,
+			Primers: []*fakenet.Primer{{From: b.SNAT.Addrs[0], Every: 100 * time.Millisecond, Clock: clock}}}
+	}
+	w.Client.NoTimestamps = !timestamps
+	return w
+}
+
 // ahead is a distance on the circle at which the vantage is refused: more than one tick, less than half the circle; far from both ends.
 func ahead(r *rand.Rand) int64 { return 100_000 + r.Int64N(1<<31-200_000) }
 
@@ -69,6 +82,22 @@ func timestampStories() []story {
 			world: func(seed uint64, r *rand.Rand) *fakenet.World {
 				w := sharedAddress(seed, ahead(r), lasting(r, 20*time.Millisecond, 200*time.Millisecond), false)
 				w.Hosts[0].Recycle.Primers[0].From = w.Target.Addr()
+				return w
+			}},
+		{settle: primed, name: "one clock for all but a client without timestamps", right: snat, share: 0.98,
+			world: func(seed uint64, r *rand.Rand) *fakenet.World { return oneClock(seed, between(r, 1, 4), false, true) }},
+		{settle: primed, name: "one clock for all but a client without timestamps, 3 % loss", rare: chance, right: snat, also: lossy(),
+			world: func(seed uint64, r *rand.Rand) *fakenet.World {
+				return lose(oneClock(seed, between(r, 1, 4), false, true), 0.03)
+			}},
+		{settle: primed, name: "near miss: one clock for all, this client's too", right: healthy, share: 1,
+			world: func(seed uint64, r *rand.Rand) *fakenet.World { return oneClock(seed, between(r, 1, 4), true, true) }},
+		{settle: primed, name: "near miss: one clock for all, and servers that take SYNs without timestamps", right: healthy, share: 1,
+			world: func(seed uint64, r *rand.Rand) *fakenet.World { return oneClock(seed, between(r, 1, 4), false, false) }},
+		{name: "near miss: a client without timestamps loses a third", rare: chance, right: either(diagnose.ForwardSYNLoss, diagnose.SYNACKLoss),
+			world: func(seed uint64, _ *rand.Rand) *fakenet.World {
+				w := lose(fakenet.Clean(seed), 0.3)
+				w.Client.NoTimestamps = true
 				return w
 			}},
 		{name: "near miss: recycle, and nobody whom the server closes", right: healthy, share: 1,

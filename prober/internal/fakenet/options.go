@@ -31,7 +31,13 @@ func ShiftTSval(by int64, m Match) Element {
 type Normalize struct {
 	Clock Clock
 
-	offset map[wire.Flow]int64
+	offset map[wire.Flow]offset
+}
+
+// offset belongs to one connection, known by its ISN, so that a repeated SYN keeps it.
+type offset struct {
+	iss wire.Seq
+	by  int64
 }
 
 // Take implements Element.
@@ -42,16 +48,16 @@ func (n *Normalize) Take(h Hop, p *Packet) {
 		return
 	}
 	if n.offset == nil {
-		n.offset = map[wire.Flow]int64{}
+		n.offset = map[wire.Flow]offset{}
 	}
 	f := p.Seg.Flow()
 	if p.Dir == Out {
-		if p.SYN() {
-			n.offset[f] = int64(n.Clock.At(h.Now(), f).Sub(val))
+		if old, known := n.offset[f]; p.SYN() && (!known || old.iss != p.Seg.Seq) {
+			n.offset[f] = offset{p.Seg.Seq, int64(n.Clock.At(h.Now(), f).Sub(val))}
 		}
-		shift(&p.Seg, n.offset[f], 0)
+		shift(&p.Seg, n.offset[f].by, 0)
 	} else {
-		shift(&p.Seg, 0, -n.offset[f.Reverse()])
+		shift(&p.Seg, 0, -n.offset[f.Reverse()].by)
 	}
 	h.Pass(p)
 }
