@@ -63,7 +63,7 @@ func (r *rig) tcpRound(t testing.TB, dst netip.AddrPort, m Module) Round {
 }
 
 func (r *rig) prober(allowed ...netip.Addr) *Prober {
-	return &Prober{engine: r.engine, allow: AllowAddrs(allowed...), shared: newFlights()}
+	return &Prober{engine: r.engine, allow: AllowAddrs(allowed...), shared: newFlights(), pauses: newPauses()}
 }
 
 func (r *rig) tcpRoundOf(t testing.TB, p *Prober, ep Endpoint, dst netip.AddrPort, m Module) (out Round) {
