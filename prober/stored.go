@@ -121,3 +121,19 @@ func (r *Round) Cites(f *diagnose.Finding) []int {
 	}
 	return out
 }
+
+// CitesArm are the numbers of the frames of all attempts of an arm, by its name; none where nothing was recorded, or where the row of the
+// table is none of the arms that were sent.
+func (r *Round) CitesArm(name string) []int {
+	var out []int
+	for i := range r.Observations {
+		o := &r.Observations[i]
+		n := observe.NumbersOf(o)
+		for k := range o.Attempts {
+			if o.Attempts[k].Arm == name {
+				out = append(out, n.Attempt(k)...)
+			}
+		}
+	}
+	return out
+}

@@ -136,6 +136,9 @@ func newDiagnosis(r *prober.Round) Diagnosis {
 	for i := range d.Causes {
 		f := newFinding(&d.Causes[i])
 		f.Frames = evidence.Ranges(r.Cites(&d.Causes[i]))
+		for k := range f.Arms {
+			f.Arms[k].Frames = evidence.Ranges(r.CitesArm(f.Arms[k].Name))
+		}
 		v.Causes = append(v.Causes, f)
 	}
 	for i := range d.Notes {

@@ -5,12 +5,14 @@ import "github.com/vipprobe/vipprobe/prober/diagnose"
 // Arm is one row of the table behind a finding. P is the one-sided chance of as many silent against the other arms, absent where it
 // was not tested.
 type Arm struct {
-	Name     string   `json:"name"`
-	TSval    *uint32  `json:"tsval,omitempty"`
-	N        int      `json:"n"`
-	Answered int      `json:"answered"`
-	Silent   int      `json:"silent"`
-	P        *float64 `json:"p,omitempty"`
+	Name     string  `json:"name"`
+	TSval    *uint32 `json:"tsval,omitempty"`
+	N        int     `json:"n"`
+	Answered int     `json:"answered"`
+	Silent   int     `json:"silent"`
+	// Frames are first and last numbers of the frames of its attempts in the capture file.
+	Frames [][2]int `json:"frames,omitempty"`
+	P      *float64 `json:"p,omitempty"`
 }
 
 // Timestamps is what a paws module measured.

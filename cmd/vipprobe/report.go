@@ -7,6 +7,7 @@ import (
 
 	"github.com/vipprobe/vipprobe/prober"
 	"github.com/vipprobe/vipprobe/prober/diagnose"
+	"github.com/vipprobe/vipprobe/prober/evidence"
 )
 
 // renderDiagnosis writes what a tired person wants to read: one verdict line, what was seen, why, what to do.
@@ -51,7 +52,7 @@ func (p *printer) diagnosis(r *prober.Round) {
 	}
 	p.block(r)
 	for i := range r.Diagnosis.Causes {
-		p.finding(&r.Diagnosis.Causes[i], r.Cites(&r.Diagnosis.Causes[i]))
+		p.finding(r, &r.Diagnosis.Causes[i])
 	}
 	p.clocks(r.Diagnosis.Clocks)
 	for i := range r.Diagnosis.Notes {
@@ -79,8 +80,8 @@ func (p *printer) untested(c *diagnose.FirstContact) {
 	}
 }
 
-// finding writes a cause; frames are the numbers of those that show it in the capture file.
-func (p *printer) finding(f *diagnose.Finding, frames []int) {
+// finding writes a cause of a round.
+func (p *printer) finding(r *prober.Round, f *diagnose.Finding) {
 	what := fmt.Sprintf("%s, %s", f.Verdict, f.Level)
 	if f.P > 0 {
 		what += fmt.Sprintf(" (by chance: p = %.1g)", f.P)
@@ -95,10 +96,10 @@ func (p *printer) finding(f *diagnose.Finding, frames []int) {
 		p.f("%s\n", p.item(head, "- "+e))
 		head = ""
 	}
-	if list := frameList(frames, manyRanges); list != "" {
+	if list := frameList(r.Cites(f), manyRanges); list != "" {
 		p.f("%s\n", p.item(head, "- "+list+" of the capture"))
 	}
-	p.arms(f.Arms)
+	p.arms(r, f.Arms)
 	if f.Disproof != "" {
 		p.f("%s\n", p.item("unless", f.Disproof))
 	}
@@ -108,7 +109,7 @@ func (p *printer) finding(f *diagnose.Finding, frames []int) {
 }
 
 // arms is the table behind a comparison.
-func (p *printer) arms(arms []diagnose.Arm) {
+func (p *printer) arms(r *prober.Round, arms []diagnose.Arm) {
 	if len(arms) == 0 {
 		return
 	}
@@ -116,7 +117,17 @@ func (p *printer) arms(arms []diagnose.Arm) {
 	for i := range arms {
 		width = max(width, utf8.RuneCountInString(arms[i].Name))
 	}
-	p.f("%s%s  %10s  %9s  %8s  %6s  %s\n", p.tint(bold, pad("arms", 10)), pad("", width), "TSval", "asked", "answered", "silent", "p")
+	frames := make([]string, len(arms))
+	recorded := ""
+	for i := range arms {
+		if frames[i] = rangeList(evidence.Ranges(r.CitesArm(arms[i].Name)), fewRanges); frames[i] != "" {
+			recorded = "frames"
+		}
+	}
+	line := func(head, name, val, n, answered, silent, chance, frames string) {
+		p.f("%s%s\n", p.tint(bold, head), strings.TrimRight(fmt.Sprintf("%s  %10s  %9s  %8s  %6s  %-6s  %s", pad(name, width), val, n, answered, silent, chance, frames), " "))
+	}
+	line(pad("arms", 10), "", "TSval", "asked", "answered", "silent", "p", recorded)
 	for i := range arms {
 		a := &arms[i]
 		val, chance := "-", "-"
@@ -126,7 +137,7 @@ func (p *printer) arms(arms []diagnose.Arm) {
 		if a.P > 0 {
 			chance = fmt.Sprintf("%.1g", a.P)
 		}
-		p.f("%s%s  %10s  %9d  %8d  %6d  %s\n", strings.Repeat(" ", 10), pad(a.Name, width), val, a.N, a.Answered, a.Silent, chance)
+		line(strings.Repeat(" ", 10), a.Name, val, fmt.Sprint(a.N), fmt.Sprint(a.Answered), fmt.Sprint(a.Silent), chance, frames[i])
 	}
 }
 

@@ -2,8 +2,11 @@ package evidence
 
 import (
 	"bytes"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"reflect"
 	"regexp"
 	"slices"
@@ -275,5 +278,36 @@ func TestEncodeRefusesAValueWithoutAName(t *testing.T) {
 	_, err := Encode(attempts(observe.Attempt{Outcome: 200}))
 	if want := "rounds[0].observations[0].attempts[0].outcome: observe.Outcome has no name for 200"; err == nil || fmt.Sprint(err) != want {
 		t.Errorf("got %v, want %s", err, want)
+	}
+}
+
+// A bundle of the first version is read for ever, and says the same: whoever gives a stored field another name or meaning raises Version, and
+// lets the reader know both.
+func TestTheFirstVersionIsStillRead(t *testing.T) {
+	t.Parallel()
+	b, err := os.ReadFile("testdata/neighbor-queue.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := Decode(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := Encode(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want, got any
+	if err := errors.Join(json.Unmarshal(b, &want), json.Unmarshal(again, &got)); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-file +read and written):\n%s", diff)
+	}
+	r := &s.Rounds[0]
+	a := &r.Observations[0].Attempts[0]
+	if r.Ladder.Name != "linear" || r.Kernel != "6.18.5" || a.Outcome != observe.Accepted || a.Kernel.Info.TotalRetrans != 1 || a.Unseen != 1 ||
+		len(r.Observations[0].Neighbor) != 3 || r.Observations[2].Arms[0].Script.OnSYNACK != plan.Reset {
+		t.Errorf("%+v", r)
 	}
 }
