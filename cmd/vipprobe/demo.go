@@ -150,6 +150,10 @@ func grants(list []lab.Grant) []string {
 		switch g {
 		case lab.GrantPrime:
 			flags = append(flags, "--i-own-this-path")
+		case lab.GrantHeal:
+			flags = append(flags, "--heal")
+		case lab.GrantControl:
+			flags = append(flags, "--control-source", lab.ControlSource)
 		case lab.GrantHold:
 			flags = append(flags, "--hold", "64")
 		case lab.GrantBacklog, lab.GrantForget:

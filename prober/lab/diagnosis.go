@@ -30,6 +30,8 @@ type Question struct {
 type Named struct {
 	Verdict diagnose.Verdict
 	Level   diagnose.Level
+	// Evidence as it was given.
+	Evidence []string
 }
 
 // Diagnoser answers a question. It must look only at the network, from the client.
@@ -94,8 +96,9 @@ func parseCauses(b []byte) ([]Named, error) {
 			Member    bool `json:"member"`
 			Diagnosis *struct {
 				Causes []struct {
-					Verdict diagnose.Verdict `json:"verdict"`
-					Level   string           `json:"level"`
+					Verdict  diagnose.Verdict `json:"verdict"`
+					Level    string           `json:"level"`
+					Evidence []string         `json:"evidence"`
 				} `json:"causes"`
 			} `json:"diagnosis"`
 		} `json:"rounds"`
@@ -112,7 +115,7 @@ func parseCauses(b []byte) ([]Named, error) {
 			continue
 		}
 		for _, c := range r.Diagnosis.Causes {
-			named = merge(named, Named{c.Verdict, level(c.Level)})
+			named = merge(named, Named{c.Verdict, level(c.Level), c.Evidence})
 		}
 	}
 	return healthyOnlyAlone(named), nil
@@ -125,6 +128,7 @@ func merge(all []Named, n Named) []Named {
 		return append(all, n)
 	}
 	all[i].Level = max(all[i].Level, n.Level)
+	all[i].Evidence = append(all[i].Evidence, n.Evidence...)
 	return all
 }
 

@@ -42,6 +42,9 @@ func (l Label) Judge(named []Named) (Result, string) {
 		if i == 0 && l.Level > strongest(named) {
 			return Inconclusive, fmt.Sprintf("only %s, should be %s", strongest(named), l.Level)
 		}
+		if i == 0 && !l.said(named) {
+			return Inconclusive, fmt.Sprintf("the evidence does not say %q", l.Says)
+		}
 		return Right, ""
 	}
 	for _, v := range got {
@@ -57,13 +60,20 @@ func (l Label) Judge(named []Named) (Result, string) {
 
 // Names reports whether what was named is what is there, how firmly ever.
 func (l Label) Names(named []diagnose.Verdict) bool {
-	l.Level = diagnose.LevelUnknown
+	l.Level, l.Says = diagnose.LevelUnknown, ""
 	all := make([]Named, len(named))
 	for i, v := range named {
-		all[i] = Named{v, diagnose.Confirmed}
+		all[i] = Named{Verdict: v, Level: diagnose.Confirmed}
 	}
 	result, _ := l.Judge(all)
 	return result == Right
+}
+
+// said reports whether the evidence says what it must.
+func (l Label) said(named []Named) bool {
+	return l.Says == "" || slices.ContainsFunc(named, func(n Named) bool {
+		return slices.ContainsFunc(n.Evidence, func(e string) bool { return strings.Contains(e, l.Says) })
+	})
 }
 
 // undecided are the verdicts that say honestly that something is wrong but not what: no cause, unless nothing is wrong.

@@ -51,9 +51,15 @@ const (
 	GrantPrime   Grant = "prime"
 	GrantBacklog Grant = "backlog"
 	GrantForget  Grant = "forget"
+	// GrantHeal allows to wait for a minute more, so that a server forgets. GrantControl allows the client's second address as a control.
+	GrantHeal    Grant = "heal"
+	GrantControl Grant = "control"
 	// GrantHold allows to hold some dozens of connections open at once.
 	GrantHold Grant = "hold"
 )
+
+// ControlSource is the client's second address in scenarios with GrantControl.
+const ControlSource = controlIP
 
 // Label is the truth about a scenario, which the diagnosis never sees.
 type Label struct {
@@ -63,6 +69,8 @@ type Label struct {
 	Or [][]diagnose.Verdict
 	// Level is the least that one of Verdicts should reach; LevelUnknown asks for none.
 	Level diagnose.Level
+	// Says is what the evidence must say in so many words, where the verdict alone does not tell whether all was found; empty: nothing.
+	Says string
 	// Lossy says that random loss was added on the path: it may be named as well.
 	Lossy bool
 }

@@ -20,7 +20,7 @@ import (
 func named(l diagnose.Level, vs ...diagnose.Verdict) []Named {
 	var out []Named
 	for _, v := range vs {
-		out = append(out, Named{v, l})
+		out = append(out, Named{Verdict: v, Level: l})
 	}
 	return out
 }
@@ -68,6 +68,20 @@ func TestJudge(t *testing.T) {
 	} {
 		if got, why := c.label.Judge(c.named); got != c.want {
 			t.Errorf("%s: %s (%s), want %s", c.story, got, why, c.want)
+		}
+	}
+}
+
+func TestJudgeReadsTheEvidence(t *testing.T) {
+	l := Is(diagnose.TWRecyclePAWSDrop)
+	l.Says = "it healed"
+	for _, c := range []struct {
+		evidence []string
+		want     Result
+	}{{[]string{"8 of 8", "then it healed"}, Right}, {[]string{"it did not heal"}, Inconclusive}, {nil, Inconclusive}} {
+		got, _ := l.Judge([]Named{{diagnose.TWRecyclePAWSDrop, diagnose.Proven, c.evidence}})
+		if got != c.want {
+			t.Errorf("%q: %s, want %s", c.evidence, got, c.want)
 		}
 	}
 }

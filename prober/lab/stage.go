@@ -29,8 +29,10 @@ type Stage struct {
 const (
 	clientIP = "10.77.0.2"
 	otherIP  = "10.77.0.3"
-	vipIP    = "10.77.0.10"
-	port     = 80
+	// controlIP is a second address of the client.
+	controlIP = "10.77.0.4"
+	vipIP     = "10.77.0.10"
+	port      = 80
 )
 
 // realIP is the address of the i-th real server.

@@ -19,7 +19,8 @@ type Behaviour uint8
 
 // Echo sends back what comes until the client closes; CloseFirst answers the first data, or after Patience without any, and
 // closes before the client does; Hang accepts and never answers or closes; Stuck never accepts, so that the queue fills;
-// Bulk sends Size octets and waits for the client to close.
+// Bulk sends Size octets and waits for the client to close; CloseIdle closes first where nothing comes within Patience (0: never), and else
+// sends back what comes.
 const (
 	BehaviourUnknown Behaviour = iota
 	Echo
@@ -27,6 +28,7 @@ const (
 	Hang
 	Stuck
 	Bulk
+	CloseIdle
 )
 
 // Service is a TCP listener of a host, on all its addresses and both families.
@@ -126,6 +128,8 @@ func (s Service) handle(ctx context.Context, n *Net, c *net.TCPConn) {
 		_, _ = io.Copy(c, c)
 	case CloseFirst:
 		s.answerAndClose(c)
+	case CloseIdle:
+		s.closeIdle(c)
 	case Hang:
 		<-ctx.Done()
 	case Bulk:
@@ -151,6 +155,25 @@ func (s Service) answerAndClose(c *net.TCPConn) {
 	// FIN, and keep reading: a close with unread data would send RST (RFC 9293 §3.10.4, tcp_close) and leave no TIME_WAIT.
 	_ = c.CloseWrite()
 	_ = c.SetReadDeadline(time.Now().Add(patience))
+	_, _ = io.Copy(io.Discard, c)
+}
+
+// closeIdle loses patience with a connection that says nothing, and serves any other.
+func (s Service) closeIdle(c *net.TCPConn) {
+	if s.Patience > 0 {
+		_ = c.SetReadDeadline(time.Now().Add(s.Patience))
+	}
+	first := make([]byte, 4096)
+	n, err := c.Read(first)
+	_ = c.SetReadDeadline(time.Time{})
+	if err == nil {
+		if _, err = c.Write(first[:n]); err == nil {
+			_, _ = io.Copy(c, c)
+		}
+		return
+	}
+	_ = c.CloseWrite()
+	_ = c.SetReadDeadline(time.Now().Add(time.Second))
 	_, _ = io.Copy(io.Discard, c)
 }
 

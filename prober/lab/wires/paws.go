@@ -19,6 +19,9 @@ type Recycle struct {
 	NoTS NoTimestamps
 	// Ports are the server's listening ports: a SYN to another goes through, to be refused. Empty means all.
 	Ports []uint16
+	// Cookies: the server answers every SYN by cookie, and does not look at its TSval then (tcp_v4_conn_request, net/ipv4/tcp_ipv4.c, 3.10:
+	// !want_cookie).
+	Cookies bool
 
 	hosts map[netip.Addr]*remembered
 	conns map[wire.Flow]*closing // by the client's direction
@@ -112,6 +115,9 @@ func (r *Recycle) Pass(now time.Time, p Packet) []Departure {
 
 // refuses is tcp_peer_is_proven, asked only for a listening port and where no TIME_WAIT of the same flow answers instead.
 func (r *Recycle) refuses(now time.Time, s wire.Segment) bool {
+	if r.Cookies {
+		return false
+	}
 	if len(r.Ports) > 0 && !slices.Contains(r.Ports, s.Dst.Port()) {
 		return false
 	}
