@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"strings"
+	"time"
 )
 
 // Closer is a way to make a server close a connection before its client does.
@@ -11,11 +12,17 @@ type Closer struct {
 	Name string
 	// Data is sent once the connection stands; nil: nothing is, and the server's patience is waited for.
 	Data []byte
-	// Patient waits long for it.
-	Patient bool
+	// Patience is how long that may take; 0: as long as the others may.
+	Patience time.Duration
 }
 
 const idleName = "idle"
+
+// How long the server's patience is waited for: where the caller asks for nothing else, and where all else has failed.
+const (
+	askedPatience = 45 * time.Second
+	lastPatience  = 12 * time.Second
+)
 
 // AutoClosers are requests after which common servers close first, and, beside them, nothing: for servers that close by themselves.
 func AutoClosers() []Closer {
@@ -76,7 +83,7 @@ func parseCloser(word string) (Closer, error) {
 	case own && kind == "text":
 		c.Data = []byte(strings.NewReplacer(`\\`, `\`, `\r`, "\r", `\n`, "\n", `\t`, "\t").Replace(value))
 	case word == idleName:
-		return Closer{Name: idleName, Patient: true}, nil
+		return Closer{Name: idleName, Patience: askedPatience}, nil
 	case word == "smtp":
 		return smtp(), nil
 	default:

@@ -10,11 +10,8 @@ import (
 	"github.com/vipprobe/vipprobe/prober/wire"
 )
 
-// How long a burst of primes waits for the server to close, and how long for its patience with a connection that says nothing.
-const (
-	primeListen = 2500 * time.Millisecond
-	idleListen  = 20 * time.Second
-)
+// primeListen is how long a burst of primes waits for the server to close.
+const primeListen = 2500 * time.Millisecond
 
 // prime makes connections that the server shall close first, all with one TSval that never moves: this machine's own, so that what is remembered
 // is no newer than what this host's own traffic sends. Each flow tries another way to make the server close; the first that did is
@@ -31,9 +28,7 @@ func (v *Investigation) prime(seen []observe.Observation) plan.Burst {
 	for i := range ways {
 		s := v.fixed(t0, plan.Custom(0, rto, 3*rto), plan.Acknowledge)
 		s.Then = plan.Exchange{Data: ways[i].Data, Close: plan.WaitForPeer, RTO: rto}
-		if ways[i].Patient {
-			b.Listen = idleListen
-		}
+		b.Listen = max(b.Listen, ways[i].Patience)
 		b.Arms = append(b.Arms, plan.Arm{Name: diagnose.PrimeArm + ways[i].Name, Via: plan.Raw, Script: s})
 		v.shots(&b, i, 1, time.Duration(i)*2*time.Millisecond, 0)
 	}
@@ -47,7 +42,7 @@ func (v *Investigation) closers(idle bool) []Closer {
 		ways = AutoClosers()
 	}
 	if idle {
-		ways = []Closer{{Name: idleName, Patient: true}}
+		ways = []Closer{{Name: idleName, Patience: lastPatience}}
 	}
 	return ways[:min(len(ways), max(v.HalfOpen, 1))]
 }

@@ -66,14 +66,20 @@ const patient = 60 * time.Second
 
 // investigate is the adaptive loop of prober.Diagnose, in virtual time.
 func investigate(w *fakenet.World, seed uint64, burst int, prime bool) result {
+	return pursue(w, seed, patient, func(s *experiment.Setup) { s.Burst, s.MayPrime = burst, prime })
+}
+
+// pursue is investigate for so long, with a setup of the caller's.
+func pursue(w *fakenet.World, seed uint64, most time.Duration, change func(*experiment.Setup)) result {
 	inv := &experiment.Investigation{
 		Host: diagnose.Input{Ladder: w.Client.Ladder}, Rand: rand.New(rand.NewPCG(seed, 1)),
-		Setup: experiment.Setup{Source: netip.AddrPortFrom(netip.Addr{}, 0), Dst: w.Target, Burst: burst, Ladder: w.Client.Ladder,
-			Listen: 9500 * time.Millisecond, MSS: 1460, HalfOpen: 16, NoRaw: w.Tap.Off, Others: w.Client.Others, MayPrime: prime},
+		Setup: experiment.Setup{Source: netip.AddrPortFrom(netip.Addr{}, 0), Dst: w.Target, Burst: 10, Ladder: w.Client.Ladder,
+			Listen: 9500 * time.Millisecond, MSS: 1460, HalfOpen: 16, NoRaw: w.Tap.Off, Others: w.Client.Others},
 	}
-	in := diagnose.Input{Ladder: w.Client.Ladder}
+	change(&inv.Setup)
+	in := diagnose.Input{Ladder: w.Client.Ladder, Priming: diagnose.Priming{May: inv.MayPrime, Anyway: inv.PrimeAnyway, Heal: inv.Heal}}
 	began := w.Elapsed()
-	for w.Elapsed()-began < patient {
+	for w.Elapsed()-began < most {
 		b, more := inv.Next(in.Observations)
 		if !more {
 			break

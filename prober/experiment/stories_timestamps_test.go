@@ -162,6 +162,30 @@ func timestampStories() []story {
 				w.Hosts[0].Ports[80].App = fakenet.App{Reply: []byte("ok\r\n")}
 				return w
 			}},
+		{name: "old server primed whose application closes by itself after a while", prime: true, right: own, share: 0.98,
+			world: func(seed uint64, r *rand.Rand) *fakenet.World {
+				w := fakenet.RecycleDirect(seed, seed%2 == 0)
+				w.Hosts[0].Ports[80].App = fakenet.App{Close: fakenet.CloseAtOnce, Delay: lasting(r, 3*time.Second, 11*time.Second)}
+				return w
+			}},
+		{name: "near miss: old server primed, SYN cookies in force", prime: true, right: healthy, also: []diagnose.Verdict{diagnose.SYNCookiesActive}, share: 1,
+			world: func(seed uint64, _ *rand.Rand) *fakenet.World {
+				w := fakenet.RecycleDirect(seed, seed%2 == 0)
+				w.Hosts[0].Ports[80].Cookies = fakenet.CookiesAlways
+				return w
+			}},
+		{name: "near miss: old server that resets in place of closing", prime: true, right: healthy, quiet: true,
+			world: func(seed uint64, _ *rand.Rand) *fakenet.World {
+				w := fakenet.RecycleDirect(seed, seed%2 == 0)
+				w.Hosts[0].Ports[80].App = fakenet.App{Close: fakenet.ResetOnData}
+				return w
+			}},
+		{name: "old server primed, and overtaken by another clock at the same address", prime: true, quiet: true, right: own, also: snat[0],
+			world: func(seed uint64, r *rand.Rand) *fakenet.World {
+				w := sharedAddress(seed, 1000+r.Int64N(900_000), lasting(r, 20*time.Millisecond, time.Second), false)
+				w.Hosts[0].Recycle.Primers[0].Since = lasting(r, 2*time.Second, 4*time.Second)
+				return w
+			}},
 		{name: "SNAT gives ports that are in TIME_WAIT", right: only(diagnose.TimeWaitCollision), quiet: true,
 			also:  []diagnose.Verdict{diagnose.SNATPortExhaustion},
 			world: func(seed uint64, r *rand.Rand) *fakenet.World { return fakenet.TimeWaitReuse(seed, between(r, 20, 60)) }},
