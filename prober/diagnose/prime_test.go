@@ -13,7 +13,9 @@ import (
 
 const t0 wire.TSval = 517740536
 
-func when(ms int) time.Time { return time.Unix(1_700_000_000, 0).Add(time.Duration(ms) * time.Millisecond) }
+func when(ms int) time.Time {
+	return time.Unix(1_700_000_000, 0).Add(time.Duration(ms) * time.Millisecond)
+}
 
 // primeAttempt is a connection with our ISS 100 and the server's 500: SYN, SYN-ACK, a request of 10 octets, and what the story adds.
 func primeAttempt(add func(*observe.Attempt)) *observe.Attempt {
@@ -119,7 +121,9 @@ func flipOf(blocks ...string) []observe.Observation {
 }
 
 func TestFlipDecides(t *testing.T) {
-	rows := func(n int, row string) []string { return strings.Split(strings.TrimSuffix(strings.Repeat(row+" ", n), " "), " ") }
+	rows := func(n int, row string) []string {
+		return strings.Split(strings.TrimSuffix(strings.Repeat(row+" ", n), " "), " ")
+	}
 	for _, c := range []struct {
 		story  string
 		blocks []string

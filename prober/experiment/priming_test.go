@@ -21,8 +21,8 @@ var innocents = flag.Int("innocents", 600, "networks without per-host PAWS that 
 
 // innocent networks lose, limit, swallow and overload, and remember no TSval.
 func innocent() []func(seed uint64, r *rand.Rand) *fakenet.World {
-	type make = func(uint64, *rand.Rand) *fakenet.World
-	return []make{
+	type builder = func(uint64, *rand.Rand) *fakenet.World
+	return []builder{
 		func(seed uint64, _ *rand.Rand) *fakenet.World { return fakenet.Clean(seed) },
 		func(seed uint64, r *rand.Rand) *fakenet.World { return fakenet.CleanVIP(seed, between(r, 1, 4)) },
 		func(seed uint64, r *rand.Rand) *fakenet.World { return lose(fakenet.Clean(seed), 0.05*r.Float64()) },
