@@ -147,7 +147,7 @@ func (p *printer) sentences(r *prober.Round) {
 // sentence says who saw what, when, where in the capture, and what to do.
 func sentence(r *prober.Round, f *diagnose.Finding) string {
 	s := fmt.Sprintf("%s: %s (%s), %s", seen(r), f.Verdict, f.Level, strings.TrimSuffix(f.Summary, "."))
-	if frames := frameList(r.Cites(f), manyRanges); frames != "" {
+	if frames := frameList(r.Cites(f)); frames != "" {
 		s += fmt.Sprintf("; see %s of the capture", frames)
 	}
 	if f.Remedy != "" && f.Verdict != diagnose.Healthy {
@@ -169,14 +169,11 @@ func seen(r *prober.Round) string {
 	return fmt.Sprintf("%s seen%s between %s and %s UTC", called(r), from, start.Format(time.DateTime), start.Add(r.Duration).Format(time.TimeOnly))
 }
 
-// How many ranges of frames a list names: in a table, and in text.
-const (
-	fewRanges  = 3
-	manyRanges = 8
-)
+// manyRanges is how many ranges of frames a sentence names.
+const manyRanges = 8
 
-// frameList is "frames 12, 15-18", at most so many ranges of them; empty where there are none.
-func frameList(numbers []int, most int) string {
+// frameList is "frames 12, 15-18"; empty where there are none.
+func frameList(numbers []int) string {
 	ranges := evidence.Ranges(numbers)
 	if len(ranges) == 0 {
 		return ""
@@ -185,21 +182,32 @@ func frameList(numbers []int, most int) string {
 	if len(ranges) == 1 && ranges[0][0] == ranges[0][1] {
 		word = "frame"
 	}
-	return word + " " + rangeList(ranges, most)
+	var parts []string
+	for _, r := range ranges[:min(len(ranges), manyRanges)] {
+		parts = append(parts, rangeText(r))
+	}
+	text := word + " " + strings.Join(parts, ", ")
+	if more := len(ranges) - manyRanges; more > 0 {
+		text += fmt.Sprintf(" and %d more ranges", more)
+	}
+	return text
 }
 
-func rangeList(ranges [][2]int, most int) string {
-	var parts []string
-	for i, r := range ranges {
-		if i == most {
-			parts = append(parts, fmt.Sprintf("… %d more ranges", len(ranges)-most))
-			break
-		}
-		if r[0] == r[1] {
-			parts = append(parts, fmt.Sprint(r[0]))
-		} else {
-			parts = append(parts, fmt.Sprintf("%d-%d", r[0], r[1]))
-		}
+func rangeText(r [2]int) string {
+	if r[0] == r[1] {
+		return fmt.Sprint(r[0])
 	}
-	return strings.Join(parts, ", ")
+	return fmt.Sprintf("%d-%d", r[0], r[1])
+}
+
+// cellList is what of frame numbers has room in a table: the first range, and how many more there are.
+func cellList(numbers []int) string {
+	switch ranges := evidence.Ranges(numbers); len(ranges) {
+	case 0:
+		return ""
+	case 1:
+		return rangeText(ranges[0])
+	default:
+		return fmt.Sprintf("%s … +%d", rangeText(ranges[0]), len(ranges)-1)
+	}
 }

@@ -11,7 +11,6 @@ import (
 
 	"github.com/vipprobe/vipprobe/prober"
 	"github.com/vipprobe/vipprobe/prober/diagnose"
-	"github.com/vipprobe/vipprobe/prober/evidence"
 	"github.com/vipprobe/vipprobe/prober/observe"
 	"github.com/vipprobe/vipprobe/prober/plan"
 )
@@ -72,8 +71,11 @@ func called(r *prober.Round) string {
 	return r.Target + " (" + r.Addr.Addr().String() + ")"
 }
 
-// blockMarks is how many characters the attempts of one row of a block may take.
-const blockMarks = 40
+// How many characters the attempts of one row of a block may take, and how many of these a column of frame numbers needs.
+const (
+	blockMarks  = 40
+	framesWidth = 16
+)
 
 // pad fills text up to width characters, which are not octets.
 func pad(text string, width int) string {
@@ -200,32 +202,29 @@ func (p *printer) headline(r *prober.Round) {
 
 // bursts writes a row for each.
 func (p *printer) bursts(rows []bursts) {
-	const head, times = "connections", "RTT least / median / most"
+	const head, times, timesWidth = "connections", "RTT least / median / most", len("RTT least / median / most")
 	label, marks, count := 13, len(head), len("accepted")
 	all, counted := "", ""
+	most, frames := blockMarks, ""
+	if slices.ContainsFunc(rows, func(b bursts) bool { return len(b.frames) > 0 }) {
+		most, frames = blockMarks-framesWidth, "frames"
+	}
 	for i := range rows {
 		m := marksOf(rows[i].attempts)
 		label = max(label, utf8.RuneCountInString(rows[i].name()))
-		marks = max(marks, utf8.RuneCountInString(shorten(m, blockMarks)))
+		marks = max(marks, utf8.RuneCountInString(shorten(m, most)))
 		count = max(count, len(rows[i].count()))
 		all += m
-		if len(m) > blockMarks {
+		if len(m) > most {
 			counted = countedLegend
 		}
 	}
-	recorded := slices.ContainsFunc(rows, func(b bursts) bool { return len(b.frames) > 0 })
-	title := fmt.Sprintf("  %s  %s  %s  %s", pad("", label), pad(head, marks), pad("accepted", count), times)
-	if recorded {
-		title += "  frames"
+	line := func(name, marked, counted, times, frames string) {
+		p.f("%s\n", strings.TrimRight(fmt.Sprintf("  %s  %s  %s  %s  %s", pad(name, label), pad(marked, marks), pad(counted, count), pad(times, timesWidth), frames), " "))
 	}
-	p.f("%s\n", title)
+	line("", head, "accepted", times, frames)
 	for i := range rows {
-		line := fmt.Sprintf("  %s  %s  %s  %s", pad(rows[i].name(), label), pad(shorten(marksOf(rows[i].attempts), blockMarks), marks),
-			pad(rows[i].count(), count), rtts(rows[i].attempts))
-		if recorded {
-			line = fmt.Sprintf("%s  %s", pad(line, label+marks+count+len(times)+8), rangeList(evidence.Ranges(rows[i].frames), fewRanges))
-		}
-		p.f("%s\n", strings.TrimRight(line, " "))
+		line(rows[i].name(), shorten(marksOf(rows[i].attempts), most), rows[i].count(), rtts(rows[i].attempts), cellList(rows[i].frames))
 		for _, why := range reasons(rows[i].attempts) {
 			p.f("%s\n", p.paragraph(strings.Repeat(" ", label+4), why, label+4))
 		}

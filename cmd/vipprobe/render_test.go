@@ -79,6 +79,19 @@ func probed(target, addr string, d diagnose.Diagnosis, obs ...observe.Observatio
 		Diagnosis: d, Success: d.Healthy(), Kernel: "6.18.5", Ladder: plan.Linear(time.Second, 4, 6)}
 }
 
+// numbered gives an observation three frames for each attempt: SYN, answer, and an end that comes when all are answered.
+func numbered(from int, o observe.Observation) observe.Observation {
+	o.Recorded = &observe.Recording{Snap: 256}
+	n := len(o.Attempts)
+	for i := range o.Attempts {
+		o.Attempts[i].Arm = "kernel"
+		for _, at := range []int{from + 2*i, from + 2*i + 1, from + 2*n + i} {
+			o.Recorded.Frames = append(o.Recorded.Frames, observe.Frame{Attempt: i, Number: at, At: time.Unix(int64(at), 0)})
+		}
+	}
+	return o
+}
+
 // concludes is a diagnosis of one cause.
 func concludes(v diagnose.Verdict, l diagnose.Level, headline string) diagnose.Diagnosis {
 	return diagnose.Diagnosis{Headline: headline, Causes: []diagnose.Cause{{Verdict: v, Level: l}}}
@@ -149,8 +162,12 @@ func stories() map[string]func(*printer) error {
 		burst("quadrants", plan.KindQuadrants, fine(16).Attempts), burst("quadrants", plan.KindQuadrants, fine(16).Attempts),
 		burst("sizes", plan.KindSizes, some(8, observe.Reset, 345*time.Microsecond, 95*time.Microsecond)), observe.Observation{Label: "survey", Kind: plan.KindSurvey})
 	tried.Why = "target 192.0.2.10:443: limits.unanswered: 1990 flows had no answer within the last 2m0s; 16 more could pass 2000"
+	kept := probed("192.0.2.10:443", "192.0.2.10:443", neighborQueue(), numbered(1, connects(late(7, 1), some(3, observe.Accepted, 55*time.Millisecond, time.Microsecond))),
+		numbered(31, fine(10)), numbered(1000, burst("quadrants", plan.KindQuadrants, fine(32).Attempts)))
+	kept.Diagnosis.Causes[0].Arms = []diagnose.Arm{{Name: "kernel", N: 20, Answered: 13, Silent: 7, P: 0.004}}
 	return map[string]func(*printer) error{
-		"healthy": probe(of(healthy)), "stalled": probe(of(stalled)), "refused": probe(of(closed)), "blind": probe(of(blind)), "cut": probe(of(cut)),
+		"recorded": func(p *printer) error { return renderDiagnosis(p, of(kept)) },
+		"healthy":  probe(of(healthy)), "stalled": probe(of(stalled)), "refused": probe(of(closed)), "blind": probe(of(blind)), "cut": probe(of(cut)),
 		"not-probed": probe(of(refused)), "table": probe(table), "repeats": probe(of(patient)), "many": probe(of(mixed)),
 		"first-contact-only": probe(of(probed("192.0.2.21:443", "192.0.2.21:443", well(10), fine(10)), probed("192.0.2.22:443", "192.0.2.22:443", well(10), fine(10)))),
 		"dialogue":           probe(of(mail)),

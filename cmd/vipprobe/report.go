@@ -7,7 +7,6 @@ import (
 
 	"github.com/vipprobe/vipprobe/prober"
 	"github.com/vipprobe/vipprobe/prober/diagnose"
-	"github.com/vipprobe/vipprobe/prober/evidence"
 )
 
 // renderDiagnosis writes what a tired person wants to read: one verdict line, what was seen, why, what to do.
@@ -96,7 +95,7 @@ func (p *printer) finding(r *prober.Round, f *diagnose.Finding) {
 		p.f("%s\n", p.item(head, "- "+e))
 		head = ""
 	}
-	if list := frameList(r.Cites(f), manyRanges); list != "" {
+	if list := frameList(r.Cites(f)); list != "" {
 		p.f("%s\n", p.item(head, "- "+list+" of the capture"))
 	}
 	p.arms(r, f.Arms)
@@ -120,7 +119,7 @@ func (p *printer) arms(r *prober.Round, arms []diagnose.Arm) {
 	frames := make([]string, len(arms))
 	recorded := ""
 	for i := range arms {
-		if frames[i] = rangeList(evidence.Ranges(r.CitesArm(arms[i].Name)), fewRanges); frames[i] != "" {
+		if frames[i] = cellList(r.CitesArm(arms[i].Name)); frames[i] != "" {
 			recorded = "frames"
 		}
 	}
