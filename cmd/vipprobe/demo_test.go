@@ -116,7 +116,7 @@ func TestDemoAsNobody(t *testing.T) {
 	}
 	p.read.Wait()
 	text := p.text()
-	for _, want := range []string{"local_arp_queue_overflow (proven)", "cause     local_arp_queue_overflow, proven", "do        raise net.ipv4.neigh",
+	for _, want := range []string{"local_arp_queue_overflow (proven)", "more      vipprobe explain local_arp_queue_overflow", "do        raise net.ipv4.neigh",
 		"+0.0s  first contact: ", "The cause that was named is the fault that was hidden."} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the demo does not say %q:\n%s", want, text)

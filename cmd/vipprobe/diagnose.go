@@ -21,7 +21,9 @@ func diagnoseCommand() *cobra.Command {
 		Use:   "diagnose TARGET...",
 		Short: "Run experiments until the cause of stalls is named or ruled out",
 		Long: "diagnose begins with a burst of ordinary connects, and goes on with the experiments that separate the causes\n" +
-			"left, until one is proven, all are ruled out, or its time is spent.\n\n" +
+			"left, until one is proven, all are ruled out, or its budget is spent: --max-seconds, --max-syns, --max-half-open.\n\n" +
+			"What can hurt is left out unless asked for: --i-own-this-path (a server may refuse this address for a minute)\n" +
+			"and --hold (places taken at the target for seconds).\n\n" +
 			"Exit 0: healthy; 1: a cause is named; 2: the command line or the configuration is wrong; 3: this machine or its\n" +
 			"network denies it; 4: inconclusive; 130: interrupted, with a report of what there was.",
 		Example: "  vipprobe diagnose 192.0.2.10:443 --evidence case-7\n  vipprobe diagnose --from case-7",
@@ -42,9 +44,13 @@ func diagnoseCommand() *cobra.Command {
 		},
 	}
 	f.register(cmd)
+	cmd.Flag("output").Usage = "table, markdown, json or ndjson (a line as soon as a round is over)"
+	f.formats = append(f.formats, "markdown")
 	cmd.Flags().StringVar(&from, "from", "", "judge the observations of a bundle again, its directory or observations.json, without a network")
 	cmd.Flags().Float64Var(&o.Seconds, "max-seconds", 60, "time for a whole diagnosis")
 	cmd.Flags().DurationVar(&o.Follow, "follow", diagnose.DefaultFollow, "how long to follow a timestamp that a server remembers, to see its clock tick and the memory end")
+	cmd.Flags().IntVar(&o.MaxSYNs, "max-syns", 0, "most SYNs to each address, repeats included; what they do not suffice for is left untested; 0: no such bound")
+	cmd.Flags().BoolVar(&f.explain, "explain", false, "tell all: every burst and reason, and how it was found, step by step: asked, seen, ruled out, left")
 	prime.register(cmd.Flags(), &o)
 	cmd.Flags().IntVar(&o.Hold, "hold", 0, "hold so many connections open at once, at most 1000, to find what limits them; they take places at the target "+
 		"for seconds")
@@ -82,6 +88,9 @@ func (f *probeFlags) diagnose(cmd *cobra.Command, args []string, o prober.Diagno
 	if o.Follow < 100*time.Millisecond || o.Follow > 10*time.Minute {
 		return usageError{fmt.Errorf("--follow %s: want 100ms to 10m", o.Follow)}
 	}
+	if o.MaxSYNs < 0 {
+		return usageError{fmt.Errorf("--max-syns %d: want 0 or more", o.MaxSYNs)}
+	}
 	if o.Hold < 0 || o.Hold > 1000 {
 		return usageError{fmt.Errorf("--hold %d: want 0 to 1000", o.Hold)}
 	}
@@ -111,7 +120,7 @@ func (f *probeFlags) diagnose(cmd *cobra.Command, args []string, o prober.Diagno
 	o.Progress = newProgress(cmd.ErrOrStderr(), f.verbose).step
 	out := f.sink(cmd)
 	results := each(args, out, func(target string) ([]prober.Round, error) { return p.Diagnose(ctx, target, o) })
-	report := kept.keep(p, m, results, func(p *printer) error { return renderDiagnosis(p, results) })
+	report := kept.keep(p, m, results, f.report(results))
 	if err := p.Close(); err != nil {
 		return err
 	}
@@ -134,6 +143,17 @@ func wantMembers(targets, members []string) error {
 		}
 	}
 	return nil
+}
+
+// report writes the results for people.
+func (f *probeFlags) report(results []result) func(*printer) error {
+	return func(p *printer) error {
+		p.explain = f.explain
+		if f.output == "markdown" {
+			return markdown(p, results)
+		}
+		return renderDiagnosis(p, results)
+	}
 }
 
 // diagnoseExit: any named cause but health is a finding; nothing named at all is inconclusive.

@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"net/netip"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -35,6 +37,8 @@ type probeFlags struct {
 	four, six   bool
 	compare     bool
 	verbose     bool
+	explain     bool
+	formats     []string // of output, beside those of every command
 	queue       queueFlags
 	jsonFD      int
 	evidence    evidenceFlags
@@ -73,11 +77,12 @@ func (f *probeFlags) load() (*targets.Config, error) {
 }
 
 func (f *probeFlags) checkOutput() error {
-	switch f.output {
-	case "table", "json", "ndjson":
+	formats := append([]string{"table"}, append(slices.Clone(f.formats), "json", "ndjson")...)
+	if slices.Contains(formats, f.output) {
 		return nil
 	}
-	return usageError{fmt.Errorf("--output %q: want table, json or ndjson", f.output)}
+	last := len(formats) - 1
+	return usageError{fmt.Errorf("--output %q: want %s or %s", f.output, strings.Join(formats[:last], ", "), formats[last])}
 }
 
 // selectModule builds the module from the flags, or takes it from the configuration file and lets explicit flags override it.

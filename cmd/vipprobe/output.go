@@ -61,7 +61,7 @@ func (o *output) finish(ctx context.Context, results []result, code int, table f
 	switch o.format {
 	case "json":
 		o.err = view.WriteJSON(o.stdout, doc)
-	case "table":
+	case "table", "markdown":
 		p := newPrinter(o.stdout)
 		p.verbose = o.verbose
 		o.err = table(p)

@@ -20,6 +20,8 @@ type printer struct {
 	w      io.Writer
 	colour bool
 	width  int // of a line, in characters
+	// explain tells all: every burst, every reason, every step of the reasoning.
+	explain bool
 	// verbose also shows what is unremarkable.
 	verbose bool
 	err     error
@@ -104,7 +106,8 @@ func attemptsOf(obs []observe.Observation) []*observe.Attempt {
 // bursts are the observations of one row of a block: one, or several of one label in which every attempt ended alike.
 type bursts struct {
 	label    string
-	from, to int // which repeats they are; 0: none
+	connects bool // by the kernel
+	from, to int  // which repeats they are; 0: none
 	n        int
 	mark     byte // of every attempt; 0: they differ
 	drops    uint32
@@ -117,7 +120,7 @@ func gather(r *prober.Round) []bursts {
 	var out []bursts
 	for i := range r.Observations {
 		o := &r.Observations[i]
-		b := bursts{label: labelOf(o, i), n: 1, drops: o.CaptureDrops, attempts: attemptsOf(r.Observations[i : i+1]), frames: framesOf(o)}
+		b := bursts{label: labelOf(o, i), connects: o.Kind == plan.KindConnect, n: 1, drops: o.CaptureDrops, attempts: attemptsOf(r.Observations[i : i+1]), frames: framesOf(o)}
 		if b.label == labelRepeat && len(r.Observations) > 2 {
 			b.from, b.to = i, i
 		}
@@ -179,6 +182,7 @@ func (b *bursts) count() string {
 // block writes all that is known of one address: the verdict, the bursts, the strip.
 func (p *printer) block(r *prober.Round) {
 	p.headline(r)
+	p.f("\n")
 	rows := gather(r)
 	p.bursts(rows)
 	p.strips(rows)
@@ -197,7 +201,7 @@ func (p *printer) headline(r *prober.Round) {
 	}
 	text := p.paragraph(called(r)+": ", r.Diagnosis.Headline, 2)
 	who := len(called(r)) + 1
-	p.f("%s%s\n\n", p.tint(bold, text[:who]), p.tint(c, text[who:]))
+	p.f("%s%s\n", p.tint(bold, text[:who]), p.tint(c, text[who:]))
 }
 
 // bursts writes a row for each.
@@ -304,7 +308,7 @@ func (p *printer) remedies(r *prober.Round) {
 }
 
 func stalls(r *prober.Round) bool {
-	return slices.ContainsFunc(r.Attempts(), func(a *observe.Attempt) bool { return a.Retransmissions > 0 })
+	return slices.ContainsFunc(r.Attempts(), (*observe.Attempt).Stalled)
 }
 
 func unmeasured(r *prober.Round) []string {

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/vipprobe/vipprobe/prober"
 	"github.com/vipprobe/vipprobe/prober/diagnose"
+	"github.com/vipprobe/vipprobe/prober/experiment"
 	"github.com/vipprobe/vipprobe/prober/observe"
 	"github.com/vipprobe/vipprobe/prober/plan"
 )
@@ -117,6 +119,37 @@ func neighborQueue() diagnose.Diagnosis {
 	return d
 }
 
+// twice is a round with a second cause, arms to compare, and a budget that ended it.
+func twice(r prober.Round) prober.Round {
+	second := diagnose.Cause{Verdict: diagnose.TWRecyclePAWSDropSNAT, Level: diagnose.Confirmed, P: 8e-5,
+		Summary:  "SYNs are dropped by their TSval: 16 of 16 silent from 3126046329 to 978562681, 0 of 16 on the other half of the circle",
+		Evidence: []string{"one", "two", "three", "four", "five: the remembered TSval is 511940362"},
+		Disproof: "an answer that does not depend on the TSval", Remedy: "set net.ipv4.tcp_tw_recycle=0 on the real servers (removed in 4.12)",
+		Arms: []diagnose.Arm{{Name: "quadrant 0", TSval: 978562681, HasTSval: true, N: 8, Answered: 8}, {Name: "T0-2", N: 8, Silent: 8, P: 8e-5}}}
+	r.Diagnosis.Causes = append(slices.Clone(r.Diagnosis.Causes), second)
+	r.Diagnosis.Notes = nil
+	r.Why, r.Untested = "its time was over", []diagnose.Want{{Kind: plan.KindOracle, Why: "what TSval does the server remember?"},
+		{Kind: plan.KindOther, Why: "does another port of the same address lose as much?"}}
+	return r
+}
+
+// reasoned is a round with its reasoning, made up but for its form.
+func reasoned(r prober.Round) prober.Round {
+	r.Reasoning = []experiment.Thought{{
+		Kind: plan.KindConnect, Label: "first contact", Asked: "first contact, as applications make it", Why: "cheap, and nothing can be said before it",
+		Took: 1027 * time.Millisecond, SYNs: 17, Connections: 10, Harm: "ordinary connections, aborted at once",
+		Seen:     "3 of 10 accepted at once, 7 stalled; SYNs never left this host; this host was asking for the next hop meanwhile",
+		Possible: []diagnose.Suspect{{Verdict: diagnose.LocalARPQueueOverflow, Odds: 0.9712}, {Verdict: diagnose.ProberLocalDrop, Odds: 0.021}, {Verdict: diagnose.Healthy, Odds: 0.004}},
+		Out: []diagnose.Suspect{{Verdict: diagnose.PortClosed, Out: true, Because: "no SYN was refused with RST"}, {Verdict: diagnose.ACLDrop, Out: true, Because: "some flows were answered"},
+			{Verdict: diagnose.LocalARPUnresolved, Out: true, Because: "some flows were answered"}},
+	}, {
+		Kind: plan.KindConnect, Label: "repeat 1", Asked: "the same again at once: does first contact differ?", Why: "would tell local_arp_queue_overflow from prober_local_drop",
+		Took: 3 * time.Millisecond, SYNs: 10, Connections: 10, Harm: "ordinary connections, aborted at once", Seen: "10 of 10 accepted at once; the same burst again, warm, lost nothing",
+		Named: r.Diagnosis.Causes[:1],
+	}}
+	return r
+}
+
 const noCapture = "no capture: open packet socket: needs CAP_NET_RAW (run as root, grant it with setcap cap_net_raw+ep or " +
 	"AmbientCapabilities=CAP_NET_RAW, or enter a user and network namespace): operation not permitted; losses are counted by TCP_INFO alone"
 
@@ -174,6 +207,19 @@ func stories() map[string]func(*printer) error {
 		"compare":            func(p *printer) error { return renderProbe(p, of(stalled, healthy, refused), true) },
 		"diagnosis":          func(p *printer) error { return renderDiagnosis(p, of(tried)) },
 		"diagnosis-healthy":  func(p *printer) error { return renderDiagnosis(p, of(healthy, refused)) },
+		"diagnosis-two":      func(p *printer) error { return renderDiagnosis(p, of(twice(tried))) },
+		"diagnosis-explained": func(p *printer) error {
+			p.explain = true
+			return renderDiagnosis(p, of(reasoned(tried)))
+		},
+		"diagnosis-narrow": func(p *printer) error {
+			p.width = 80
+			return renderDiagnosis(p, of(twice(tried)))
+		},
+		"diagnosis-markdown": func(p *printer) error {
+			p.explain = true
+			return markdown(p, append(of(twice(reasoned(tried)), refused), result{target: "nope.example.org:80", err: errors.New("no such host")}))
+		},
 		"colour": func(p *printer) error {
 			p.colour = true
 			return errors.Join(renderProbe(p, table[:5], false), renderDiagnosis(p, of(tried)))
@@ -202,7 +248,7 @@ func TestGolden(t *testing.T) {
 			if diff := cmp.Diff(string(want), b.String()); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
-			if name == "colour" {
+			if name == "colour" || name == "diagnosis-markdown" { // escapes count as characters; Markdown flows
 				return
 			}
 			for l := range strings.Lines(b.String()) {

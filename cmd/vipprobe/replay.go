@@ -21,7 +21,7 @@ func (f *probeFlags) replay(cmd *cobra.Command, args []string, from string) erro
 	}
 	var wrong error
 	cmd.Flags().Visit(func(flag *pflag.Flag) {
-		if !slices.Contains([]string{"from", "output", "json-fd", "verbose"}, flag.Name) && wrong == nil {
+		if !slices.Contains([]string{"from", "output", "json-fd", "verbose", "explain"}, flag.Name) && wrong == nil {
 			wrong = usageError{fmt.Errorf("--%s: has no place beside --from, which probes nothing", flag.Name)}
 		}
 	})
@@ -38,5 +38,5 @@ func (f *probeFlags) replay(cmd *cobra.Command, args []string, from string) erro
 		results = append(results, result{target: r.Target, rounds: []prober.Round{r}})
 		out.done(&results[len(results)-1])
 	}
-	return out.finish(cmd.Context(), results, diagnoseExit(results), func(p *printer) error { return renderDiagnosis(p, results) })
+	return out.finish(cmd.Context(), results, diagnoseExit(results), f.report(results))
 }

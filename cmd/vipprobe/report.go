@@ -2,11 +2,13 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/vipprobe/vipprobe/prober"
 	"github.com/vipprobe/vipprobe/prober/diagnose"
+	"github.com/vipprobe/vipprobe/prober/diagnose/catalogue"
 )
 
 // renderDiagnosis writes what a tired person wants to read: one verdict line, what was seen, why, what to do.
@@ -44,16 +46,21 @@ func (p *printer) member(r *prober.Round) {
 	}
 }
 
+// diagnosis tells of one address: the verdict and why, what was measured, what to do, and what stayed open.
 func (p *printer) diagnosis(r *prober.Round) {
 	if r.Err != nil {
 		p.f("%s  not probed\n", called(r))
 		return
 	}
-	p.block(r)
+	p.headline(r)
 	for i := range r.Diagnosis.Causes {
-		p.finding(r, &r.Diagnosis.Causes[i])
+		p.why(r, i)
 	}
+	p.measured(r)
 	p.clocks(r.Diagnosis.Clocks)
+	for i := range r.Diagnosis.Causes {
+		p.act(&r.Diagnosis.Causes[i], len(r.Diagnosis.Causes) > 1)
+	}
 	for i := range r.Diagnosis.Notes {
 		n := &r.Diagnosis.Notes[i]
 		p.f("\n%s\n", p.item("note", fmt.Sprintf("%s (%s): %s", n.Verdict, n.Level, n.Summary)))
@@ -61,9 +68,12 @@ func (p *printer) diagnosis(r *prober.Round) {
 			p.f("%s\n", p.item("", "to settle it: "+n.Settle))
 		}
 	}
-	p.untested(&r.Diagnosis.FirstContact)
-	if r.Why != "" && !r.Named() {
-		p.f("\n%s\n", p.item("ended by", r.Why))
+	if p.explain || r.Diagnosis.Healthy() || aboutNeighbours(r) {
+		p.untested(&r.Diagnosis.FirstContact)
+	}
+	p.budget(r)
+	if p.explain {
+		p.reasoning(r)
 	}
 }
 
@@ -79,31 +89,76 @@ func (p *printer) untested(c *diagnose.FirstContact) {
 	}
 }
 
-// finding writes a cause of a round.
-func (p *printer) finding(r *prober.Round, f *diagnose.Finding) {
-	what := fmt.Sprintf("%s, %s", f.Verdict, f.Level)
-	if f.P > 0 {
-		what += fmt.Sprintf(" (by chance: p = %.1g)", f.P)
+// mostWhy is how many reasons a tired person reads; --explain has them all.
+const mostWhy = 4
+
+// why says what a cause rests on. The headline has told the first cause already; the others begin with their own line.
+func (p *printer) why(r *prober.Round, i int) {
+	c := &r.Diagnosis.Causes[i]
+	if i > 0 {
+		p.f("\n%s\n", p.item("and", fmt.Sprintf("%s (%s): %s", c.Verdict, c.Level, c.Summary)))
 	}
-	name := "cause"
-	if f.Verdict == diagnose.Healthy {
-		name = "verdict"
+	list := c.Evidence
+	if left := len(list) - mostWhy; left > 0 && !p.explain {
+		list = append(slices.Clone(list[:mostWhy]), fmt.Sprintf("%d more with --explain", left))
 	}
-	p.f("\n%s\n", p.item(name, what))
+	if c.P > 0 && c.Level < diagnose.Proven && !slices.ContainsFunc(c.Evidence, func(e string) bool { return strings.Contains(e, "p = ") }) {
+		list = append(slices.Clone(list), fmt.Sprintf("chance alone does this with p = %.1g", c.P))
+	}
+	if frames := frameList(r.Cites(c)); frames != "" {
+		list = append(slices.Clone(list), frames+" of the capture")
+	}
 	head := "why"
-	for _, e := range f.Evidence {
+	for _, e := range list {
 		p.f("%s\n", p.item(head, "- "+e))
 		head = ""
 	}
-	if list := frameList(r.Cites(f)); list != "" {
-		p.f("%s\n", p.item(head, "- "+list+" of the capture"))
+	p.arms(r, c.Arms)
+}
+
+// act says what to do about a cause, what would refute it, and what to count where.
+func (p *printer) act(c *diagnose.Cause, several bool) {
+	p.f("\n")
+	if several {
+		p.f("%s\n", p.item("cause", fmt.Sprintf("%s, %s", c.Verdict, c.Level)))
 	}
-	p.arms(r, f.Arms)
-	if f.Disproof != "" {
-		p.f("%s\n", p.item("unless", f.Disproof))
+	if c.Remedy != "" && c.Verdict != diagnose.Healthy {
+		p.f("%s\n", p.item("do", c.Remedy))
 	}
-	if f.Remedy != "" && f.Verdict != diagnose.Healthy {
-		p.f("%s\n", p.item("do", f.Remedy))
+	if c.Disproof != "" {
+		p.f("%s\n", p.item("unless", c.Disproof))
+	}
+	e, ok := catalogue.Find(c.Verdict)
+	if !ok || c.Verdict == diagnose.Healthy {
+		return
+	}
+	head := "count"
+	for _, n := range e.Counters[:min(len(e.Counters), mostCounters)] {
+		p.f("%s\n", p.item(head, fmt.Sprintf("- %s: %s, %s", n.Where, n.Name, n.Reads)))
+		head = ""
+	}
+	p.f("%s\n", p.item("more", "vipprobe explain "+string(c.Verdict)))
+}
+
+// mostCounters is how many counters a report names; the catalogue has them all.
+const mostCounters = 2
+
+// budget says what ended a diagnosis early, and what that left unasked.
+func (p *printer) budget(r *prober.Round) {
+	var open []string
+	for _, w := range r.Untested {
+		if q := string(w.Kind) + ": " + w.Why; !slices.Contains(open, q) {
+			open = append(open, q)
+		}
+	}
+	switch {
+	case len(open) > 0:
+		p.f("\n%s\n", p.item("untested", r.Why+":"))
+		for _, q := range open {
+			p.f("%s\n", p.item("", "- "+q))
+		}
+	case r.Why != "" && !r.Named():
+		p.f("\n%s\n", p.item("ended by", r.Why))
 	}
 }
 
@@ -129,14 +184,8 @@ func (p *printer) arms(r *prober.Round, arms []diagnose.Arm) {
 	line(pad("arms", 10), "", "TSval", "asked", "answered", "silent", "p", recorded)
 	for i := range arms {
 		a := &arms[i]
-		val, chance := "-", "-"
-		if a.HasTSval {
-			val = fmt.Sprint(uint32(a.TSval))
-		}
-		if a.P > 0 {
-			chance = fmt.Sprintf("%.1g", a.P)
-		}
-		line(strings.Repeat(" ", 10), a.Name, val, fmt.Sprint(a.N), fmt.Sprint(a.Answered), fmt.Sprint(a.Silent), chance, frames[i])
+		t := armOf(a)
+		line(strings.Repeat(" ", 10), t.name, t.tsval, fmt.Sprint(a.N), fmt.Sprint(a.Answered), fmt.Sprint(a.Silent), t.chance, frames[i])
 	}
 }
 

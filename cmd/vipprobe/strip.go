@@ -78,7 +78,7 @@ func shorten(marks string, width int) string {
 
 // The strip's axis: logarithmic from 10 µs to 100 s, so that the 1, 3 and 7 s bands have their place.
 const (
-	stripWidth = 64
+	stripWidth = 60
 	stripFrom  = 1e-5
 	stripTo    = 1e2
 )
