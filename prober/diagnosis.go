@@ -120,12 +120,10 @@ func (p *Prober) pursue(ctx context.Context, addr netip.AddrPort, m Module, o Di
 	if r.Err = p.checkControl(r.Target, addr.Addr(), m, &o); r.Err != nil {
 		return
 	}
-	r.Priming = o.priming()
+	r.Priming, r.Follow = o.priming(), o.Follow
 	g := guard{p: p, r: r, m: m}
 	defer g.leave()
-	known := r.input()
-	known.Follow = o.Follow
-	inv := &experiment.Investigation{Host: known, Focus: o.Focus, MaxSYNs: o.MaxSYNs, Rand: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())), Setup: experiment.Setup{
+	inv := &experiment.Investigation{Host: r.input(), Focus: o.Focus, MaxSYNs: o.MaxSYNs, Rand: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())), Setup: experiment.Setup{
 		Source: netip.AddrPortFrom(m.Source, 0), Dst: addr, Burst: m.Burst, Ladder: host.Ladder, Listen: m.Timeout, MSS: mss(addr),
 		HalfOpen: p.engine.opts.Limits.HalfOpen, NoRaw: host.CaptureError != nil, MayPrime: o.MayPrime, MayForget: o.MayForget, LateReset: o.LateReset, Hold: o.Hold, Contrast: o.Contrast,
 		PrimeAnyway: o.Prime.Anyway, PrimeWith: o.Prime.With, Control: netip.AddrPortFrom(o.Prime.Control, 0), Heal: o.Prime.Heal, Others: ownAddresses(m.Interface, addr.Addr())}}

@@ -25,7 +25,9 @@ type Round struct {
 	// OwnQueue is this machine's own neighbour queue towards the target; zero: not known.
 	OwnQueue diagnose.Queue
 	// Priming is what was permitted of connections that the server closes first.
-	Priming      diagnose.Priming
+	Priming diagnose.Priming
+	// Follow is how long a remembered TSval was to be followed; 0: diagnose.DefaultFollow.
+	Follow       time.Duration
 	Observations []observe.Observation
 	Diagnosis    diagnose.Diagnosis
 	// Reasoning is how a diagnosis came to it, step by step; empty for a probe.

@@ -15,7 +15,7 @@ func (e *ReplayedError) Error() string { return e.Text }
 
 // input is what the rules are asked about a round, live and replayed.
 func (r *Round) input() diagnose.Input {
-	return diagnose.Input{Observations: r.Observations, Ladder: r.Ladder, Queue: r.OwnQueue, Priming: r.Priming}
+	return diagnose.Input{Observations: r.Observations, Ladder: r.Ladder, Queue: r.OwnQueue, Priming: r.Priming, Follow: r.Follow}
 }
 
 // Store is what has to be kept of rounds so that they can be judged again. The observations are shared and not copied.
@@ -24,7 +24,7 @@ func Store(rounds []Round) []evidence.Round {
 	for i := range rounds {
 		r := &rounds[i]
 		out[i] = evidence.Round{Target: r.Target, Addr: r.Addr, Module: r.Module, Kind: string(r.Kind), Started: r.Started.Round(0),
-			Duration: r.Duration, Lookup: r.Lookup, Ladder: r.Ladder, Kernel: r.Kernel, OwnQueue: r.OwnQueue, Priming: r.Priming, Member: r.Member,
+			Duration: r.Duration, Lookup: r.Lookup, Ladder: r.Ladder, Kernel: r.Kernel, OwnQueue: r.OwnQueue, Priming: r.Priming, Follow: r.Follow, Member: r.Member,
 			Success: r.Success, Why: r.Why, Reasoned: len(r.Reasoning) > 0, Untested: r.Untested, Observations: r.Observations}
 		if r.Err != nil {
 			out[i].Error = r.Err.Error()
@@ -62,7 +62,7 @@ func take(stored *[]evidence.Round, members bool) (out []Round) {
 
 func replay(s *evidence.Round) Round {
 	r := Round{Target: s.Target, Addr: s.Addr, Module: s.Module, Kind: Kind(s.Kind), Started: s.Started, Duration: s.Duration, Lookup: s.Lookup,
-		Ladder: s.Ladder, Kernel: s.Kernel, OwnQueue: s.OwnQueue, Priming: s.Priming, Member: s.Member, Success: s.Success, Why: s.Why,
+		Ladder: s.Ladder, Kernel: s.Kernel, OwnQueue: s.OwnQueue, Priming: s.Priming, Follow: s.Follow, Member: s.Member, Success: s.Success, Why: s.Why,
 		Untested: s.Untested, Observations: s.Observations}
 	if s.TCP != nil {
 		t := TCPResult(*s.TCP)

@@ -26,7 +26,7 @@ func exact() cmp.Option {
 // Whatever the rules are asked beside the observations is stored with a round; a fact that is not would make a replay judge otherwise.
 func TestEveryFactThatTheRulesAreAskedIsStored(t *testing.T) {
 	t.Parallel()
-	r := Round{Ladder: plan.Single(), OwnQueue: diagnose.Queue{Least: 3, Most: 3}, Priming: diagnose.Priming{Heal: true}, Observations: []observe.Observation{{Label: "x"}}}
+	r := Round{Ladder: plan.Single(), OwnQueue: diagnose.Queue{Least: 3, Most: 3}, Priming: diagnose.Priming{Heal: true}, Follow: time.Second, Observations: []observe.Observation{{Label: "x"}}}
 	in := reflect.ValueOf(r.input())
 	for f, v := range in.Fields() {
 		if f.IsExported() && v.IsZero() {
@@ -44,7 +44,7 @@ func TestARoundComesBackFromItsFile(t *testing.T) {
 	t.Parallel()
 	want := Round{Target: "web.example.org:80", Addr: netip.MustParseAddrPort("192.0.2.1:80"), Module: "connect", Kind: KindConnect,
 		Started: time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC), Duration: time.Second, Lookup: time.Millisecond, Ladder: plan.Linear(time.Second, 4, 6),
-		Kernel: "6.18.5", OwnQueue: diagnose.Queue{Least: 3, Most: 5}, Priming: diagnose.Priming{May: true}, Untested: []diagnose.Want{{Kind: plan.KindPaced, Why: "is it rate?"}}, Member: true, Success: true, Why: "because", TCP: &TCPResult{TLSVersion: "TLS 1.3", ExpectInfo: map[string]string{"a": "b"}},
+		Kernel: "6.18.5", OwnQueue: diagnose.Queue{Least: 3, Most: 5}, Priming: diagnose.Priming{May: true}, Follow: time.Second, Untested: []diagnose.Want{{Kind: plan.KindPaced, Why: "is it rate?"}}, Member: true, Success: true, Why: "because", TCP: &TCPResult{TLSVersion: "TLS 1.3", ExpectInfo: map[string]string{"a": "b"}},
 		Observations: []observe.Observation{{Label: "first contact", Kind: plan.KindConnect, Captured: true, Attempts: []observe.Attempt{
 			{Via: plan.Kernel, Flow: wire.Flow{Dst: netip.MustParseAddrPort("192.0.2.1:80")}, Outcome: observe.Accepted, SYNs: []observe.SYN{{TSval: 7, HasTS: true}}}}}}}
 	for f, v := range reflect.ValueOf(want).Fields() {

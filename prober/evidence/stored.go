@@ -29,6 +29,7 @@ type Round struct {
 	Kernel       string
 	OwnQueue     diagnose.Queue
 	Priming      diagnose.Priming
+	Follow       time.Duration
 	Member       bool
 	Reasoned     bool // it was a diagnosis, and said how it came to its end
 	Success      bool
