@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"hash/fnv"
 	"net/netip"
 	"slices"
@@ -35,6 +36,7 @@ type figures struct {
 	verdicts map[diagnose.Verdict]bool
 	level    diagnose.Level // of the firmest cause, or of the firmest note where nothing is named
 	tcp      *prober.TCPResult
+	check    *prober.HealthCheck   // of the first round that has one
 	stamps   *diagnose.Timestamps  // of the first round that has them
 	queue    *prober.NeighborQueue // of the first round that has one
 }
@@ -53,21 +55,21 @@ func newFigures(m prober.Module, rounds []prober.Round, err error, took time.Dur
 	return f
 }
 
+// take keeps what the first round of a kind measured.
+func (f *figures) take(r *prober.Round) {
+	f.tcp = cmp.Or(f.tcp, r.TCP)
+	f.check = cmp.Or(f.check, r.Check)
+	f.stamps = cmp.Or(f.stamps, r.Timestamps)
+	f.queue = cmp.Or(f.queue, r.Queue)
+}
+
 func (f *figures) add(r *prober.Round) {
 	f.success = f.success && r.Success && r.Err == nil
 	f.lookup = max(f.lookup, r.Lookup)
 	if !f.addr.IsValid() {
 		f.addr = r.Addr.Addr()
 	}
-	if r.TCP != nil && f.tcp == nil {
-		f.tcp = r.TCP
-	}
-	if r.Timestamps != nil && f.stamps == nil {
-		f.stamps = r.Timestamps
-	}
-	if r.Queue != nil && f.queue == nil {
-		f.queue = r.Queue
-	}
+	f.take(r)
 	attempts := r.Attempts()
 	s := prober.Summarize(attempts)
 	for o, n := range s.Outcomes {

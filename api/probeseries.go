@@ -32,6 +32,7 @@ type probeSeries struct {
 	tlsVersion, tlsCipher                     *prometheus.Desc
 	queue, queueState, queueConfirmed         *prometheus.Desc
 	remembered, refused, poisoned             *prometheus.Desc
+	checkUp, checkEvictions, checkOut         *prometheus.Desc
 	buckets                                   []float64
 }
 
@@ -61,11 +62,14 @@ func newProbeSeries() *probeSeries {
 		chainExpiry: d("probe_ssl_last_chain_expiry_timestamp_seconds", "When the last of the verified chains expires, in Unix time."),
 		chainInfo: d("probe_ssl_last_chain_info", "The peer's leaf certificate.",
 			"fingerprint_sha256", "subject", "issuer", "subjectalternative", "serialnumber"),
-		tlsVersion: d("probe_tls_version_info", "TLS version that was agreed on.", "version"),
-		tlsCipher:  d("probe_tls_cipher_info", "TLS cipher suite that was agreed on.", "cipher"),
-		remembered: d("probe_paws_remembered_tsval", "The TSval that the target remembers from this address: SYNs two ticks below are refused. Only where it was found."),
-		refused:    d("probe_paws_refused_ratio", "Single SYNs without an answer, by the quadrant of the circle that their TSval lies in.", "arm"),
-		poisoned:   d("probe_paws_poisoned_ratio", "Flows that are refused by TSval each time, of those asked in all quadrants."),
+		tlsVersion:     d("probe_tls_version_info", "TLS version that was agreed on.", "version"),
+		tlsCipher:      d("probe_tls_cipher_info", "TLS cipher suite that was agreed on.", "cipher"),
+		checkUp:        d("probe_check_up", "Whether a health check after keepalived's TCP_CHECK would have the server in its pool at the end."),
+		checkEvictions: d("probe_check_evictions", "How often such a check would have evicted the server during the probe."),
+		checkOut:       d("probe_check_out_seconds", "How long such a check would have kept the server out of its pool during the probe."),
+		remembered:     d("probe_paws_remembered_tsval", "The TSval that the target remembers from this address: SYNs two ticks below are refused. Only where it was found."),
+		refused:        d("probe_paws_refused_ratio", "Single SYNs without an answer, by the quadrant of the circle that their TSval lies in.", "arm"),
+		poisoned:       d("probe_paws_poisoned_ratio", "Flows that are refused by TSval each time, of those asked in all quadrants."),
 		queue: d("probe_neighbor_queue_packets",
 			"Packets that the target keeps for a neighbour it is still asking for; at least that many where the state is at_least. Absent where that is not known."),
 		queueState:     d("probe_neighbor_queue_state", "How well the target's neighbour queue is known.", "state"),
@@ -107,6 +111,11 @@ func (c collection) Collect(ch chan<- prometheus.Metric) {
 	gauge(ch, c.drops, float64(c.f.drops))
 	if c.f.kind == prober.KindTCP {
 		c.collectTCP(ch)
+	}
+	if k := c.f.check; k != nil && len(k.Loops) > 0 {
+		gauge(ch, c.checkUp, truth(k.Loops[len(k.Loops)-1].Up))
+		gauge(ch, c.checkEvictions, float64(k.Evictions))
+		gauge(ch, c.checkOut, k.Out.Seconds())
 	}
 	if c.f.stamps != nil {
 		c.collectTimestamps(ch)

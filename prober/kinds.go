@@ -17,7 +17,7 @@ type Kind string
 
 // The kinds of module. KindTCP is blackbox_exporter's own tcp prober: one connect, then TLS and query_response. KindPAWS asks whether
 // an answer depends on a SYN's timestamp, KindNeighbor what first contact costs beside a repeat, KindNeighborQueue how many packets
-// the neighbour queue of the other side holds, which disturbs it and is opt-in.
+// the neighbour queue of the other side holds, which disturbs it and is opt-in, KindCheck what a balancer's health check would do.
 const (
 	KindConnect       Kind = "connect"
 	KindSYN           Kind = "syn"
@@ -25,11 +25,12 @@ const (
 	KindPAWS          Kind = "paws"
 	KindNeighbor      Kind = "neighbor"
 	KindNeighborQueue Kind = "neighbor-queue"
+	KindCheck         Kind = "check"
 )
 
 // Kinds lists every kind of module in the order of the documentation.
 func Kinds() []Kind {
-	return []Kind{KindConnect, KindSYN, KindTCP, KindPAWS, KindNeighbor, KindNeighborQueue}
+	return []Kind{KindConnect, KindSYN, KindTCP, KindPAWS, KindNeighbor, KindNeighborQueue, KindCheck}
 }
 
 // kindTraits are what the engine, the configuration and the faces need to know of a kind.
@@ -55,6 +56,7 @@ func traitsOf(k Kind) kindTraits {
 		KindPAWS:          {run: (*Prober).roundPAWS, timeout: time.Minute, burst: 10, kernel: 2, flows: 110, subject: diagnose.SubjectTimestamps, capture: true},
 		KindNeighbor:      {run: (*Prober).roundNeighbor, timeout: round, burst: 10, kernel: 2, subject: diagnose.SubjectNeighbor},
 		KindNeighborQueue: {run: (*Prober).roundNeighborQueue, timeout: 20 * time.Second, burst: experiment.QueueSize, raw: 2, subject: diagnose.SubjectNeighbor, capture: true},
+		KindCheck:         {run: (*Prober).roundCheck, timeout: 2 * time.Minute, burst: 1, kernel: 4, subject: diagnose.SubjectPool},
 	}
 	return known[k]
 }
@@ -111,6 +113,9 @@ func named(r *Round, s diagnose.Subject) *diagnose.Cause {
 
 // Named reports whether the round names a cause of what its module answers for.
 func (r *Round) Named() bool {
+	if r.Check != nil {
+		return r.Check.Evictions > 0
+	}
 	s := traitsOf(r.Kind).subject
 	return s != diagnose.SubjectUnknown && named(r, s) != nil
 }

@@ -38,6 +38,7 @@ type Module struct {
 	PAWS          PAWSOptions          // KindPAWS
 	Neighbor      NeighborOptions      // KindNeighbor
 	NeighborQueue NeighborQueueOptions // KindNeighborQueue
+	Check         CheckOptions         // KindCheck
 }
 
 // Recording says what is kept of the frames that a round sends and receives. The zero value keeps nothing.

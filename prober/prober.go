@@ -182,7 +182,11 @@ func (p *Prober) round(ctx context.Context, ep Endpoint, addr netip.AddrPort, m 
 	}
 	if r.Err == nil {
 		r.Diagnosis = diagnose.Diagnose(r.input())
-		r.Success, r.Why = judge(&r, m)
+		if r.Check != nil {
+			r.Success, r.Why = judgeCheck(r.Check, r.Why)
+		} else {
+			r.Success, r.Why = judge(&r, m)
+		}
 		return r
 	}
 	r.Why = r.Err.Error()

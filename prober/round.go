@@ -45,6 +45,8 @@ type Round struct {
 	Member bool
 	// Timestamps holds what a KindPAWS module measured.
 	Timestamps *diagnose.Timestamps
+	// Check holds what a KindCheck module found.
+	Check *HealthCheck
 	// Queue holds what a KindNeighborQueue module found.
 	Queue *NeighborQueue
 }

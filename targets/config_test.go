@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/vipprobe/vipprobe/prober"
+	"github.com/vipprobe/vipprobe/prober/experiment"
 	"github.com/vipprobe/vipprobe/prober/plan"
 )
 
@@ -282,6 +283,7 @@ modules:
   paws: {prober: paws, timeout: 20s, burst: 6, source_ip_address: 192.0.2.7, preferred_ip_protocol: ip4}
   own: {prober: paws, prime: true, i_own_this_path: true}
   queue: {prober: neighbor-queue, interface: eth0, addresses: [192.0.2.77, "2001:db8::77"], arp_delay: 250ms, allow_router: true}
+  health: {prober: check, delay_loop: 6s, connect_timeout: 3s, retry: 0, delay_before_retry: 3s, loops: 5, timeout: 50s}
 `)
 	for _, want := range []prober.Module{
 		{Name: "paws", Kind: prober.KindPAWS, Timeout: 20 * time.Second, Burst: 6, Count: 1, MaxStalled: -1, IPFallback: true, IPProtocol: "ip4", Source: netip.MustParseAddr("192.0.2.7")},
@@ -297,6 +299,15 @@ modules:
 		if diff := cmp.Diff(want, got, cmp.Comparer(sameAddr)); diff != "" {
 			t.Errorf("module %s (-want +got):\n%s", want.Name, diff)
 		}
+	}
+	health, err := c.Module("health")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := prober.CheckOptions{NoRetry: true, Timing: experiment.CheckTiming{DelayLoop: 6 * time.Second, ConnectTimeout: 3 * time.Second,
+		DelayBeforeRetry: 3 * time.Second, Loops: 5}}
+	if diff := cmp.Diff(want, health.Check); diff != "" {
+		t.Errorf("module health (-want +got):\n%s", diff)
 	}
 	again := mustParse(t, string(c.Redacted()))
 	if diff := cmp.Diff(string(c.Redacted()), string(again.Redacted())); diff != "" {

@@ -1,6 +1,7 @@
 package targets
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -39,6 +40,20 @@ func (c *Config) RedactedModule(name string) []byte {
 	}
 	return marshal(m.shown())
 }
+
+// shownText is a text as a value. The encoder leaves one that begins with a question mark bare, which reads back as a key.
+func shownText(s string) any {
+	if strings.HasPrefix(s, "?") {
+		return quoted(s)
+	}
+	return s
+}
+
+// quoted is a text in double quotes.
+type quoted string
+
+// MarshalYAML implements yaml.BytesMarshaler: what JSON quotes, YAML reads (YAML 1.2 §1.2).
+func (q quoted) MarshalYAML() ([]byte, error) { return json.Marshal(string(q)) }
 
 func marshal(v yaml.MapSlice) []byte {
 	b, err := yaml.MarshalWithOptions(v, yaml.IndentSequence(true))
@@ -80,7 +95,7 @@ func (c *Config) shownJobs() []yaml.MapSlice {
 func shownLabels(labels map[string]string) yaml.MapSlice {
 	var out yaml.MapSlice
 	for _, k := range slices.Sorted(maps.Keys(labels)) {
-		out = append(out, yaml.MapItem{Key: k, Value: labels[k]})
+		out = append(out, yaml.MapItem{Key: k, Value: shownText(labels[k])})
 	}
 	return out
 }
@@ -160,12 +175,12 @@ func (m *module) shownTCP() yaml.MapSlice {
 	var steps []yaml.MapSlice
 	for _, q := range m.TCP.QueryResponse {
 		var s view
-		s.add("expect", q.Expect, q.Expect != "")
+		s.add("expect", shownText(q.Expect), q.Expect != "")
 		s.add("send", hidden(q.Send), q.Send != "")
 		s.add("starttls", true, q.StartTLS)
 		var labels []yaml.MapSlice
 		for _, l := range q.Labels {
-			labels = append(labels, yaml.MapSlice{{Key: "name", Value: l.Name}, {Key: "value", Value: l.Value}})
+			labels = append(labels, yaml.MapSlice{{Key: "name", Value: l.Name}, {Key: "value", Value: shownText(l.Value)}})
 		}
 		s.add("labels", labels, len(labels) > 0)
 		steps = append(steps, s.MapSlice)

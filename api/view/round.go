@@ -50,6 +50,7 @@ type Round struct {
 	Untested     []Untested    `json:"untested,omitempty"`  // what a diagnosis had no budget left to ask
 	TCP          *TCP          `json:"tcp,omitempty"`
 	Timestamps   *Timestamps   `json:"timestamps,omitempty"`
+	Check        *Check        `json:"check,omitempty"`
 	Queue        *Queue        `json:"neighbor_queue,omitempty"`
 	Observations []Observation `json:"observations"`
 }
@@ -101,7 +102,7 @@ func NewRound(r *prober.Round) Round {
 	v := Round{
 		Target: r.Target, Member: r.Member, Addr: endpoint(r.Addr), Module: r.Module, Kind: string(r.Kind), Started: r.Started.UTC(),
 		DurationNS: int64(r.Duration), LookupNS: int64(r.Lookup), Kernel: r.Kernel, Ladder: newLadder(r.Ladder),
-		Success: r.Success, Why: r.Why, Summary: newSummary(r), TCP: newTCP(r.TCP), Queue: newQueue(r.Queue), Timestamps: newTimestamps(r.Timestamps),
+		Success: r.Success, Why: r.Why, Summary: newSummary(r), TCP: newTCP(r.TCP), Queue: newQueue(r.Queue), Timestamps: newTimestamps(r.Timestamps), Check: newCheck(r.Check),
 		Observations: make([]Observation, 0, len(r.Observations)),
 	}
 	if r.Err != nil {

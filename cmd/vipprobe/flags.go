@@ -11,6 +11,7 @@ import (
 
 	"github.com/vipprobe/vipprobe/prober"
 	"github.com/vipprobe/vipprobe/prober/diagnose"
+	"github.com/vipprobe/vipprobe/prober/experiment"
 	"github.com/vipprobe/vipprobe/prober/plan"
 	"github.com/vipprobe/vipprobe/prober/wire"
 	"github.com/vipprobe/vipprobe/targets"
@@ -40,6 +41,7 @@ type probeFlags struct {
 	explain     bool
 	formats     []string // of output, beside those of every command
 	queue       queueFlags
+	check       experiment.CheckTiming
 	jsonFD      int
 	evidence    evidenceFlags
 }
@@ -94,7 +96,7 @@ func (f *probeFlags) selectModule(cmd *cobra.Command, cfg *targets.Config) (prob
 			return m, usageError{fmt.Errorf("--module: %w", err)}
 		}
 	}
-	for _, override := range []func(*cobra.Command, *prober.Module) error{f.overrideBurst, f.overrideWay, f.overrideSYN, f.overrideQueue} {
+	for _, override := range []func(*cobra.Command, *prober.Module) error{f.overrideBurst, f.overrideWay, f.overrideSYN, f.overrideQueue, f.overrideCheck} {
 		if err := override(cmd, &m); err != nil {
 			return m, usageError{err}
 		}

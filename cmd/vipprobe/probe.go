@@ -32,8 +32,9 @@ func probeCommand() *cobra.Command {
 	}
 	f.register(cmd)
 	f.registerQueue(cmd)
+	f.registerCheck(cmd)
 	fs := cmd.Flags()
-	fs.StringVar(&f.module, "module", "connect", "connect (kernel), syn (raw SYNs), paws (does an answer depend on the timestamp?), neighbor (does first contact differ?), neighbor-queue (how many packets the other side's queue holds; disturbs it), or a module of the configuration file")
+	fs.StringVar(&f.module, "module", "connect", "connect (kernel), syn (raw SYNs), paws (does an answer depend on the timestamp?), neighbor (does first contact differ?), neighbor-queue (how many packets the other side's queue holds; disturbs it), check (what a keepalived TCP_CHECK would do), or a module of the configuration file")
 	fs.IntVar(&f.count, "count", 2, "bursts, one after the other: first contact and repeats")
 	fs.StringVar(&f.ladder, "ladder", "kernel", "repeats of a raw SYN: kernel, single, exponential, linear or classic (3 s)")
 	fs.Uint32Var(&f.tsval, "tsval", 0, "TSval of the first raw SYN; default: random")
@@ -73,6 +74,8 @@ func (f *probeFlags) probe(cmd *cobra.Command, args []string) error {
 	switch {
 	case m.Kind == prober.KindNeighborQueue:
 		report, code = func(p *printer) error { return renderQueues(p, results) }, moduleExit(results)
+	case m.Kind == prober.KindCheck:
+		report, code = func(p *printer) error { return renderHealthChecks(p, results) }, moduleExit(results)
 	case investigates:
 		report, code = func(p *printer) error { return renderDiagnosis(p, results) }, moduleExit(results)
 	}
