@@ -175,7 +175,7 @@ func (m *module) shownTCP() yaml.MapSlice {
 	var steps []yaml.MapSlice
 	for _, q := range m.TCP.QueryResponse {
 		var s view
-		s.add("expect", shownText(q.Expect), q.Expect != "")
+		s.add("expect", q.Expect, q.Expect != "")
 		s.add("send", hidden(q.Send), q.Send != "")
 		s.add("starttls", true, q.StartTLS)
 		var labels []yaml.MapSlice
