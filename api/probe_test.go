@@ -241,3 +241,21 @@ func TestPanicOfTheProber(t *testing.T) {
 		t.Errorf("after it /-/healthy answers %d", w.Code)
 	}
 }
+
+// Probes that are paused say so, and when they will not be.
+func TestPausedProbe(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		f := &fake{}
+		f.answer = func(_ context.Context, target string, m prober.Module) ([]prober.Round, error) {
+			return []prober.Round{{Target: target, Module: m.Name, Kind: m.Kind, Err: &prober.PausedError{Target: target, Source: netip.MustParseAddr("192.0.2.1"),
+				Addr: netip.MustParseAddr("192.0.2.10"), Until: time.Now().Add(41500 * time.Millisecond)}}}, nil
+		}
+		w := newService(t, f, nil).get("/probe?target=192.0.2.10:443")
+		if w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") != "42" {
+			t.Errorf("%d, Retry-After %q: %s", w.Code, w.Header().Get("Retry-After"), w.Body)
+		}
+		if !strings.Contains(w.Body.String(), "primed the server") {
+			t.Errorf("%s", w.Body)
+		}
+	})
+}

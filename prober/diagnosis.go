@@ -113,7 +113,6 @@ func (r *Round) conclude() {
 // pursue is the adaptive loop: what was seen decides what is tried next. It fills the round's observations; r.Err says why nothing
 // could be tried, r.Why what ended it early.
 func (p *Prober) pursue(ctx context.Context, addr netip.AddrPort, m Module, o DiagnoseOptions, r *Round) {
-	host := p.Host()
 	if o.SizeBurst {
 		m.Burst = max(m.Burst, overflowing(r.OwnQueue))
 	}
@@ -123,10 +122,7 @@ func (p *Prober) pursue(ctx context.Context, addr netip.AddrPort, m Module, o Di
 	r.Priming, r.Follow = o.priming(), o.Follow
 	g := guard{p: p, r: r, m: m}
 	defer g.leave()
-	inv := &experiment.Investigation{Host: r.input(), Focus: o.Focus, MaxSYNs: o.MaxSYNs, Rand: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())), Setup: experiment.Setup{
-		Source: netip.AddrPortFrom(m.Source, 0), Dst: addr, Burst: m.Burst, Ladder: host.Ladder, Listen: m.Timeout, MSS: mss(addr),
-		HalfOpen: p.engine.opts.Limits.HalfOpen, NoRaw: host.CaptureError != nil, MayPrime: o.MayPrime, MayForget: o.MayForget, LateReset: o.LateReset, Hold: o.Hold, Contrast: o.Contrast,
-		PrimeAnyway: o.Prime.Anyway, PrimeWith: o.Prime.With, Control: netip.AddrPortFrom(o.Prime.Control, 0), Heal: o.Prime.Heal, Others: ownAddresses(m.Interface, addr.Addr())}}
+	inv := p.inquiry(addr, m, &o, r)
 	for ctx.Err() == nil {
 		if d, ok := ctx.Deadline(); ok {
 			inv.Left = max(time.Until(d)-parting, time.Nanosecond)
@@ -164,6 +160,15 @@ func (p *Prober) pursue(ctx context.Context, addr netip.AddrPort, m Module, o Di
 		r.Untested, _ = inv.Untested()
 		r.Why = ended(ctx, "")
 	}
+}
+
+// inquiry is the investigation of one address as the options have it.
+func (p *Prober) inquiry(addr netip.AddrPort, m Module, o *DiagnoseOptions, r *Round) *experiment.Investigation {
+	host := p.Host()
+	return &experiment.Investigation{Host: r.input(), Focus: o.Focus, MaxSYNs: o.MaxSYNs, Rand: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())), Setup: experiment.Setup{
+		Source: netip.AddrPortFrom(m.Source, 0), Dst: addr, Burst: m.Burst, Ladder: host.Ladder, Listen: m.Timeout, MSS: mss(addr),
+		HalfOpen: p.engine.opts.Limits.HalfOpen, NoRaw: host.CaptureError != nil, MayPrime: o.MayPrime, MayForget: o.MayForget, LateReset: o.LateReset, Hold: o.Hold, Contrast: o.Contrast,
+		PrimeAnyway: o.Prime.Anyway, PrimeWith: o.Prime.With, Control: netip.AddrPortFrom(o.Prime.Control, 0), Heal: o.Prime.Heal, Others: ownAddresses(m.Interface, addr.Addr())}}
 }
 
 // parting is kept back from the time of an investigation, so that its last burst is judged within it.
