@@ -39,6 +39,8 @@ type figures struct {
 	check    *prober.HealthCheck   // of the first round that has one
 	stamps   *diagnose.Timestamps  // of the first round that has them
 	queue    *prober.NeighborQueue // of the first round that has one
+	answers  []time.Duration       // to questions for link addresses
+	contact  diagnose.FirstContact // of the first round that has one
 }
 
 // newFigures counts rounds, of which there are none where err stopped the probe.
@@ -51,6 +53,7 @@ func newFigures(m prober.Module, rounds []prober.Round, err error, took time.Dur
 		f.add(&rounds[i])
 	}
 	slices.Sort(f.rtts)
+	slices.Sort(f.answers)
 	slices.Sort(f.handshakes)
 	return f
 }
@@ -70,6 +73,7 @@ func (f *figures) add(r *prober.Round) {
 		f.addr = r.Addr.Addr()
 	}
 	f.take(r)
+	f.addNeighbors(r)
 	attempts := r.Attempts()
 	s := prober.Summarize(attempts)
 	for o, n := range s.Outcomes {
@@ -96,6 +100,14 @@ func (f *figures) add(r *prober.Round) {
 	f.captured = f.captured && len(r.Observations) > 0
 	f.bursts = max(f.bursts, bursts)
 	f.judge(&r.Diagnosis)
+}
+
+// addNeighbors takes what a round showed of link addresses.
+func (f *figures) addNeighbors(r *prober.Round) {
+	f.answers = append(f.answers, r.NeighborTimes().Answers...)
+	if f.contact == (diagnose.FirstContact{}) {
+		f.contact = r.Diagnosis.FirstContact
+	}
 }
 
 // lostSYNs is how many SYNs a stalled attempt lost: as proved, else the repeats it took.

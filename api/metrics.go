@@ -27,6 +27,7 @@ type Metrics struct {
 	reloaded       prometheus.Gauge
 	reloadedAt     prometheus.Gauge
 	handshake      *prometheus.HistogramVec
+	neighbor       *prometheus.HistogramVec
 	rounds         *prometheus.CounterVec
 	lag            prometheus.Histogram
 	skipped        *prometheus.CounterVec
@@ -97,6 +98,12 @@ func (m *Metrics) newHistograms() {
 		Help:    "From the first SYN to the answer of accepted connections in scheduled rounds; the classic buckets bracket the stalls of 1, 2, 3 and 7 s.",
 		Buckets: stallBuckets(), NativeHistogramBucketFactor: factor, NativeHistogramMaxBucketNumber: buckets, NativeHistogramMinResetDuration: reset,
 	}, []string{"job_name", "module"})
+	m.neighbor = prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name:    "vipprobe_neighbor_answer_seconds",
+		Help:    "How long answers to this host's questions for link addresses took in scheduled rounds, from the first request; a kernel repeats it each second.",
+		Buckets: []float64{.00005, .0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, .99, 1.99, 2.99}, NativeHistogramBucketFactor: factor,
+		NativeHistogramMaxBucketNumber: buckets, NativeHistogramMinResetDuration: reset,
+	}, []string{"job_name", "module"})
 	m.lag = prometheus.NewHistogram(prometheus.HistogramOpts{
 		Name: "vipprobe_schedule_lag_seconds", Help: "How much later than planned scheduled rounds began.",
 		Buckets:                     []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
@@ -112,6 +119,9 @@ func (m *Metrics) Observe(job, module string, labels map[string]string, rounds [
 		f := newFigures(prober.Module{Kind: r.Kind}, rounds[i:i+1], nil, r.Duration)
 		for _, h := range f.handshakes {
 			handshakes.Observe(h.Seconds())
+		}
+		for _, a := range f.answers {
+			m.neighbor.WithLabelValues(job, module).Observe(a.Seconds())
 		}
 		m.drops.Add(float64(f.drops))
 		m.rounds.WithLabelValues(job, module, resultOf(r)).Inc()
@@ -158,7 +168,7 @@ func (m *Metrics) Describe(chan<- *prometheus.Desc) {}
 // Collect streams every series.
 func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 	for _, c := range []prometheus.Collector{
-		m.build, m.reloaded, m.reloadedAt, m.handshake, m.rounds, m.lag, m.skipped, m.drops, m.requests, m.unknownModules,
+		m.build, m.reloaded, m.reloadedAt, m.handshake, m.neighbor, m.rounds, m.lag, m.skipped, m.drops, m.requests, m.unknownModules,
 	} {
 		c.Collect(ch)
 	}

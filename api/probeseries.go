@@ -33,6 +33,7 @@ type probeSeries struct {
 	queue, queueState, queueConfirmed         *prometheus.Desc
 	remembered, refused, poisoned             *prometheus.Desc
 	checkUp, checkEvictions, checkOut         *prometheus.Desc
+	answer, queueDropped                      *prometheus.Desc
 	buckets                                   []float64
 }
 
@@ -70,6 +71,8 @@ func newProbeSeries() *probeSeries {
 		remembered:     d("probe_paws_remembered_tsval", "The TSval that the target remembers from this address: SYNs two ticks below are refused. Only where it was found."),
 		refused:        d("probe_paws_refused_ratio", "Single SYNs without an answer, by the quadrant of the circle that their TSval lies in.", "arm"),
 		poisoned:       d("probe_paws_poisoned_ratio", "Flows that are refused by TSval each time, of those asked in all quadrants."),
+		answer:         d("probe_neighbor_answer_seconds", "How long answers to this host's questions for link addresses took, from the first request; absent where it asked nobody.", "stat"),
+		queueDropped:   d("probe_neighbor_queue_dropped", "First packets of the burst that were lost while a link address was asked for, by the side whose queue it was; absent where that side knew the other.", "side"),
 		queue: d("probe_neighbor_queue_packets",
 			"Packets that the target keeps for a neighbour it is still asking for; at least that many where the state is at_least. Absent where that is not known."),
 		queueState:     d("probe_neighbor_queue_state", "How well the target's neighbour queue is known.", "state"),
@@ -117,11 +120,28 @@ func (c collection) Collect(ch chan<- prometheus.Metric) {
 		gauge(ch, c.checkEvictions, float64(k.Evictions))
 		gauge(ch, c.checkOut, k.Out.Seconds())
 	}
+	if c.f.kind == prober.KindNeighbor {
+		c.collectNeighbor(ch)
+	}
 	if c.f.stamps != nil {
 		c.collectTimestamps(ch)
 	}
 	if c.f.queue != nil {
 		c.collectQueue(ch)
+	}
+}
+
+// collectNeighbor sends what a neighbor probe measured.
+func (c collection) collectNeighbor(ch chan<- prometheus.Metric) {
+	if len(c.f.answers) > 0 {
+		for stat, q := range map[string]float64{"median": 0.5, "p99": 0.99, "max": 1} {
+			gauge(ch, c.answer, view.Rank(c.f.answers, q).Seconds(), stat)
+		}
+	}
+	for side, k := range map[string]*diagnose.Contact{"local": &c.f.contact.Local, "remote": &c.f.contact.Remote} {
+		if k.Tested {
+			gauge(ch, c.queueDropped, float64(k.Dropped), side)
+		}
 	}
 }
 

@@ -64,8 +64,9 @@ func (r *run) sent(i int, seq wire.Seq) bool {
 }
 
 // neighbor hands an ARP or ND frame to the runs it concerns, on the device that the burst leaves by: questions for our own address
-// (whoever asks: a router that hands us answers may ask by another address than our next hop's) and our answers; questions for the next
-// hop and its answers, also those to others and its announcements; claims of our own address by somebody else.
+// (whoever asks: a router that hands us answers may ask by another address than our next hop's) and our answers; what this host asks for
+// by itself, whomever, since all that hear it learn our link address; the next hop's answers, also those to others, and its
+// announcements; claims of our own address by somebody else.
 func (e *engine) neighbor(f *rawsock.Frame) {
 	ev, disposition := neigh.Parse(f.EtherType, f.Net)
 	if disposition != neigh.OK {
@@ -97,7 +98,7 @@ func (r *run) concerns(ev *observe.NeighborEvent) bool {
 	target := r.near[hopKey{ev.IfIndex, ev.Target.WithZone("")}]
 	switch {
 	case ev.Kind == observe.NeighborRequest && ev.Outgoing:
-		return target == nextHop && (sender == ownAddr || !ev.Sender.IsValid())
+		return sender == ownAddr || target == nextHop && !ev.Sender.IsValid()
 	case ev.Kind == observe.NeighborRequest:
 		return target == ownAddr || target == nextHop && !ev.Sender.IsValid()
 	case ev.Kind == observe.NeighborReply && ev.Outgoing:

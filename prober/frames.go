@@ -106,6 +106,9 @@ func (e *engine) incoming(f *rawsock.Frame, seg *wire.Segment, r *run, shot int)
 		return
 	}
 	r.corr.Incoming(shot, time.Unix(0, f.At), seg)
+	if len(f.Link) >= 14 {
+		r.corr.Delivered(wire.MAC(f.Link[6:12]))
+	}
 	if !s.raw {
 		return
 	}

@@ -147,7 +147,7 @@ func (h *hops) ask(ctx context.Context, r rawsock.Route) (wire.MAC, error) {
 var errNeighborStep = errors.New("no such step")
 
 // step prepares one neighbour entry of the kernel's: that of the next hop to the step's address.
-func (e *engine) step(ctx context.Context, q request, s plan.NeighborStep) error {
+func (e *engine) step(ctx context.Context, q request, r *run, s plan.NeighborStep) error {
 	if err := q.check(s.Addr); err != nil {
 		return err
 	}
@@ -163,16 +163,37 @@ func (e *engine) step(ctx context.Context, q request, s plan.NeighborStep) error
 		_, err = neigh.Warm(ctx, e.hops.limiter(p.route.IfIndex), p.route.IfIndex, p.route.NextHop())
 		return err
 	case plan.Ask:
-		if err := e.hops.limiter(p.route.IfIndex).Wait(ctx); err != nil {
-			return err
+		return e.askWire(ctx, p.route)
+	case plan.Unused:
+		if !p.route.OnLink {
+			return errElsewhere
 		}
-		once, cancel := context.WithTimeout(ctx, hopWait)
-		defer cancel()
-		_, err = rawsock.Ask(once, p.route)
-		return err
+		e.mu.Lock()
+		r.near[hopKey{p.route.IfIndex, s.Addr.WithZone("")}] = nextHop
+		r.corr.Observation().Unused = s.Addr.WithZone("")
+		e.mu.Unlock()
+		return e.askWire(ctx, p.route)
 	case plan.Forget:
 		return neigh.Forget(p.route.IfIndex, p.route.NextHop())
 	case plan.NeighborUnknown:
 	}
 	return errNeighborStep
+}
+
+// errElsewhere is why nobody can be asked for an address.
+var errElsewhere = errors.New("it is not on this segment")
+
+// askWire sends one request for a route's next hop, in its turn, and awaits the answer. That none comes is no error but what the frames
+// show.
+func (e *engine) askWire(ctx context.Context, r rawsock.Route) error {
+	if err := e.hops.limiter(r.IfIndex).Wait(ctx); err != nil {
+		return err
+	}
+	once, cancel := context.WithTimeout(ctx, hopWait)
+	defer cancel()
+	_, err := rawsock.Ask(once, r)
+	if ctx.Err() == nil && (errors.Is(err, rawsock.ErrNoNeighbor) || errors.Is(err, context.DeadlineExceeded)) {
+		return nil
+	}
+	return err
 }

@@ -10,7 +10,6 @@ import (
 
 	"github.com/vipprobe/vipprobe/prober/internal/rawsock"
 	"github.com/vipprobe/vipprobe/prober/observe"
-	"github.com/vipprobe/vipprobe/prober/plan"
 )
 
 // path is the route to one destination, from one source and interface, as looked up at one moment.
@@ -229,9 +228,9 @@ func (ps *paths) close() error {
 }
 
 // steps carries out what a burst wants done to neighbour entries before it begins; what cannot be done is returned in sentences.
-func (e *engine) steps(ctx context.Context, q request, steps []plan.NeighborStep) (failed []string) {
-	for _, s := range steps {
-		if err := e.step(ctx, q, s); err != nil {
+func (e *engine) steps(ctx context.Context, q request, r *run) (failed []string) {
+	for _, s := range r.burst.Prepare {
+		if err := e.step(ctx, q, r, s); err != nil {
 			failed = append(failed, fmt.Sprintf("neighbour %s: %v", s.Addr, err))
 		}
 	}

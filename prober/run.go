@@ -117,7 +117,7 @@ func (e *engine) run(ctx context.Context, q request) (observe.Observation, error
 	if err != nil {
 		return observe.Observation{}, err
 	}
-	failed := e.steps(ctx, q, q.burst.Prepare)
+	failed := e.steps(ctx, q, r)
 	if err := e.ready(ctx, q, r); err != nil {
 		release(nil)
 		return observe.Observation{}, err

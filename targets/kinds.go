@@ -42,7 +42,7 @@ func readers() []reader {
 			slices.Concat(burstKeys(), way, []string{"ladder", "tsval", "tshz", "timestamps", "mss", "handshake"})},
 		{prober.KindTCP, (*Config).readTCP, (*module).showTCP, []string{"tcp"}},
 		{prober.KindPAWS, (*Config).readPAWS, (*module).showPAWS, slices.Concat(way, []string{"burst", "prime", "i_own_this_path", "prime_with", "control_source", "prime_anyway"})},
-		{prober.KindNeighbor, (*Config).readNeighbor, (*module).showNeighbor, slices.Concat(way, []string{"burst"})},
+		{prober.KindNeighbor, (*Config).readNeighbor, (*module).showNeighbor, slices.Concat(way, neighborKeys())},
 		{prober.KindNeighborQueue, (*Config).readNeighborQueue, (*module).showNeighborQueue, slices.Concat(way, queueKeys())},
 		{prober.KindCheck, (*Config).readCheck, (*module).showCheck, slices.Concat(way, checkKeys())},
 	}

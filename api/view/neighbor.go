@@ -3,6 +3,7 @@ package view
 import (
 	"time"
 
+	"github.com/vipprobe/vipprobe/prober"
 	"github.com/vipprobe/vipprobe/prober/diagnose"
 	"github.com/vipprobe/vipprobe/prober/observe"
 )
@@ -86,4 +87,25 @@ func (v *Observation) neighbors(o *observe.Observation, numbers observe.Numbers)
 		e := &o.Entries[i]
 		v.Entries = append(v.Entries, NeighborEntry{At: e.At.UTC(), Addr: address(e.Addr), State: string(e.State), MAC: e.MAC, Read: e.Read})
 	}
+}
+
+// NeighborAnswers are how long answers to this host's questions for link addresses took.
+type NeighborAnswers struct {
+	Asked      int    `json:"asked"`
+	Unanswered int    `json:"unanswered"`
+	Repeated   int    `json:"repeated"` // questions that were asked more than once
+	MedianNS   *int64 `json:"median_ns,omitempty"`
+	P99NS      *int64 `json:"p99_ns,omitempty"`
+	MaxNS      *int64 `json:"max_ns,omitempty"`
+}
+
+func newNeighborAnswers(t prober.NeighborTimes) *NeighborAnswers {
+	if len(t.Answers)+t.Unanswered == 0 {
+		return nil
+	}
+	v := &NeighborAnswers{Asked: len(t.Answers) + t.Unanswered, Unanswered: t.Unanswered, Repeated: t.Repeated}
+	if len(t.Answers) > 0 {
+		v.MedianNS, v.P99NS, v.MaxNS = ns(Rank(t.Answers, 0.5)), ns(Rank(t.Answers, 0.99)), ns(Rank(t.Answers, 1))
+	}
+	return v
 }

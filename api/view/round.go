@@ -42,17 +42,19 @@ type Round struct {
 	Success    bool      `json:"success"`
 	Why        string    `json:"why,omitempty"`
 	// Error says why nothing could be probed, ErrorKind which kind of reason that is.
-	Error        string        `json:"error,omitempty"`
-	ErrorKind    ErrorKind     `json:"error_kind,omitempty"`
-	Summary      Summary       `json:"summary"`
-	Diagnosis    *Diagnosis    `json:"diagnosis,omitempty"`
-	Reasoning    []Thought     `json:"reasoning,omitempty"` // of a diagnosis, a step for each observation
-	Untested     []Untested    `json:"untested,omitempty"`  // what a diagnosis had no budget left to ask
-	TCP          *TCP          `json:"tcp,omitempty"`
-	Timestamps   *Timestamps   `json:"timestamps,omitempty"`
-	Check        *Check        `json:"check,omitempty"`
-	Queue        *Queue        `json:"neighbor_queue,omitempty"`
-	Observations []Observation `json:"observations"`
+	Error      string      `json:"error,omitempty"`
+	ErrorKind  ErrorKind   `json:"error_kind,omitempty"`
+	Summary    Summary     `json:"summary"`
+	Diagnosis  *Diagnosis  `json:"diagnosis,omitempty"`
+	Reasoning  []Thought   `json:"reasoning,omitempty"` // of a diagnosis, a step for each observation
+	Untested   []Untested  `json:"untested,omitempty"`  // what a diagnosis had no budget left to ask
+	TCP        *TCP        `json:"tcp,omitempty"`
+	Timestamps *Timestamps `json:"timestamps,omitempty"`
+	Check      *Check      `json:"check,omitempty"`
+	Queue      *Queue      `json:"neighbor_queue,omitempty"`
+	// NeighborAnswers are how long answers to this host's questions for link addresses took; absent where it asked nobody.
+	NeighborAnswers *NeighborAnswers `json:"neighbor_answers,omitempty"`
+	Observations    []Observation    `json:"observations"`
 }
 
 // Ladder is the retransmission ladder in force on the prober's machine.
@@ -111,6 +113,7 @@ func NewRound(r *prober.Round) Round {
 	}
 	if r.Queue == nil { // a measurement names no cause
 		v.Reasoning, v.Untested = newReasoning(r.Reasoning), newUntested(r.Untested)
+		v.NeighborAnswers = newNeighborAnswers(r.NeighborTimes())
 		d := newDiagnosis(r)
 		v.Diagnosis = &d
 	}

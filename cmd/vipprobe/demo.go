@@ -156,7 +156,9 @@ func grants(list []lab.Grant) []string {
 			flags = append(flags, "--control-source", lab.ControlSource)
 		case lab.GrantHold:
 			flags = append(flags, "--hold", "64")
-		case lab.GrantBacklog, lab.GrantForget:
+		case lab.GrantForget:
+			flags = append(flags, "--forget-neighbor")
+		case lab.GrantBacklog:
 		}
 	}
 	return flags

@@ -52,6 +52,8 @@ func diagnoseCommand() *cobra.Command {
 	cmd.Flags().IntVar(&o.MaxSYNs, "max-syns", 0, "most SYNs to each address, repeats included; what they do not suffice for is left untested; 0: no such bound")
 	cmd.Flags().BoolVar(&f.explain, "explain", false, "tell all: every burst and reason, and how it was found, step by step: asked, seen, ruled out, left")
 	prime.register(cmd.Flags(), &o)
+	cmd.Flags().BoolVar(&o.MayForget, "forget-neighbor", false, "delete this host's own neighbour entry of the next hop first, so that the first burst is a first "+
+		"contact (needs CAP_NET_ADMIN); whatever else talks to that next hop waits until it is resolved again")
 	cmd.Flags().IntVar(&o.Hold, "hold", 0, "hold so many connections open at once, at most 1000, to find what limits them; they take places at the target "+
 		"for seconds")
 	cmd.Flags().Var(&addrPort{&o.Contrast}, "contrast", "another service to compare the target with, ADDR:PORT; default: a port of the target that nobody serves")

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
 
 	"github.com/vipprobe/vipprobe/prober"
+	"github.com/vipprobe/vipprobe/prober/diagnose"
 	"github.com/vipprobe/vipprobe/prober/observe"
 )
 
@@ -22,7 +24,7 @@ func (p *printer) exchanges(r *prober.Round) {
 	for i := range r.Observations {
 		o := &r.Observations[i]
 		for _, x := range observe.Exchanges(o.Neighbor) {
-			if !p.verbose && unremarkable(&x) {
+			if !p.verbose && unremarkable(&x) || !o.Awaits(&x) && x.Asked != o.Unused {
 				continue
 			}
 			if n++; n > mostExchanges {
@@ -100,4 +102,38 @@ func (p *printer) entries(r *prober.Round) {
 			head = pad("", 17)
 		}
 	}
+}
+
+// neighbor is what a neighbor module adds: how long answers took, and which side was met unknown.
+func (p *printer) neighbor(r *prober.Round) {
+	const indent = 17
+	p.f("\n")
+	if t := r.NeighborTimes(); len(t.Answers)+t.Unanswered > 0 {
+		text := fmt.Sprintf("%d questions", len(t.Answers)+t.Unanswered)
+		if n := len(t.Answers); n > 0 {
+			text += fmt.Sprintf(", answered after %s / %s / %s (least / median / most)", short(t.Answers[0]), short(t.Answers[(n-1)/2]), short(t.Answers[n-1]))
+		}
+		if t.Repeated > 0 {
+			text += fmt.Sprintf(", %d asked again", t.Repeated)
+		}
+		if t.Unanswered > 0 {
+			text += fmt.Sprintf(", %d without answer", t.Unanswered)
+		}
+		p.f("%s\n", p.paragraph("  ARP or ND      ", text, indent))
+	}
+	c := &r.Diagnosis.FirstContact
+	p.f("%s\n", p.paragraph("  queue here     ", contactText(&c.Local), indent))
+	p.f("%s\n", p.paragraph("  queue there    ", contactText(&c.Remote), indent))
+	for i := range r.Diagnosis.Notes {
+		if n := &r.Diagnosis.Notes[i]; n.Verdict == diagnose.DuplicateAddress || n.Verdict == diagnose.NeighborFlapping || n.Verdict == diagnose.SlowPathNotStall {
+			p.f("%s\n", p.paragraph("  note           ", n.Summary, indent))
+		}
+	}
+}
+
+func contactText(c *diagnose.Contact) string {
+	if c.Tested {
+		return c.Why
+	}
+	return "not tested: " + cmp.Or(c.Why, "nothing is resolved on the way there")
 }

@@ -187,6 +187,9 @@ func (p *printer) block(r *prober.Round) {
 	p.bursts(rows)
 	p.strips(rows)
 	p.exchanges(r)
+	if r.Kind == prober.KindNeighbor {
+		p.neighbor(r)
+	}
 	p.asides(r)
 }
 

@@ -68,7 +68,7 @@ func (p *printer) diagnosis(r *prober.Round) {
 			p.f("%s\n", p.item("", "to settle it: "+n.Settle))
 		}
 	}
-	if p.explain || r.Diagnosis.Healthy() || aboutNeighbours(r) {
+	if r.Kind != prober.KindNeighbor && (p.explain || r.Diagnosis.Healthy() || aboutNeighbours(r)) { // that module says it above
 		p.untested(&r.Diagnosis.FirstContact)
 	}
 	p.budget(r)

@@ -41,12 +41,13 @@ func rules() []rule {
 		{"capture drops", checkCaptureDrops, []Verdict{SYNStallUnclassified}},
 		{"pool", checkPool, []Verdict{PortClosed, ACLDrop}},
 		{"closed port", checkClosed, nil},
+		{"neighbour table", checkTable, []Verdict{LocalARPUnresolved, ProberLocalDrop, SYNStallUnclassified}},
 		{"local neighbour unresolved", checkLocalUnresolved, []Verdict{LocalARPQueueOverflow, SYNStallUnclassified}},
 		{"local neighbour queue", checkLocalQueue, []Verdict{SYNStallUnclassified, SlowPathNotStall}},
 		{"remote neighbour queue", checkRemoteQueue, []Verdict{SYNStallUnclassified, SlowPathNotStall}},
 		{"local drop", checkLocalDrop, []Verdict{SYNStallUnclassified}},
 		{"remote neighbour unresolved", checkRemoteUnresolved, []Verdict{SYNStallUnclassified, SlowPathNotStall, ForwardSYNLoss, SYNACKLoss}},
-		{"segment", checkSegment, []Verdict{SYNStallUnclassified, BlackholeBackend}},
+		{"segment", checkSegment, []Verdict{SYNStallUnclassified, BlackholeBackend, ECMPPathLoss}},
 		{"icmp", checkICMP, []Verdict{SYNStallUnclassified}},
 		{"old connections", checkBareACK, []Verdict{TWRecyclePAWSDropSNAT, TWRecyclePAWSDrop, ClientRandomTSVsRecycle, TSClockDomainConflict, SYNStallUnclassified, ForwardSYNLoss, SYNACKLoss, BlackholeBackend, SYNRateLimited}},
 		{"echo", checkEcho, []Verdict{ClientPAWSReject, SYNStallUnclassified}},
@@ -69,6 +70,7 @@ func rules() []rule {
 		{"sizes", checkSizes, nil},
 		{"fingerprints", checkFingerprints, nil},
 		{"slow neighbour", checkSlowNeighbor, nil},
+		{"proxy", checkProxy, nil},
 		{"stalls", checkStalls, nil},
 	}
 }

@@ -39,12 +39,12 @@ func localContact(in *Input) Contact {
 		}
 		for _, p := range ours(o) {
 			w := queued(o, p)
-			if len(w.order) == 0 || len(w.order) < c.Waited {
+			if len(w.order) <= c.Waited {
 				continue
 			}
 			pat := w.pattern()
 			c = Contact{Tested: true, Waited: len(w.order), Dropped: pat.run + pat.after}
-			c.Why = fmt.Sprintf("%d connects began while this host asked for %s; %d lost their first SYN inside it", c.Waited, hop(o, p.addr), c.Dropped)
+			c.Why = fmt.Sprintf("%d connect(s) began while this host asked for %s; %d lost their first SYN inside it", c.Waited, hop(o, p.addr), c.Dropped)
 			if took, open := p.took(); !open {
 				c.Why += fmt.Sprintf("; the answer took %s", took.Round(10*time.Microsecond))
 			}
@@ -95,7 +95,7 @@ func remoteContact(in *Input) Contact {
 		_, slowest := remoteControl(in, i)
 		for _, p := range theirs(o) {
 			w, ok := answeredLate(o, p, slowest)
-			if !ok || len(w.order) == 0 || len(w.order) < c.Waited {
+			if !ok || len(w.order) <= c.Waited {
 				continue
 			}
 			pat := w.pattern()

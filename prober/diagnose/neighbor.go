@@ -30,17 +30,22 @@ func (p *pending) took() (d time.Duration, open bool) {
 // ours lists the addresses that this host asked for during the burst.
 func ours(o *observe.Observation) []pending { return resolutions(o, true) }
 
-// theirs lists the questions of others for an address of ours.
+// theirs lists the questions for an address of ours by those whose answers the burst awaits.
 func theirs(o *observe.Observation) []pending { return resolutions(o, false) }
 
 func resolutions(o *observe.Observation, outgoing bool) []pending {
 	var all []pending
 	for _, x := range observe.Exchanges(o.Neighbor) {
-		if x.Outgoing == outgoing {
+		if x.Outgoing == outgoing && o.Awaits(&x) && !before(o, &x) {
 			all = append(all, pending{by: x.Asker, addr: x.Asked, from: x.First, to: x.Answered(), requests: x.Requests})
 		}
 	}
 	return all
+}
+
+// before reports whether a question was over when the burst began: asked to prepare it, and answered or given up by then.
+func before(o *observe.Observation, x *observe.Exchange) bool {
+	return x.Last.Before(o.Started) && x.Answered().Before(o.Started)
 }
 
 // waiting is a burst, in the order in which its first packets came to a queue, and which of them were lost there.

@@ -129,6 +129,10 @@ func checkSegment(in *Input) []Finding {
 			out = append(out, f)
 			continue
 		}
+		if f, ok := flapping(in, addr, list); ok {
+			out = append(out, f)
+			continue
+		}
 		if f, ok := stale(in, addr, list); ok {
 			out = append(out, f)
 		}
@@ -146,7 +150,7 @@ func duplicate(addr netip.Addr, list []claim) (Finding, bool) {
 			macs = append(macs, list[i].mac)
 		}
 		for j := range i {
-			if list[i].mac != list[j].mac && !list[i].req.IsZero() && list[i].req.Equal(list[j].req) && list[i].at.Sub(list[i].req) < time.Second {
+			if !list[i].told && !list[j].told && list[i].mac != list[j].mac && !list[i].req.IsZero() && list[i].req.Equal(list[j].req) && list[i].at.Sub(list[i].req) < time.Second {
 				times++
 			}
 		}

@@ -86,6 +86,14 @@ func neighborStories() []story {
 			}},
 		{name: "near miss: both sides ask, queues long enough", right: healthy, share: 1,
 			world: func(seed uint64, r *rand.Rand) *fakenet.World { return fakenet.BothQueues(seed, 16, slowARP(r)) }},
+		{name: "table full", right: only(diagnose.NeighTableOverflow), share: 1,
+			world: func(seed uint64, _ *rand.Rand) *fakenet.World { return fakenet.TableFull(seed) }},
+		{name: "address flaps", right: only(diagnose.NeighborFlapping), share: 0.9, quiet: true,
+			world: func(seed uint64, r *rand.Rand) *fakenet.World {
+				return fakenet.Flapping(seed, lasting(r, 50*time.Millisecond, 400*time.Millisecond))
+			}},
+		{name: "near miss: address moved once, announced", right: healthy, share: 1, settle: 0,
+			world: func(seed uint64, _ *rand.Rand) *fakenet.World { return fakenet.Flapping(seed, 1500*time.Millisecond) }},
 		{name: "address claimed twice", right: only(diagnose.DuplicateAddress), share: 1,
 			world: func(seed uint64, _ *rand.Rand) *fakenet.World { return fakenet.DuplicateAddress(seed) }},
 		{name: "address moved without a word", right: only(diagnose.StaleNeighborAfterFailover), share: 1,

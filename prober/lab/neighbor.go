@@ -13,7 +13,7 @@ const synTruesize = 832
 
 func neighborScenarios() []Scenario {
 	return []Scenario{arpClient(), arpServer(), arpBoth(), arp3s(), ndClient(), ndServer(), arpDead(), remoteARPDead(), arpQueueSize(), ndQueueSize(),
-		duplicateIP(), vipMoved(), neighborFlapping()}
+		arpKnown(), arpRouter(), arpGateway(), duplicateIP(), vipMoved(), flapping(), proxyARP()}
 }
 
 func queueParam() Param {
@@ -153,13 +153,13 @@ func arpBoth() Scenario {
 	return Scenario{
 		Name: "arp-both",
 		Story: "Neither side knows the other and neither learns from being asked: new machines on both sides of a switch that answers ARP for them. Of " +
-			"a burst the client sends 3 SYNs, and of their SYN-ACKs 2 come back.",
-		Params: []Param{queueParam(), {"server_qlen", "2", "the same on the other side, which never sees more packets than that"},
+			"a burst the client sends 5 SYNs, and of their SYN-ACKs 2 come back.",
+		Params: []Param{{"qlen", "5", "packets that the client keeps, 1 … 256"}, {"server_qlen", "2", "the same on the other side, which never sees more packets than the first lets through"},
 			delayParam()},
 		Label: Is(diagnose.LocalARPQueueOverflow, diagnose.RemoteARPQueueOverflow).OrAlso(diagnose.LocalARPQueueOverflow),
 		NearMisses: []NearMiss{
 			{"deep queues", map[string]string{"qlen": "256", "server_qlen": "256"}, Healthy()},
-			{"server's queue holds what comes", map[string]string{"server_qlen": "3"},
+			{"server's queue holds what comes", map[string]string{"server_qlen": "5"},
 				Is(diagnose.LocalARPQueueOverflow).OrAlso(diagnose.LocalARPQueueOverflow, diagnose.RemoteARPQueueOverflow)},
 		},
 		Build: func(st *Stage) {
@@ -285,28 +285,6 @@ func vipMoved() Scenario {
 				return v.clientLink.Learn(vipIP, old.MAC)
 			}
 			st.Step("the client's old entry", func() error { return st.Rearm() })
-		},
-	}
-}
-
-func neighborFlapping() Scenario {
-	return Scenario{
-		Name: "neighbor-flapping",
-		Story: "Two balancers both believe that they are the master and announce the VIP in turn, several times a second: " +
-			"each announcement moves the traffic.",
-		Params: []Param{{"every", "300ms", "between two announcements; 0s for none"}},
-		Label: Is(diagnose.NeighborFlapping).OrAlso(diagnose.NeighborFlapping, diagnose.DuplicateAddress).
-			OrAlso(diagnose.DuplicateAddress),
-		NearMisses: []NearMiss{{"one master", map[string]string{"every": "0s"}, Healthy()}},
-		Build: func(st *Stage) {
-			v := st.vip(1, wiring{})
-			v.balance()
-			v.serve(topo.Service{Then: topo.Echo})
-			second := st.Host("second-lb").Attach(v.lan, "10.77.0.11/24")
-			if every := st.Duration("every"); every > 0 {
-				second.Announce(addr(vipIP), 2*every, every)
-				v.lbLink.Announce(addr(vipIP), 2*every, 2*every)
-			}
 		},
 	}
 }

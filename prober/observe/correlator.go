@@ -1,6 +1,7 @@
 package observe
 
 import (
+	"slices"
 	"time"
 
 	"github.com/vipprobe/vipprobe/prober/plan"
@@ -175,6 +176,16 @@ func (c *Correlator) Incoming(i int, at time.Time, seg *wire.Segment) {
 		At: at, Kind: c.classify(i, seg), Flags: seg.Flags, Seq: seg.Seq, Ack: seg.Ack, TSval: val, TSecr: ecr, HasTS: hasTS,
 		Window: seg.Window, HopLimit: seg.HopLimit, Length: seg.Length, Options: seg.Options, Checksum: seg.Checksum,
 	})
+}
+
+// maxDeliverers is more than the routers that one burst's answers come through.
+const maxDeliverers = 16
+
+// Delivered notes the link address that a segment from a peer came from.
+func (c *Correlator) Delivered(by wire.MAC) {
+	if by != (wire.MAC{}) && len(c.obs.Deliverers) < maxDeliverers && !slices.Contains(c.obs.Deliverers, by) {
+		c.obs.Deliverers = append(c.obs.Deliverers, by)
+	}
 }
 
 // ICMP takes an ICMP error that quotes a segment of attempt i.

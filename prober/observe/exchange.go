@@ -2,12 +2,16 @@ package observe
 
 import (
 	"net/netip"
+	"slices"
 	"time"
+
+	"github.com/vipprobe/vipprobe/prober/wire"
 )
 
 // Exchange is one question for a link address, as often as it was repeated, and who answered it.
 type Exchange struct {
 	Asker, Asked netip.Addr // Asker is invalid where it gave no address (an RFC 5227 probe, duplicate address detection)
+	AskerMAC     string     // the Ethernet source of the first request; "aa:bb:…" or empty
 	Outgoing     bool       // this host asked
 	First, Last  time.Time  // of its requests
 	Requests     int
@@ -57,11 +61,14 @@ func Exchanges(events []NeighborEvent) []Exchange {
 		e := &events[i]
 		switch e.Kind {
 		case NeighborRequest:
+			if e.Sender.Is4() {
+				teach(out, e)
+			}
 			k := key{named(e.Sender), e.Target, e.Outgoing}
 			x, ok := open[k]
 			if !ok || len(out[x].Claims) > 0 {
 				open[k] = len(out)
-				out = append(out, Exchange{Asker: k.asker, Asked: e.Target, Outgoing: e.Outgoing, First: e.At, Last: e.At, Requests: 1})
+				out = append(out, Exchange{Asker: k.asker, Asked: e.Target, AskerMAC: e.FrameMAC, Outgoing: e.Outgoing, First: e.At, Last: e.At, Requests: 1})
 				continue
 			}
 			out[x].Last = e.At
@@ -72,10 +79,37 @@ func Exchanges(events []NeighborEvent) []Exchange {
 				continue
 			}
 			out[x].Claims = append(out[x].Claims, Claim{At: e.At, MAC: e.SenderMAC, FrameMAC: e.FrameMAC})
-		case NeighborGratuitous, NeighborUnknown:
+		case NeighborGratuitous:
+			teach(out, e)
+		case NeighborUnknown:
 		}
 	}
 	return out
+}
+
+// teach ends the questions of the other side for an address that an ARP request or an announcement comes from: whoever hears it, and is
+// asking, has its answer (net/ipv4/arp.c arp_process, 6.18, updates an entry that it has from every sender; RFC 4861 §7.2.5).
+func teach(list []Exchange, e *NeighborEvent) {
+	for i := range list {
+		x := &list[i]
+		if x.Outgoing != e.Outgoing && x.Asked == e.Sender && len(x.Claims) == 0 {
+			x.Claims = append(x.Claims, Claim{At: e.At, MAC: e.SenderMAC, FrameMAC: e.FrameMAC})
+		}
+	}
+}
+
+// Awaits reports whether an exchange is about those that the burst has to do with: this host's own questions for its next hop and
+// targets, and questions for this host by its targets, its next hop, and whoever delivered what came. Others of the segment ask as
+// well, and that says nothing of this burst.
+func (o *Observation) Awaits(x *Exchange) bool {
+	if x.Outgoing {
+		return o.Asks(x.Asked)
+	}
+	if !x.Asker.IsValid() || o.Asks(x.Asker) {
+		return true
+	}
+	mac, err := wire.ParseMAC(x.AskerMAC)
+	return err == nil && slices.Contains(o.Deliverers, mac)
 }
 
 // named is an address, or the zero value for one that says nobody.

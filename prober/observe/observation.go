@@ -94,6 +94,10 @@ type Observation struct {
 	// NextHop is the address that this host must resolve to reach the first destination: its own, or a router's. It is invalid where nothing
 	// is resolved (loopback, a point-to-point device).
 	NextHop netip.Addr
+	// Unused is an address that nobody should have and that was asked for all the same; invalid: none was.
+	Unused netip.Addr
+	// Deliverers are the link addresses that segments from the peers came from: their own, or a router's. The first few only.
+	Deliverers []wire.MAC
 	// Counters are the differences of kernel counters over the burst that are not zero ("TcpExt.ListenDrops"): the whole
 	// namespace's, so other traffic moves them as well.
 	Counters map[string]int64
@@ -151,4 +155,17 @@ func (s ParityState) String() string {
 	case ParityUntested:
 	}
 	return "untested"
+}
+
+// Asks reports whether an address is one that this host must resolve for the burst: its next hop, or a destination.
+func (o *Observation) Asks(a netip.Addr) bool {
+	if a == o.NextHop.WithZone("") {
+		return true
+	}
+	for i := range o.Attempts {
+		if o.Attempts[i].Flow.Dst.Addr().WithZone("") == a {
+			return true
+		}
+	}
+	return false
 }

@@ -206,13 +206,14 @@ const (
 // NeighborAction is what a NeighborStep does.
 type NeighborAction uint8
 
-// Ask sends one request for the next hop of Addr, known or not, and awaits the answer. Warm resolves it before the burst; Forget deletes that one entry (needs CAP_NET_ADMIN and the caller's
+// Unused asks the wire once for Addr itself, which nobody should have: who answers it answers for others as well (proxy ARP). Ask sends one request for the next hop of Addr, known or not, and awaits the answer. Warm resolves it before the burst; Forget deletes that one entry (needs CAP_NET_ADMIN and the caller's
 // opt-in).
 const (
 	NeighborUnknown NeighborAction = iota
 	Warm
 	Forget
 	Ask
+	Unused
 )
 
 // NeighborStep prepares the neighbour entry that a burst will meet.

@@ -217,6 +217,6 @@ func neighborFlapping() Entry {
 			{"any host of the segment", "ip monitor neigh", "the entry's MAC changing"},
 			{"the nodes", "keepalived log; show mac move on the switch", "transitions and their times"},
 		},
-		Scenario: "neighbor-flapping",
+		Scenario: "flapping",
 	}
 }
