@@ -68,7 +68,13 @@ func (p *Prober) roundCheck(ctx context.Context, _ Endpoint, addr netip.AddrPort
 		}
 		r.Observations = append(r.Observations, obs)
 	}
-	r.Check = &HealthCheck{h.Read(r.Observations), h.CheckTiming}
+	r.readCheck(h.CheckTiming)
+}
+
+// readCheck takes what a health check of that timing found into the round.
+func (r *Round) readCheck(t experiment.CheckTiming) {
+	h := experiment.HealthCheck{Dst: r.Addr, Ladder: r.Ladder, CheckTiming: t}
+	r.Check = &HealthCheck{h.Read(r.Observations), t}
 }
 
 // judgeCheck decides the success of a check: a connect was made, and the server was never taken out.

@@ -5,6 +5,7 @@ import (
 
 	"github.com/vipprobe/vipprobe/prober/diagnose"
 	"github.com/vipprobe/vipprobe/prober/evidence"
+	"github.com/vipprobe/vipprobe/prober/experiment"
 	"github.com/vipprobe/vipprobe/prober/observe"
 )
 
@@ -32,6 +33,10 @@ func Store(rounds []Round) []evidence.Round {
 		if r.TCP != nil {
 			d := evidence.Dialogue(*r.TCP)
 			out[i].TCP = &d
+		}
+		if r.Check != nil {
+			c := evidence.CheckTiming(r.Check.Timing)
+			out[i].Check = &c
 		}
 	}
 	return out
@@ -77,6 +82,8 @@ func replay(s *evidence.Round) Round {
 		return r
 	case r.Kind == KindPAWS:
 		r.readTimestamps()
+	case s.Check != nil:
+		r.readCheck(experiment.CheckTiming(*s.Check))
 	}
 	r.conclude()
 	if !s.Reasoned {

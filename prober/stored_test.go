@@ -48,7 +48,7 @@ func TestARoundComesBackFromItsFile(t *testing.T) {
 		Observations: []observe.Observation{{Label: "first contact", Kind: plan.KindConnect, Captured: true, Attempts: []observe.Attempt{
 			{Via: plan.Kernel, Flow: wire.Flow{Dst: netip.MustParseAddrPort("192.0.2.1:80")}, Outcome: observe.Accepted, SYNs: []observe.SYN{{TSval: 7, HasTS: true}}}}}}}
 	for f, v := range reflect.ValueOf(want).Fields() {
-		if v.IsZero() && !slices.Contains([]string{"Diagnosis", "Err", "Queue", "Timestamps", "Reasoning"}, f.Name) {
+		if v.IsZero() && !slices.Contains([]string{"Diagnosis", "Err", "Queue", "Timestamps", "Reasoning", "Check"}, f.Name) {
 			t.Errorf("Round.%s is not tried here", f.Name)
 		}
 	}
@@ -65,6 +65,18 @@ func TestARoundComesBackFromItsFile(t *testing.T) {
 	want.Reasoning = nil
 	if diff := cmp.Diff([]Round{want}, got, exact(), cmpopts.IgnoreUnexported(diagnose.Finding{})); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// What a module read from the observations is read again.
+func TestAHealthCheckIsReadAgain(t *testing.T) {
+	t.Parallel()
+	r := Round{Kind: KindCheck, Addr: netip.MustParseAddrPort("192.0.2.1:80"), Ladder: plan.Linear(time.Second, 4, 6), Observations: []observe.Observation{{
+		Kind: plan.KindConnect, Captured: true, Attempts: []observe.Attempt{{Via: plan.Kernel, Outcome: observe.TimedOut, SYNs: []observe.SYN{{}}}}}}}
+	timing := CheckOptions{}.timing()
+	r.readCheck(timing)
+	if again := Replay(Store([]Round{r}))[0]; again.Check == nil || again.Check.Timing != timing || len(again.Check.Loops) != len(r.Check.Loops) || len(r.Check.Loops) == 0 {
+		t.Errorf("%+v became %+v", r.Check, again.Check)
 	}
 }
 

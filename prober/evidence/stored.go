@@ -37,7 +37,17 @@ type Round struct {
 	Untested     []diagnose.Want // what a diagnosis had no budget left to ask
 	Error        string          // why nothing could be probed; empty: something was
 	TCP          *Dialogue
+	Check        *CheckTiming
 	Observations []observe.Observation
+}
+
+// CheckTiming is what a health check was imitated by; what it found is read from the observations again.
+type CheckTiming struct {
+	DelayLoop        time.Duration
+	ConnectTimeout   time.Duration
+	DelayBeforeRetry time.Duration
+	Retry            int
+	Loops            int
 }
 
 // Dialogue is what a tcp module found beyond the handshake.
