@@ -82,6 +82,7 @@ func newEngine(opts EngineOptions) (*engine, error) {
 	if err := e.readHost(); err != nil {
 		return nil, err
 	}
+	e.paths.room = newRoom(e.host.Sysctls)
 	var err error
 	if e.ports, err = newPorts(e.host.SourcePorts, uint16(rand.Uint32()), opts.AllowForeignSource); err != nil {
 		return nil, err

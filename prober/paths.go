@@ -19,6 +19,8 @@ type path struct {
 	bound bool   // the source address was asked for
 	lent  bool   // the source address is borrowed
 	since time.Time
+	// fits says whether this host's neighbour table has room for the next hop; it looks once.
+	fits func() error
 
 	// turn is held by whoever prepares the path for raw shots, so that callers at the same time ask and scout once; raw is theirs.
 	turn chan struct{}
@@ -57,6 +59,7 @@ type paths struct {
 	known   map[pathKey]*path
 	swept   time.Time
 	senders map[senderKey]*sharedSender
+	room    room
 }
 
 func newPaths() *paths {
@@ -84,7 +87,8 @@ func (ps *paths) route(dst, src netip.Addr, iface string, foreign bool) (*path, 
 	if err != nil {
 		return nil, err
 	}
-	p := &path{route: r, iface: iface, bound: src.IsValid() && !src.IsUnspecified(), since: now, turn: make(chan struct{}, 1)}
+	p := &path{route: r, iface: iface, bound: src.IsValid() && !src.IsUnspecified(), since: now, turn: make(chan struct{}, 1),
+		fits: sync.OnceValue(func() error { return ps.room.check(r) })}
 	ps.known[key] = p
 	return p, nil
 }

@@ -58,6 +58,9 @@ func (e *engine) way(ctx context.Context, q request, r *run, g *group) error {
 			return err
 		}
 	}
+	if err := p.fits(); err != nil {
+		return err
+	}
 	g.path = p
 	e.mu.Lock()
 	if !p.route.Local {
