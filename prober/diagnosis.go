@@ -154,12 +154,18 @@ func (p *Prober) pursue(ctx context.Context, addr netip.AddrPort, m Module, o Di
 		r.Observations = append(r.Observations, obs)
 		g.after(&b)
 	}
-	if ctx.Err() != nil {
-		inv.Left = time.Nanosecond
-		inv.Next(r.Observations) // nothing fits: what is open is left untested
-		r.Untested, _ = inv.Untested()
-		r.Why = ended(ctx, "")
+	r.cutShort(ctx, inv)
+}
+
+// cutShort notes what an investigation had still open when ctx ended, if it did.
+func (r *Round) cutShort(ctx context.Context, inv *experiment.Investigation) {
+	if ctx.Err() == nil {
+		return
 	}
+	inv.Left = time.Nanosecond
+	inv.Next(r.Observations) // nothing fits: what is open is left untested
+	r.Untested, _ = inv.Untested()
+	r.Why = ended(ctx, "")
 }
 
 // inquiry is the investigation of one address as the options have it.

@@ -43,6 +43,9 @@ func checkClosed(in *Input) []Finding {
 		if refused < n {
 			f.Summary += "; none was accepted, the others had no answer"
 		}
+		if in.bursts(plan.KindPaced) == 0 {
+			f.Wants = []Want{{Kind: plan.KindPaced, Why: "is it closed, or does it come and go?", Most: 1}}
+		}
 		return []Finding{f}
 	}
 	f.Summary += "; the rest were not: one member of several refuses, or the listener came or went"
