@@ -168,7 +168,7 @@ func (m *Memory) near() []Sighting {
 const (
 	enoughSearches = 14
 	mostEscapes    = 2
-	searchTime     = 1500 * time.Millisecond
+	searchTime     = 1200 * time.Millisecond
 )
 
 // found reports whether the first search is over.
@@ -211,7 +211,7 @@ func (m *Memory) wants(in *Input) []Want {
 	if follow == 0 {
 		follow = DefaultFollow
 	}
-	if !m.Forgotten.IsZero() || m.followed() >= follow-follow/8 || m.ended.Sub(m.foundAt) > follow+follow/2 {
+	if !m.Forgotten.IsZero() || m.followed() >= follow-follow/8 || m.ended.Sub(m.foundAt) >= follow-follow/8 {
 		return nil
 	}
 	return []Want{{Kind: plan.KindFollow, Why: "does what it remembers move, and how fast?", Most: mostFollows}}

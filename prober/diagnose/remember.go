@@ -100,7 +100,7 @@ func NextSearch(m *Memory, wait time.Duration) Search {
 		return q
 	}
 	s := &m.Sightings[len(m.Sightings)-1]
-	if s.Hi.Sub(s.Lo) > closeEnough {
+	if s.Hi.Sub(s.Lo) > closeEnough && !m.several() { // of several memories none can be pinned down by more flows
 		return q
 	}
 	return Search{Lo: s.Lo.Add(-2), Hi: s.Hi.Add(64 + fastest*wait.Milliseconds()/1000), Again: true, Next: s.Hi - 1}

@@ -15,7 +15,7 @@ import (
 )
 
 // To look closer: go test ./prober/experiment -run TestMemory -v -networks 5000.
-var networks = flag.Int("networks", 120, "networks of each kind whose memory is searched")
+var networks = flag.Int("networks", 60, "networks of each kind whose memory is searched")
 
 // past is a network in which a server remembers another clock of our address, and its truth.
 type past struct {
