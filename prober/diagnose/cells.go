@@ -227,12 +227,6 @@ const manyCells = 8
 
 const deadForAll = "are the flows that seem dead so for every TSval?"
 
-// cells asks a finding about dead flows to wait for others that are asked with every TSval.
-func (f Finding) cells() Finding {
-	f.Settle, f.Wants = "dead flows asked with other TSvals", []Want{{Kind: plan.KindCells, Why: deadForAll, Most: manyCells}}
-	return f
-}
-
 // cellsOpen is what the cells leave open of a silence that may depend on the TSval; ok is false where they have said what they can. The
 // more the cells hint at a dependence, or contradict flows that seemed dead, the more of them are asked.
 func cellsOpen(in *Input, c *cells, p float64) (Want, bool) {

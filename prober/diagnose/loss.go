@@ -3,7 +3,6 @@ package diagnose
 import (
 	"fmt"
 	"math"
-	"time"
 
 	"github.com/vipprobe/vipprobe/prober/observe"
 	"github.com/vipprobe/vipprobe/prober/plan"
@@ -188,6 +187,10 @@ func forwardLoss(f Finding, in *Input, t, paced, other tally) Finding {
 		f.Summary += "; the listener never repeats a SYN-ACK (cookies, or a SYN proxy), so the direction is not known"
 		return f
 	}
+	if headPattern(in) {
+		f.Settle = "losses fall on the later SYNs of each burst: what runs out there is no loss on the way"
+		return f
+	}
 	if even.total > 0 && even.chance() < 1e-2 {
 		f.Settle = "more flows, each asked many times: loss does not fall on all alike"
 		return f
@@ -243,110 +246,4 @@ func holds(in *Input) (held, repeated int) {
 		}
 	}
 	return held, repeated
-}
-
-// checkRate: SYNs pass at a rate of their own, whatever the flow: the first of a burst come through, then no more than so many a second.
-func checkRate(in *Input) []Finding {
-	rate := fates(in, plan.KindRate)
-	paced := sum(fates(in, plan.KindPaced))
-	burst := sum(fates(in, plan.KindQuadrants, plan.KindSticky, plan.KindSYN))
-	if burst.lost() == 0 || burst.flows < 8 {
-		return nil
-	}
-	head := headPattern(in)
-	if !head {
-		return nil
-	}
-	f := Finding{
-		Verdict: SYNRateLimited, Level: Inconclusive,
-		Summary: fmt.Sprintf("the first SYNs of a burst are answered, later ones not: %d of %d had no effect", burst.lost(), burst.syns),
-		Wants: []Want{{Kind: plan.KindPaced, Why: "do SYNs far apart all pass?", Most: 2},
-			{Kind: plan.KindRate, Why: "a limiter lets through its own rate and no more", Most: 2}},
-		Settle: "single SYNs far apart, and at a steady rate",
-	}
-	if paced.flows == 0 || len(rate) == 0 {
-		return []Finding{f}
-	}
-	passed, span := throughput(rate)
-	t := sum(rate)
-	p := fisher(silences{burst.lost(), burst.syns}, silences{paced.lost(), paced.syns})
-	if paced.lost() > 0 || p > 1e-2 {
-		f.Wants = nil
-		return []Finding{f}
-	}
-	f.Level, f.P = Suspected, p
-	if p < 1e-4 {
-		f.Level, f.Wants, f.Settle = Confirmed, nil, ""
-	}
-	f.Summary = fmt.Sprintf("SYNs pass singly but not in bursts: none of %d sent 400 ms apart was lost, %d of %d in bursts were", paced.flows, burst.lost(), burst.syns)
-	if t.lost() >= 2 {
-		f.Summary += fmt.Sprintf("; at a steady rate about %.1f a second come through", float64(passed)/span.Seconds())
-	}
-	f.Evidence = []string{
-		"the answered SYNs of a burst are its first ones, on whatever flow: a bucket that empties",
-		fmt.Sprintf("steady SYNs: %d of %d lost; far apart: none of %d; Fisher p = %.2g for bursts against far apart", t.lost(), t.syns, paced.flows, p),
-	}
-	f.Disproof = "a burst whose answered SYNs are not its first; loss of SYNs sent far apart"
-	f.Remedy = "raise or remove the SYN limit (nft/iptables limit or hashlimit, a balancer's SYN rate policy, a scrubbing service); retries eat tokens, so a limit near the " +
-		"real rate collapses"
-	return []Finding{f}
-}
-
-// headPattern reports whether, in most bursts with losses, the first SYNs that were answered at once come before those that were not.
-func headPattern(in *Input) bool {
-	head, n := 0, 0
-	for i := range in.Observations {
-		o := &in.Observations[i]
-		if !trusted(o) || in.explained[i] || (o.Kind != plan.KindQuadrants && o.Kind != plan.KindSticky && o.Kind != plan.KindConnect && o.Kind != plan.KindSYN) {
-			continue
-		}
-		order := firstSYNOrder(o)
-		lost := make([]bool, 0, len(order))
-		for _, a := range order {
-			lost = append(lost, !(a.Retransmissions == 0 && len(a.Answers) > 0))
-		}
-		ok, bad := 0, 0
-		inversions := 0
-		for _, l := range lost {
-			if l {
-				bad++
-				continue
-			}
-			ok++
-			inversions += bad
-		}
-		if bad == 0 || ok == 0 {
-			continue
-		}
-		n++
-		// The Mann-Whitney count: random order has half of all pairs inverted.
-		if float64(inversions) <= 0.1*float64(ok*bad) {
-			head++
-		}
-	}
-	return n > 0 && 2*head > n
-}
-
-// throughput counts the answered flows of steady SYNs after the first quarter, and the time they were spread over.
-func throughput(fs []fate) (passed int, span time.Duration) {
-	if len(fs) == 0 {
-		return 0, 0
-	}
-	first, last := fs[0].a.SYNs[0].At, fs[0].a.SYNs[0].At
-	for i := range fs {
-		at := fs[i].a.SYNs[0].At
-		if at.Before(first) {
-			first = at
-		}
-		if at.After(last) {
-			last = at
-		}
-	}
-	from := first.Add(last.Sub(first) / 4)
-	for i := range fs {
-		if fs[i].answered && fs[i].a.SYNs[0].At.After(from) {
-			passed++
-		}
-	}
-	return passed, last.Sub(from)
 }

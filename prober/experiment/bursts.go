@@ -199,15 +199,27 @@ func (v *Investigation) paced(seen []observe.Observation) plan.Burst {
 	return b
 }
 
-// rateStep is the time over which rate sends its flows.
-const rateStep = 2 * time.Second
+// ratePace is how many SYNs a second a rate burst sends, the first time; rateTime for how long; rateFlows on how many flows in turn.
+const (
+	ratePace  = 8
+	rateTime  = 2500 * time.Millisecond
+	rateFlows = 4
+)
 
-// rate sends single SYNs evenly, twice as fast each time it is called: a limiter lets through its own rate and no more.
+// rate asks a few flows again and again at a steady pace, twice as fast each time it is called: a limiter lets through its own rate and no more, also
+// of flows that it has just let through, and a table that is full lets through those it knows.
 func (v *Investigation) rate(seen []observe.Observation) plan.Burst {
-	b := plan.Burst{Listen: patience(seen)}
-	b.Arms = []plan.Arm{{Name: "rate", Via: plan.Raw, Script: v.script(v.clock(seen), plan.Single(), plan.Reset)}}
-	n := v.flows(16)
-	v.shots(&b, 0, n, 0, (rateStep/time.Duration(n))>>count(seen, plan.KindRate))
+	step := (time.Second / ratePace) >> count(seen, plan.KindRate)
+	n := v.flows(rateFlows)
+	var at []time.Duration
+	for t := time.Duration(0); t < rateTime; t += time.Duration(n) * step {
+		at = append(at, t)
+	}
+	b := plan.Burst{Listen: at[len(at)-1] + patience(seen)}
+	s := v.script(v.clock(seen), plan.Custom(at...), plan.Reset)
+	s.Persist = true
+	b.Arms = []plan.Arm{{Name: "rate", Via: plan.Raw, Script: s}}
+	v.shots(&b, 0, n, 0, step)
 	return b
 }
 
@@ -244,18 +256,20 @@ func (v *Investigation) reuse(seen []observe.Observation) plan.Burst {
 }
 
 // even asks each flow again and again, whether or not it was answered before: loss that a path or member makes falls on some flows and
-// spares the others; loss at random falls on all alike.
+// spares the others; loss at random falls on all alike. Each flow's moments are drawn by lot, so that loss which depends on the order of SYNs does too.
 func (v *Investigation) even(seen []observe.Observation) plan.Burst {
 	gap := max(60*time.Millisecond, patience(seen)/4)
-	at := make([]time.Duration, evenRungs)
-	for i := range at {
-		at[i] = time.Duration(i) * gap
+	b := plan.Burst{Listen: evenRungs*gap + patience(seen)}
+	for k := range v.flows(16) {
+		at := make([]time.Duration, evenRungs)
+		for i := 1; i < evenRungs; i++ {
+			at[i] = time.Duration(i)*gap + time.Duration(v.Rand.Int64N(int64(gap/2)))
+		}
+		s := v.script(v.clock(seen), plan.Custom(at...), plan.Reset)
+		s.Persist = true
+		b.Arms = append(b.Arms, plan.Arm{Name: fmt.Sprintf("flow %d", k), Via: plan.Raw, Script: s})
+		v.shots(&b, k, 1, time.Duration(v.Rand.Int64N(int64(gap/2))), 0)
 	}
-	b := plan.Burst{Listen: at[evenRungs-1] + patience(seen)}
-	s := v.script(v.clock(seen), plan.Custom(at...), plan.Reset)
-	s.Persist = true
-	b.Arms = []plan.Arm{{Name: "flow", Via: plan.Raw, Script: s}}
-	v.shots(&b, 0, v.flows(16), 0, 3*time.Millisecond)
 	return b
 }
 

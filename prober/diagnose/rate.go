@@ -1,0 +1,203 @@
+package diagnose
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/vipprobe/vipprobe/prober/observe"
+	"github.com/vipprobe/vipprobe/prober/plan"
+)
+
+// trial is one SYN of a flow that is asked again and again, answered or not.
+type trial struct {
+	at       time.Time
+	answered bool
+	known    bool // the flow had been answered before
+}
+
+// trials lists the SYNs of a burst in order of time.
+func trials(o *observe.Observation) []trial {
+	var out []trial
+	for j := range o.Attempts {
+		a, known := &o.Attempts[j], false
+		if a.Unseen > 0 || !onlySYNACKs(a) {
+			continue
+		}
+		for n := range a.SYNs {
+			t := trial{a.SYNs[n].At, echoed(a, n), known}
+			known = known || t.answered
+			out = append(out, t)
+		}
+	}
+	slices.SortFunc(out, func(a, b trial) int { return a.at.Compare(b.at) })
+	return out
+}
+
+// metering is what SYNs at a steady pace showed, from the first that was lost on.
+type metering struct {
+	asked, lost int
+	// refills counts the SYNs answered right after one that was not, known the lost ones of flows that had been answered before.
+	refills, known int
+	// rates are how many a second came through, a burst each; steady: in none of them did the answers come in heaps.
+	rates  []float64
+	steady bool
+	// order is, a burst each, the chance that answered and lost ones alternate as much in a random order.
+	order []float64
+}
+
+func readMetering(in *Input) metering {
+	m := metering{steady: true}
+	for i := range in.Observations {
+		if o := &in.Observations[i]; o.Kind == plan.KindRate && trusted(o) && !in.explained[i] {
+			m.add(trials(o))
+		}
+	}
+	return m
+}
+
+func (m *metering) add(ts []trial) {
+	first := slices.IndexFunc(ts, func(t trial) bool { return !t.answered })
+	m.asked += len(ts)
+	if first < 0 {
+		return
+	}
+	ts = ts[first:]
+	answered, runs := 0, 1
+	var last time.Time
+	var widest time.Duration
+	for i, t := range ts {
+		if i > 0 && t.answered != ts[i-1].answered {
+			runs++
+		}
+		if !t.answered {
+			m.lost++
+			if t.known {
+				m.known++
+			}
+			continue
+		}
+		if i > 0 && !ts[i-1].answered {
+			m.refills++
+		}
+		if !last.IsZero() {
+			widest = max(widest, t.at.Sub(last))
+		}
+		last = t.at
+		answered++
+	}
+	if answered < 3 {
+		return
+	}
+	span := ts[len(ts)-1].at.Sub(ts[0].at)
+	m.rates = append(m.rates, float64(answered)/span.Seconds())
+	m.steady = m.steady && widest <= 5*span/time.Duration(2*answered)
+	m.order = append(m.order, max(0, 1-runsChance(answered, len(ts)-answered, runs-1)))
+}
+
+// metered reports whether what came through did so bit by bit, at one rate however fast the SYNs came, and without regard to flows.
+func (m *metering) metered() bool {
+	if m.refills < 4 || m.known < 3 || !m.steady || len(m.rates) == 0 {
+		return false
+	}
+	return slices.Max(m.rates) <= 5*slices.Min(m.rates)/3
+}
+
+// combined is the chance of as small a product of so many independent p-values (R. A. Fisher, Statistical Methods for Research Workers, 1932, §21.1).
+func combined(ps ...float64) float64 {
+	product := 1.0
+	for _, p := range ps {
+		product *= p
+	}
+	if product <= 0 {
+		return 0
+	}
+	sum, term := 0.0, 1.0
+	for i := range ps {
+		if i > 0 {
+			term *= -math.Log(product) / float64(i)
+		}
+		sum += term
+	}
+	return min(1, product*sum)
+}
+
+// checkRate: SYNs pass at a rate of their own, whatever the flow: the first of a burst come through, then no more than so many a second, evenly; and all
+// that are far apart. A table that fills also lets the first through, but it counts flows, forgets them in heaps, and answers the flows it knows.
+func checkRate(in *Input) []Finding {
+	paced := sum(fates(in, plan.KindPaced))
+	burst := sum(fates(in, plan.KindQuadrants, plan.KindSticky, plan.KindSYN))
+	if burst.lost() == 0 || burst.flows < 8 || !headPattern(in) {
+		return nil
+	}
+	f := Finding{
+		Verdict: SYNRateLimited, Level: Inconclusive,
+		Summary: fmt.Sprintf("the first SYNs of a burst are answered, later ones not: %d of %d had no effect", burst.lost(), burst.syns),
+		Wants: []Want{{Kind: plan.KindRate, Why: "a limiter lets through its own rate and no more", Most: 2},
+			{Kind: plan.KindPaced, Why: "do SYNs far apart all pass?", Most: 2}},
+		Settle: "single SYNs far apart, and at a steady rate",
+	}
+	m := readMetering(in)
+	if in.bursts(plan.KindRate) > 0 && !m.metered() {
+		f.Wants = []Want{{Kind: plan.KindRate, Why: "does it let through as much when SYNs come twice as fast?", Most: 2}}
+		return []Finding{f}
+	}
+	if paced.flows == 0 || m.asked == 0 {
+		return []Finding{f}
+	}
+	p := fisher(silences{burst.lost() + m.lost, burst.syns + m.asked}, silences{paced.lost(), paced.syns})
+	f.P = combined(append(m.order, p)...)
+	if f.Level = firm(f.P, in.bursts(plan.KindRate)); f.Level < Suspected || 10*paced.lost() > paced.syns {
+		f.Level = Inconclusive
+		return []Finding{f}
+	}
+	f.Wants, f.Settle = nil, ""
+	f.Summary = fmt.Sprintf("SYNs pass singly but not in bursts: %d of %d sent far apart were lost, %d of %d in bursts; at a steady pace about %.1f a second come through",
+		paced.lost(), paced.syns, burst.lost(), burst.syns, slices.Min(m.rates))
+	f.Evidence = []string{
+		"the answered SYNs of a burst are its first ones, on whatever flow: a bucket that empties",
+		fmt.Sprintf("steady SYNs: %d of %d lost, %d of them of flows that had just been answered; one came through after each wait, %d times: a bucket that refills", m.lost, m.asked,
+			m.known, m.refills),
+		fmt.Sprintf("p = %.2g for bursts against far apart and for the even order together", f.P),
+	}
+	f.Disproof = "a burst whose answered SYNs are not its first; loss of SYNs sent far apart; twice the rate through when SYNs come twice as fast"
+	f.Remedy = "raise or remove the SYN limit (nft/iptables limit or hashlimit, a balancer's SYN rate policy, a scrubbing service); retries eat tokens, so a limit near the " +
+		"real rate collapses"
+	return []Finding{f}
+}
+
+// headPattern reports whether, in most bursts with losses, the first SYNs that were answered at once come before those that were not.
+func headPattern(in *Input) bool {
+	head, n := 0, 0
+	for i := range in.Observations {
+		o := &in.Observations[i]
+		if !trusted(o) || in.explained[i] || (o.Kind != plan.KindQuadrants && o.Kind != plan.KindSticky && o.Kind != plan.KindConnect && o.Kind != plan.KindSYN) {
+			continue
+		}
+		order := firstSYNOrder(o)
+		lost := make([]bool, 0, len(order))
+		for _, a := range order {
+			lost = append(lost, !(a.Retransmissions == 0 && len(a.Answers) > 0))
+		}
+		ok, bad := 0, 0
+		inversions := 0
+		for _, l := range lost {
+			if l {
+				bad++
+				continue
+			}
+			ok++
+			inversions += bad
+		}
+		if bad == 0 || ok == 0 {
+			continue
+		}
+		n++
+		// The Mann-Whitney count: random order has half of all pairs inverted.
+		if float64(inversions) <= 0.1*float64(ok*bad) {
+			head++
+		}
+	}
+	return n > 0 && 2*head > n
+}
