@@ -50,6 +50,12 @@ func (g *again) asked() silences {
 	return silences{a.silent + b.silent, a.n + b.n}
 }
 
+// turned reports whether flows that stay dead with this host's own TSval answered another.
+func (g again) turned() bool {
+	same, half := g.arms[againSame], g.arms[againHalf]
+	return same.silent > 0 && half.silent < half.n
+}
+
 func readAgain(in *Input) again {
 	var g again
 	for i := range in.Observations {
@@ -102,4 +108,28 @@ func freshFlows(in *Input) []fate {
 		o := &in.Observations[f.obs]
 		return len(o.Arms) != againArms || f.a.Arm != o.Arms[againFresh].Name
 	})
+}
+
+// changing reports whether in some burst a larger or smaller share of the flows was dead than in the others: what a flow's hash chooses does not change
+// from burst to burst. One in 100 rounds is so by chance.
+func changing(fs []fate) bool {
+	bursts := map[int]silences{}
+	var all silences
+	for i := range fs {
+		b := bursts[fs[i].obs]
+		b.n++
+		all.n++
+		if !fs[i].answered {
+			b.silent++
+			all.silent++
+		}
+		bursts[fs[i].obs] = b
+	}
+	for _, b := range bursts {
+		rest := silences{all.silent - b.silent, all.n - b.n}
+		if 2*float64(len(bursts))*min(fisher(b, rest), fisher(rest, b)) < 1e-2 {
+			return true
+		}
+	}
+	return false
 }

@@ -229,18 +229,26 @@ const deadForAll = "are the flows that seem dead so for every TSval?"
 
 // cellsOpen is what the cells leave open of a silence that may depend on the TSval; ok is false where they have said what they can. The
 // more the cells hint at a dependence, or contradict flows that seemed dead, the more of them are asked.
-func cellsOpen(in *Input, c *cells, p float64) (Want, bool) {
+func cellsOpen(in *Input, c *cells, t *tsvals) (Want, bool) {
 	w := Want{Kind: plan.KindCells, Why: "does each flow's own member refuse by TSval?", Most: fewCells}
 	switch {
 	case c.bursts == 0:
-	case p < 1e-4 || len(c.flows) == 0:
+	case t.p < 1e-4 || len(c.flows) == 0:
 		return w, false
-	case p < 0.5:
+	case c.alike(t):
+		w.Most = 1 // the same flows lose on both halves: that is loss
+	case t.p < 0.5:
 		w.Why, w.Most = "more flows in all quadrants, until chance can be ruled out", 12
-	case deadSticky(in) > 0 && c.blind() == 0:
+	case deadSticky(in) > 0 && c.blind() == 0 && readAgain(in).turned():
 		w.Why, w.Most = deadForAll, manyCells
 	}
 	return w, c.bursts < w.Most
+}
+
+// alike reports whether silence fell on both halves of the circle about alike: at least twice on either.
+func (c *cells) alike(t *tsvals) bool {
+	in, out := c.total(t.k)
+	return out.silent >= 2 && t.p >= 0.5 && in.silent <= 3*out.silent
 }
 
 // deadSticky counts the flows of sticky sweeps, all of one clock, that were never answered.

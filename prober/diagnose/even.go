@@ -11,12 +11,12 @@ import (
 
 // evenness is what flows that were each asked many times lost.
 type evenness struct {
-	flows, bursts int
+	// flows that were answered at least once, and dead ones.
+	flows, dead, bursts int
 	// trials are the SYNs whose answer says something, lost those of them that had none; by flow.
 	trials, lost []int
 	total        int // lost, over all flows
 	most         int // trials of one flow
-	dead         int // flows that lost all
 }
 
 func readEven(in *Input) evenness {
@@ -32,14 +32,15 @@ func readEven(in *Input) evenness {
 			if len(a.SYNs) < 2 {
 				continue
 			}
-			e.flows++
 			n, lost := asks(a)
+			if lost == n {
+				e.dead++ // says nothing of loss: it may be a dead member's
+				continue
+			}
+			e.flows++
 			e.trials, e.lost = append(e.trials, n), append(e.lost, lost)
 			e.total += lost
 			e.most = max(e.most, n)
-			if lost == n {
-				e.dead++
-			}
 		}
 	}
 	return e
@@ -100,7 +101,7 @@ func (e *evenness) chance() float64 {
 func checkUneven(in *Input) []Finding {
 	e := readEven(in)
 	lossy := e.flows - e.clean()
-	if e.total < 4 || e.clean() == 0 || lossy == 0 || e.dead*2 > lossy {
+	if e.total < 4 || e.clean() == 0 || lossy == 0 {
 		return nil
 	}
 	p := e.chance()

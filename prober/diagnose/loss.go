@@ -37,19 +37,19 @@ func checkSticky(in *Input) []Finding {
 	more := Want{Kind: plan.KindSticky, Why: "more flows: is it the same share?", Most: 4}
 	every := append(fs, freshFlows(in)...)
 	switch {
-	case asked.silent < asked.n && g.arms[againSame].silent > 0 && g.arms[againHalf].silent < g.arms[againHalf].n:
+	case g.turned():
 		f.Settle = "flows that this host's own TSval finds dead may answer another"
 		f.Wants = []Want{{Kind: plan.KindCells, Why: f.Settle, Most: 3}}
 		return []Finding{f}
 	case asked.silent < asked.n:
 		return nil // not dead
-	case t.dead < 2 || firm(f.P, in.bursts(plan.KindSticky)) < Suspected:
+	case t.dead < 2 || t.flows-t.dead < 4 || firm(f.P, in.bursts(plan.KindSticky)) < Suspected:
 		f.Settle, f.Wants = "more flows, each tried several times", []Want{more}
 		return []Finding{f}
 	case asked.n < staysDead:
-		f.Settle, f.Wants = later.Why, []Want{later, more}
+		f.Settle, f.Wants = later.Why, []Want{later}
 		return []Finding{f}
-	case fresh.silent == fresh.n || math.Abs(byTime(every)) > inOrder:
+	case fresh.silent == fresh.n || headPattern(in) || math.Abs(byTime(every)) > inOrder || changing(every):
 		f.Settle = "time: which flows die follows the order in which they were tried, so something fills up or comes and goes"
 		return []Finding{f}
 	}
@@ -135,7 +135,12 @@ func checkRandomLoss(in *Input) []Finding {
 		{Kind: plan.KindPaced, Why: "does loss fall on single SYNs far apart as well?", Most: 1},
 		{Kind: plan.KindOther, Why: "does another port of the same address lose as much?", Most: 1},
 		{Kind: plan.KindEven, Why: "is loss alike on all flows?", Most: 2},
-		{Kind: plan.KindStateful, Why: "does the listener keep its requests, so that echoes tell the direction?", Most: 1},
+	}
+	if t.back == 0 { // an answer that echoes an earlier SYN is a kept request
+		more = append(more, Want{Kind: plan.KindStateful, Why: "does the listener keep its requests, so that echoes tell the direction?", Most: 1})
+	}
+	if headPattern(in) && in.bursts(plan.KindRate) == 0 {
+		more = nil // first of all whether it is the rate: checkRate
 	}
 	paced, other := sum(fates(in, plan.KindPaced)), sum(fates(in, plan.KindOther))
 	f := Finding{Verdict: SYNStallUnclassified, Level: Inconclusive, Wants: more, Settle: "more losses, paced SYNs, another port"}
@@ -179,10 +184,10 @@ func forwardLoss(f Finding, in *Input, t, paced, other tally) Finding {
 	f.Remedy = "follow the path from here to the target hop by hop (counters of drops and errors on each interface); the listener itself is not the cause"
 	even := readEven(in)
 	held, repeated := holds(in)
-	if t.forward < 3 || paced.flows == 0 || other.flows == 0 || even.flows == 0 || held == 0 {
+	if t.forward < 3 || paced.flows == 0 || other.flows == 0 || even.flows == 0 || held == 0 && t.back == 0 {
 		return f
 	}
-	if repeated == 0 {
+	if repeated == 0 && t.back == 0 {
 		f.Verdict, f.Settle, f.Wants = SYNStallUnclassified, "a listener that keeps state: without it an echo does not tell which way a SYN or its answer was lost", nil
 		f.Summary += "; the listener never repeats a SYN-ACK (cookies, or a SYN proxy), so the direction is not known"
 		return f

@@ -106,7 +106,7 @@ func checkQuadrants(in *Input) []Finding {
 		return nil
 	}
 	t := judgeTSvals(&q, &c)
-	cellsWant, open := cellsOpen(in, &c, t.p)
+	cellsWant, open := cellsOpen(in, &c, &t)
 	if t.p >= 1e-2 && share(t.allIn)-share(t.allOut) < 0.2 {
 		if !open {
 			return nil // silence does not turn on the TSval

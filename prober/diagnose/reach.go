@@ -99,7 +99,7 @@ func checkSilence(in *Input) []Finding {
 		fmt.Sprintf("another port of the address: %d of %d SYNs answered", other.flows-other.dead, other.flows),
 		fmt.Sprintf("bare ACKs to this port: %d of %d drew an RST", strayResets, stray),
 	}
-	if head && strayResets >= 3*stray/4 && sameHops(in) {
+	if head && other.dead < other.flows && strayResets >= 3*stray/4 && sameHops(in) {
 		return []Finding{fullListener(f, in, from)}
 	}
 	if strayResets > 0 {

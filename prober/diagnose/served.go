@@ -2,6 +2,7 @@ package diagnose
 
 import (
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/vipprobe/vipprobe/prober/observe"
@@ -118,7 +119,7 @@ func checkServed(in *Input) []Finding {
 	if aborted > 0 {
 		out = append(out, abortOverflow(aborted, len(ss)))
 	}
-	if hollow >= 4 && hollow == len(ss) {
+	if hollow >= 4 && hollow == len(ss) && firm(math.Pow(lossAtMost(in), float64(hollow)), 1) >= Suspected {
 		out = append(out, masks(hollow, len(ss)))
 	}
 	return out
@@ -142,6 +143,12 @@ func checkAborted(in *Input) []Finding {
 		return nil
 	}
 	return []Finding{abortOverflow(aborted, len(ss))}
+}
+
+// lossAtMost is the share of SYNs without effect in a round, one more than were seen: what data and its answers suffer is no more likely lost.
+func lossAtMost(in *Input) float64 {
+	t := sum(fates(in))
+	return float64(t.lost()+1) / float64(t.syns+1)
 }
 
 func acceptOverflow(ignored, n, acked int) Finding {

@@ -63,7 +63,11 @@ func patience(seen []observe.Observation) time.Duration {
 }
 
 func (v *Investigation) kernel(seen []observe.Observation) plan.Burst {
-	c := Connect{Source: v.Source, Dst: v.Dst, Burst: v.Burst, Ladder: v.Ladder, Listen: min(v.Listen, kernelListen(v.Ladder)), Close: plan.Abort}
+	listen := kernelListen(v.Ladder)
+	if answered(seen, plan.KindConnect) && len(v.Ladder.At) > 1 {
+		listen = min(listen, max(v.Ladder.At[1]+kernelAnswer, patience(seen))) // what a second repeat shows is known
+	}
+	c := Connect{Source: v.Source, Dst: v.Dst, Burst: v.Burst, Ladder: v.Ladder, Listen: min(v.Listen, listen), Close: plan.Abort}
 	b, _ := c.Next(nil)
 	b.Label, b.Trail = "first contact", true
 	if n := count(seen, plan.KindConnect); n > 0 {
@@ -76,12 +80,14 @@ func (v *Investigation) kernel(seen []observe.Observation) plan.Burst {
 
 // kernelListen covers the first two repeats of the ladder in force, and what an answer to the second may take.
 func kernelListen(l plan.Ladder) time.Duration {
-	const answer = 500 * time.Millisecond
 	if len(l.At) > 2 {
-		return l.At[2] + answer
+		return l.At[2] + kernelAnswer
 	}
-	return l.Last() + 3*time.Second + answer
+	return l.Last() + 3*time.Second + kernelAnswer
 }
+
+// kernelAnswer is how long an answer to a kernel's last repeat is waited for.
+const kernelAnswer = 500 * time.Millisecond
 
 func count(seen []observe.Observation, k plan.Kind) int {
 	n := 0
@@ -158,6 +164,7 @@ const servedWait = 1500 * time.Millisecond
 func (v *Investigation) served(seen []observe.Observation) plan.Burst {
 	b := plan.Burst{Listen: servedWait + 1200*time.Millisecond + 2*patience(seen)}
 	s := v.script(v.clock(seen), thrice(seen), plan.Acknowledge)
+	s.Patience = patience(seen)
 	s.Then = plan.Exchange{Data: []byte("\r\n"), DataDelay: servedWait, Close: plan.Abort, CloseDelay: 50 * time.Millisecond}
 	b.Arms = []plan.Arm{{Name: "served", Via: plan.Raw, Script: s}}
 	v.shots(&b, 0, v.flows(8), 0, 2*time.Millisecond)
@@ -298,6 +305,7 @@ func (v *Investigation) sizes(seen []observe.Observation) plan.Burst {
 	start := v.clock(seen)
 	for _, n := range []int{500, int(v.MSS) - 12} {
 		s := v.script(start, thrice(seen), plan.Acknowledge)
+		s.Patience = patience(seen)
 		data := make([]byte, n)
 		for i := range data {
 			data[i] = '\n'

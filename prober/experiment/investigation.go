@@ -261,8 +261,27 @@ func (v *Investigation) pointless(k plan.Kind, seen []observe.Observation) bool 
 	if k == plan.KindConnect {
 		return len(seen) > 0 && !answered(seen, plan.KindConnect)
 	}
+	if k == plan.KindReuse && lossy(seen) {
+		return true // what a second use loses could not be told from the rest
+	}
 	completes := []plan.Kind{plan.KindServed, plan.KindSizes, plan.KindReuse, plan.KindPrime}
 	return slices.Contains(completes, k) && !answered(seen, plan.KindSticky)
+}
+
+// lossy reports whether fresh flows of the sweeps lost SYNs, three or more.
+func lossy(seen []observe.Observation) bool {
+	n := 0
+	for i := range seen {
+		if seen[i].Kind != plan.KindQuadrants && seen[i].Kind != plan.KindSticky {
+			continue
+		}
+		for j := range seen[i].Attempts {
+			if a := &seen[i].Attempts[j]; a.Outcome == observe.TimedOut || a.Retransmissions > 0 {
+				n++
+			}
+		}
+	}
+	return n >= 3
 }
 
 // answered reports whether any attempt of a kind was accepted.

@@ -107,15 +107,15 @@ func pathStories() []story {
 			}},
 		{name: "near miss: the path carries 1,500", right: healthy, share: 1,
 			world: func(seed uint64, _ *rand.Rand) *fakenet.World { return fakenet.MTUBlackhole(seed, 1500) }},
-		{name: "connection table full", pending: "blackhole_backend and syn_rate_limited: a table that fills answers the first flows and no later ones", right: only(diagnose.ConntrackTableFull), quiet: true,
+		{name: "connection table full", right: only(diagnose.ConntrackTableFull), quiet: true,
 			world: func(seed uint64, r *rand.Rand) *fakenet.World { return fakenet.ConntrackLimit(seed, between(r, 0, 60)) }},
 		{name: "near miss: room in the connection table", right: healthy, share: 1,
 			world: func(seed uint64, _ *rand.Rand) *fakenet.World { return fakenet.ConntrackLimit(seed, 4000) }},
-		{name: "SNAT ports exhausted", pending: "blackhole_backend and syn_rate_limited: a table that fills answers the first flows and no later ones", right: only(diagnose.SNATPortExhaustion), quiet: true,
+		{name: "SNAT ports exhausted", right: only(diagnose.SNATPortExhaustion), quiet: true,
 			world: func(seed uint64, r *rand.Rand) *fakenet.World {
 				return fakenet.SNATPool(seed, between(r, 4, 40), 0, lasting(r, time.Second, 120*time.Second))
 			}},
-		{name: "SNAT ports allocated twice at once", pending: "blackhole_backend and syn_rate_limited from losses that only a burst suffers", right: only(diagnose.SNATPortRace), also: []diagnose.Verdict{diagnose.ForwardSYNLoss}, quiet: true,
+		{name: "SNAT ports allocated twice at once", right: only(diagnose.SNATPortRace), also: []diagnose.Verdict{diagnose.ForwardSYNLoss}, quiet: true,
 			world: func(seed uint64, r *rand.Rand) *fakenet.World { return fakenet.SNATRace(seed, between(r, 30, 400)) }},
 		{name: "near miss: SNAT with ports for all", right: healthy, share: 1,
 			world: func(seed uint64, _ *rand.Rand) *fakenet.World { return fakenet.SNATPool(seed, 20000, 0, time.Second) }},

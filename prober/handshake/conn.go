@@ -139,6 +139,10 @@ func (c *Conn) expire(now time.Duration, out []Send) []Send {
 	}
 	switch c.state {
 	case Unsent, SynSent:
+		if c.syns > 0 && c.syns >= len(c.script.Ladder.At) {
+			c.finish(Dead) // patience is over
+			return out
+		}
 		return c.sendSYN(now, out)
 	case Established:
 		return c.proceed(now, out)
@@ -165,8 +169,11 @@ func (c *Conn) sendSYN(now time.Duration, out []Send) []Send {
 	c.state = SynSent
 	c.syns++
 	c.armed = c.syns < len(c.script.Ladder.At)
-	if c.armed {
+	switch {
+	case c.armed:
 		c.timer = c.script.Ladder.At[c.syns]
+	case c.script.Patience > 0:
+		c.arm(now + c.script.Patience)
 	}
 	return out
 }

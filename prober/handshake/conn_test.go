@@ -193,3 +193,22 @@ func TestEveryStateHasAName(t *testing.T) {
 		t.Error("a state that is none has a name")
 	}
 }
+
+// A shot that is out of patience after its last SYN is settled, and a SYN-ACK that comes then is still reset.
+func TestPatienceEnds(t *testing.T) {
+	script := plan.Script{Ladder: plan.Custom(0, 100*ms), Patience: 400 * ms, OnSYNACK: plan.Acknowledge}
+	converse(t, script, []step{
+		{0, nil, []string{"S 0"}, SynSent},
+		{100 * ms, nil, []string{"S 0"}, SynSent},
+		{499 * ms, nil, nil, SynSent},
+		{500 * ms, nil, nil, Dead},
+		{501 * ms, synAck(), []string{"R 1"}, Dead},
+	})
+	script.OnSYNACK, script.Persist = plan.Reset, true
+	converse(t, script, []step{
+		{0, nil, []string{"S 0"}, SynSent},
+		{1, synAck(), []string{"R 1"}, SynSent},
+		{100 * ms, nil, []string{"S 0"}, SynSent},
+		{101 * ms, synAck(), []string{"R 1"}, Reset},
+	})
+}

@@ -54,7 +54,7 @@ func (c *Conn) connected(now time.Duration, seg *wire.Segment, out []Send) []Sen
 		c.state, c.armed = HalfOpen, false
 	case plan.Reset, plan.ReactionUnknown:
 		out = append(out, Send{Flags: wire.RST, Seq: seg.Ack, SYN: -1})
-		if c.script.Persist && c.armed {
+		if c.script.Persist && c.syns < len(c.script.Ladder.At) {
 			return out
 		}
 		c.finish(Reset)

@@ -133,6 +133,8 @@ type Script struct {
 	HopLimit uint8
 	ToS      uint8
 	Ladder   Ladder
+	// Patience is how long a raw shot waits for an answer after its last SYN; 0: until listening ends. A burst of which nothing else is open ends then.
+	Patience time.Duration
 	OnSYNACK Reaction
 	// Persist goes on along the ladder after a SYN-ACK was reset: the same flow is asked again and again, each TSval newer than the last.
 	Persist bool
