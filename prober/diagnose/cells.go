@@ -236,7 +236,7 @@ func cellsOpen(in *Input, c *cells, t *tsvals) (Want, bool) {
 	case t.p < 1e-4 || len(c.flows) == 0:
 		return w, false
 	case c.alike(t):
-		w.Most = 1 // the same flows lose on both halves: that is loss
+		w.Most = fewCells - 1 // both halves lose: that is loss, most likely
 	case t.p < 0.5:
 		w.Why, w.Most = "more flows in all quadrants, until chance can be ruled out", 12
 	case deadSticky(in) > 0 && c.blind() == 0 && readAgain(in).turned():

@@ -2,7 +2,9 @@ package diagnose
 
 import (
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/vipprobe/vipprobe/prober/observe"
@@ -15,8 +17,9 @@ type evenness struct {
 	flows, dead, bursts int
 	// trials are the SYNs whose answer says something, lost those of them that had none; by flow.
 	trials, lost []int
-	total        int // lost, over all flows
-	most         int // trials of one flow
+	burst        []int // of each flow
+	total        int   // lost, over all flows
+	most         int   // trials of one flow
 }
 
 func readEven(in *Input) evenness {
@@ -38,7 +41,7 @@ func readEven(in *Input) evenness {
 				continue
 			}
 			e.flows++
-			e.trials, e.lost = append(e.trials, n), append(e.lost, lost)
+			e.trials, e.lost, e.burst = append(e.trials, n), append(e.lost, lost), append(e.burst, i)
 			e.total += lost
 			e.most = max(e.most, n)
 		}
@@ -81,20 +84,27 @@ func (e *evenness) clean() int {
 	return n
 }
 
-// chance bounds the probability that losses spread at random over all trials leave so many flows clean: the ways to choose the clean flows, times the
-// share of all ways to place the losses that spare these. The rate of loss need not be known.
+// chance bounds the probability that losses spread at random over the trials of each burst leave so many of its flows clean: the ways to choose the clean
+// flows, times the share of all ways to place the losses that spare these. The rate of loss need not be known, and may change from burst to burst.
 func (e *evenness) chance() float64 {
-	all, spared := 0, 0
+	type placing struct{ flows, clean, trials, spared, lost int }
+	bursts := map[int]placing{}
 	for i, n := range e.trials {
-		all += n
+		b := bursts[e.burst[i]]
+		b.flows, b.trials, b.lost = b.flows+1, b.trials+n, b.lost+e.lost[i]
 		if e.lost[i] == 0 {
-			spared += n
+			b.clean, b.spared = b.clean+1, b.spared+n
+		}
+		bursts[e.burst[i]] = b
+	}
+	var ps []float64
+	for _, k := range slices.Sorted(maps.Keys(bursts)) {
+		b := bursts[k]
+		if b.lost > 0 {
+			ps = append(ps, min(1, math.Exp(logChoose(b.flows, b.clean)+logChoose(b.trials-b.spared, b.lost)-logChoose(b.trials, b.lost))))
 		}
 	}
-	if all-spared < e.total {
-		return 0
-	}
-	return min(1, math.Exp(logChoose(e.flows, e.clean())+logChoose(all-spared, e.total)-logChoose(all, e.total)))
+	return combined(ps...)
 }
 
 // checkUneven: some flows lose a part of their SYNs, the others none, and keep to it: what a flow's hash chooses is lossy.

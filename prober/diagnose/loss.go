@@ -204,6 +204,11 @@ func forwardLoss(f Finding, in *Input, t, paced, other tally) Finding {
 		f.Evidence = append(f.Evidence, fmt.Sprintf("%d flows asked up to %d times each lost %d SYNs, %d of them none: alike on all (p = %.2g)", even.flows, even.most,
 			even.total, even.clean(), even.chance()))
 	}
+	return f.elsewhere(t, paced, other)
+}
+
+// elsewhere says whether the loss of SYNs is the path's: it falls on single ones far apart and on another port of the address as well.
+func (f Finding) elsewhere(t, paced, other tally) Finding {
 	f.Evidence = append(f.Evidence,
 		fmt.Sprintf("single SYNs 400 ms apart: %d of %d lost", paced.lost(), paced.syns),
 		fmt.Sprintf("another port of the same address: %d of %d lost", other.lost(), other.syns))

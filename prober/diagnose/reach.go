@@ -99,6 +99,11 @@ func checkSilence(in *Input) []Finding {
 		fmt.Sprintf("another port of the address: %d of %d SYNs answered", other.flows-other.dead, other.flows),
 		fmt.Sprintf("bare ACKs to this port: %d of %d drew an RST", strayResets, stray),
 	}
+	if head && !silentAllRound(in) {
+		f.Settle = "whether SYNs of every TSval are dropped"
+		f.Wants = append(f.Wants, Want{Kind: plan.KindQuadrants, Why: f.Settle, Most: in.bursts(plan.KindQuadrants) + 1})
+		return []Finding{f}
+	}
 	if head && other.dead < other.flows && strayResets >= 3*stray/4 && sameHops(in) {
 		return []Finding{fullListener(f, in, from)}
 	}
@@ -132,7 +137,7 @@ func headThenSilence(in *Input) (bool, int) {
 					return false, 0
 				}
 				accepted++
-			case a.Outcome == observe.Accepted:
+			case a.Outcome == observe.Accepted, a.Outcome == observe.Refused, a.Outcome == observe.Unreachable:
 				return false, 0
 			default:
 				ended = true
@@ -140,6 +145,18 @@ func headThenSilence(in *Input) (bool, int) {
 		}
 	}
 	return ended && accepted > 0, accepted
+}
+
+// silentAllRound reports whether a whole burst of TSvals from all quadrants of the circle had no answer: then no remembered TSval refuses them.
+func silentAllRound(in *Input) bool {
+	for i := range in.Observations {
+		o := &in.Observations[i]
+		answered := func(a observe.Attempt) bool { return a.Outcome != observe.TimedOut || len(a.Answers) > 0 }
+		if o.Kind == plan.KindQuadrants && trusted(o) && len(o.Attempts) >= 8 && !slices.ContainsFunc(o.Attempts, answered) {
+			return true
+		}
+	}
+	return false
 }
 
 func fullListener(f Finding, in *Input, accepted int) Finding {

@@ -17,7 +17,7 @@ const oneIn = 1e-4
 // fails where more are wrong than 1 in 10,000 networks makes at all likely. The short run asks a few hundred networks; for the figures:
 //
 //	go test ./prober/experiment -run TestErrorRate -v -timeout 0 -seeds 20000
-func TestErrorRate(t *testing.T) {
+func TestErrorRate(t *testing.T) { //nolint:tparallel // the subtests are summed up
 	t.Parallel()
 	n := *moreSeeds / 10
 	if *moreSeeds != 200 {
@@ -56,7 +56,9 @@ func populations() []story {
 	makes := wellWorlds()
 	well := func(seed uint64, r *rand.Rand) *fakenet.World { return makes[r.IntN(len(makes))](seed, r) }
 	loss := either(diagnose.ForwardSYNLoss, diagnose.SYNACKLoss)
-	any := func(seed uint64, r *rand.Rand, f func(uint64) *fakenet.World) *fakenet.World { return lose(f(seed), upTo(r, 0, 0.05)) }
+	some := func(seed uint64, r *rand.Rand, f func(uint64) *fakenet.World) *fakenet.World {
+		return lose(f(seed), upTo(r, 0, 0.05))
+	}
 	list := []story{
 		{name: "well", right: only(diagnose.Healthy), world: well},
 		{name: "well, far and jittery", right: only(diagnose.Healthy),
@@ -77,22 +79,22 @@ func populations() []story {
 			world: func(seed uint64, r *rand.Rand) *fakenet.World { return fakenet.SYNACKLoss(seed, upTo(r, 0.01, 0.9)) }},
 		{name: "clocks of their own per connection, up to 5 % loss", right: loss, quiet: true,
 			world: func(seed uint64, r *rand.Rand) *fakenet.World {
-				return any(seed, r, func(seed uint64) *fakenet.World {
+				return some(seed, r, func(seed uint64) *fakenet.World {
 					w := fakenet.RandomTSClient(seed)
 					w.Hosts[0].Recycle = nil
 					return w
 				})
 			}},
 		{name: "SYN cookies, up to 5 % loss", right: loss, also: []diagnose.Verdict{diagnose.SYNCookiesActive}, quiet: true,
-			world: func(seed uint64, r *rand.Rand) *fakenet.World { return any(seed, r, fakenet.SYNCookies) }},
+			world: func(seed uint64, r *rand.Rand) *fakenet.World { return some(seed, r, fakenet.SYNCookies) }},
 		{name: "timestamps stripped, up to 5 % loss", right: loss, also: []diagnose.Verdict{diagnose.MiddleboxTSStripped}, quiet: true,
-			world: func(seed uint64, r *rand.Rand) *fakenet.World { return any(seed, r, fakenet.TSStripped) }},
+			world: func(seed uint64, r *rand.Rand) *fakenet.World { return some(seed, r, fakenet.TSStripped) }},
 		{name: "timestamps rewritten, up to 5 % loss", right: only(diagnose.MiddleboxTSecrCorrupt), also: append(lossy(), diagnose.ClientPAWSReject),
-			world: func(seed uint64, r *rand.Rand) *fakenet.World { return any(seed, r, fakenet.TSRewritten) }},
+			world: func(seed uint64, r *rand.Rand) *fakenet.World { return some(seed, r, fakenet.TSRewritten) }},
 		{name: "stateful filter, up to 5 % loss", right: loss, quiet: true,
-			world: func(seed uint64, r *rand.Rand) *fakenet.World { return any(seed, r, fakenet.Stateful) }},
+			world: func(seed uint64, r *rand.Rand) *fakenet.World { return some(seed, r, fakenet.Stateful) }},
 		{name: "reused ports, up to 5 % loss", right: loss, also: []diagnose.Verdict{diagnose.IPVSPortReuseDrop}, quiet: true,
-			world: func(seed uint64, r *rand.Rand) *fakenet.World { return any(seed, r, fakenet.ReusedPort) }},
+			world: func(seed uint64, r *rand.Rand) *fakenet.World { return some(seed, r, fakenet.ReusedPort) }},
 	}
 	return append(list, faulty()...)
 }
@@ -122,7 +124,9 @@ func faulty() []story {
 				return fakenet.ECMPLoss(seed, between(r, 2, 8), upTo(r, 0.05, 0.65))
 			}},
 		{name: "full connection table", right: only(diagnose.ConntrackTableFull), quiet: true,
-			world: func(seed uint64, r *rand.Rand) *fakenet.World { return fakenet.ConntrackLimit(seed, between(r, 0, 200)) }},
+			world: func(seed uint64, r *rand.Rand) *fakenet.World {
+				return fakenet.ConntrackLimit(seed, between(r, 0, 200))
+			}},
 		{name: "few SNAT ports", right: only(diagnose.SNATPortExhaustion), quiet: true,
 			world: func(seed uint64, r *rand.Rand) *fakenet.World {
 				return fakenet.SNATPool(seed, between(r, 2, 80), 0, lasting(r, time.Second, 120*time.Second))
@@ -134,7 +138,9 @@ func faulty() []story {
 				return lose(fakenet.AcceptFull(seed, between(r, 1, 30)), upTo(r, 0, 0.05))
 			}},
 		{name: "SYN queue nearly full", right: only(diagnose.SYNQueueFullDrop), quiet: true,
-			world: func(seed uint64, r *rand.Rand) *fakenet.World { return fakenet.SYNQueueFull(seed, 64, between(r, 40, 64)) }},
+			world: func(seed uint64, r *rand.Rand) *fakenet.World {
+				return fakenet.SYNQueueFull(seed, 64, between(r, 40, 64))
+			}},
 		{name: "pool empties for seconds", right: only(diagnose.VIPPoolEmpty), also: []diagnose.Verdict{diagnose.PortClosed}, quiet: true,
 			world: func(seed uint64, r *rand.Rand) *fakenet.World {
 				return sickPool(seed, lasting(r, time.Second, 8*time.Second), []fakenet.Empty{fakenet.EmptyReset, fakenet.EmptyUnreachable}[r.IntN(2)])
@@ -145,7 +151,9 @@ func faulty() []story {
 				return lose(fakenet.RecycleVIP(seed, n, between(r, 0, n)), upTo(r, 0, 0.05))
 			}},
 		{name: "slow answers", right: only(diagnose.SlowPathNotStall), quiet: true,
-			world: func(seed uint64, r *rand.Rand) *fakenet.World { return fakenet.SlowSYNACK(seed, lasting(r, 0, 2*time.Second)) }},
+			world: func(seed uint64, r *rand.Rand) *fakenet.World {
+				return fakenet.SlowSYNACK(seed, lasting(r, 0, 2*time.Second))
+			}},
 		{name: "this host loses its own SYNs", right: only(diagnose.ProberLocalDrop), quiet: true,
 			world: func(seed uint64, r *rand.Rand) *fakenet.World { return fakenet.LocalLoss(seed, upTo(r, 0.01, 0.5)) }},
 	}
