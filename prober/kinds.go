@@ -85,10 +85,6 @@ func (m *Module) Subject() diagnose.Subject { return traitsOf(m.Kind).subject }
 // NeedsCapture reports whether the module can do nothing without a capture.
 func (m *Module) NeedsCapture() bool { return traitsOf(m.Kind).capture }
 
-func notAvailable(target string, k Kind) error {
-	return &EnvironmentError{Target: target, Err: fmt.Errorf("module %s is not available in this build", k)}
-}
-
 // judgeDiagnosis decides the success of a module that answers for a subject: something was measured, and no cause of that subject is
 // named.
 func judgeDiagnosis(r *Round, s diagnose.Subject) (bool, string) {
