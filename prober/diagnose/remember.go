@@ -18,23 +18,23 @@ func (f *Finding) remember(in *Input) {
 	if !ok {
 		return
 	}
-	f.Evidence = append(f.Evidence, s.String())
 	if f.Level >= Confirmed && s.Hi.Sub(s.Lo) < narrow && s.Met >= exactly {
 		f.Level = Proven
 	}
+	p, own := readPace(m.near()), readOwnClock(in)
+	story := []string{s.String()}
+	if p.span > 0 {
+		story = append(story, "the remembered clock "+p.String())
+	}
+	story = append(story, m.victim(&own, &p))
+	if !m.Forgotten.IsZero() {
+		story = append(story, fmt.Sprintf("at %s it was forgotten: the last connection of that clock had been closed 60 s before", clockTime(m.Forgotten)))
+	}
 	if m.several() {
-		f.Evidence = append(f.Evidence, fmt.Sprintf("several real servers answer, whose memories differ: this is the one that %d of %d flows met; %d met an older one or none, %d a newer one",
+		story = append(story, fmt.Sprintf("several real servers answer, whose memories differ: this is the one that %d of %d flows met; %d met an older one or none, %d a newer one",
 			s.Met, s.Flows, s.Older, s.Newer))
 	}
-	p := readPace(m.near())
-	if p.span > 0 {
-		f.Evidence = append(f.Evidence, "the remembered clock "+p.String())
-	}
-	own := readOwnClock(in)
-	f.Evidence = append(f.Evidence, m.victim(&own, &p))
-	if !m.Forgotten.IsZero() {
-		f.Evidence = append(f.Evidence, fmt.Sprintf("at %s it was forgotten: the last connection of that clock had been closed 60 s before", clockTime(m.Forgotten)))
-	}
+	f.Evidence = append(story, f.Evidence...) // what an owner asks first
 }
 
 // clockTime is a time of day to the millisecond.
