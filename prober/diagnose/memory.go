@@ -98,7 +98,7 @@ func (m *Memory) take(p *pass) {
 		m.Lo = p.vals[len(p.vals)-1]
 		m.Hi = m.Lo.Add(m.reach(p.ended))
 	case unclear:
-		m.lose(p)
+		m.lose(p, &s)
 	}
 }
 
@@ -115,13 +115,17 @@ func (m *Memory) reach(t time.Time) int64 {
 	return min(wide<<(6*min(m.rising-1, 3)), 1<<30)
 }
 
-// lose handles a search in which too few flows were refused at its oldest TSval. Asked twice more, a memory that had been found to the tick
-// counts as gone. Else that refusal was loss, and the search steps back.
-func (m *Memory) lose(p *pass) {
+// lose handles a search in which too few flows were refused at its oldest TSval. Where most of them were answered there, three times, a memory
+// that had been found to the tick counts as gone, unless a newer connection is known to have been closed within its lifetime. One that had
+// not been found yet: that refusal was loss, and the search steps back.
+func (m *Memory) lose(p *pass, s *Sighting) {
+	if s.Flows < 2*exactly || 4*s.Older < 3*s.Flows {
+		return // too few could be sent or read to conclude anything
+	}
 	m.lost++
 	n := len(m.Sightings)
 	if n > 0 && m.Sightings[n-1].Exact {
-		if m.lost > 2 {
+		if m.lost > 2 && !m.renewed(p.began) {
 			m.Forgotten = p.ended
 		}
 		return
@@ -133,6 +137,17 @@ func (m *Memory) lose(p *pass) {
 	m.Hi = m.Lo
 	m.Lo = m.Lo.Add(-min(16*width, 1<<30))
 	m.lost = 1
+}
+
+// renewed reports whether the memory was seen to rise so shortly before t that it cannot have ended by then.
+func (m *Memory) renewed(t time.Time) bool {
+	near := m.near()
+	for i := 1; i < len(near); i++ {
+		if near[i-1].Hi.Before(near[i].Lo) && t.Sub(near[i-1].Answered) < memoryLife-time.Second {
+			return true
+		}
+	}
+	return false
 }
 
 // Best is the newest exact sighting, or else the narrowest.

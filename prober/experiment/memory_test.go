@@ -10,7 +10,10 @@ import (
 	"time"
 
 	"github.com/vipprobe/vipprobe/prober/diagnose"
+	"github.com/vipprobe/vipprobe/prober/experiment"
 	"github.com/vipprobe/vipprobe/prober/internal/fakenet"
+	"github.com/vipprobe/vipprobe/prober/observe"
+	"github.com/vipprobe/vipprobe/prober/plan"
 	"github.com/vipprobe/vipprobe/prober/wire"
 )
 
@@ -99,6 +102,10 @@ func (c *tally) add(p *past, res *result, seed uint64) {
 			c.errs = append(c.errs, fmt.Sprintf("seed %d: exact %d is not so", seed, s.Hi))
 		}
 	}
+	if !m.Forgotten.IsZero() {
+		c.wrong++
+		c.errs = append(c.errs, fmt.Sprintf("seed %d: forgotten within a minute", seed))
+	}
 	if best, ok := m.Best(); ok {
 		if best.Exact {
 			c.exact++
@@ -170,5 +177,73 @@ func TestMemory(t *testing.T) {
 				t.Errorf("want %.1f %% exact: %s; not so: %v", 100*k.exact, c.String(), c.loose[:min(4, len(c.loose))])
 			}
 		})
+	}
+}
+
+// TestMemoryEnds follows memories whose last connection was closed some time ago until they end, or until the time is over before that.
+func TestMemoryEnds(t *testing.T) {
+	t.Parallel()
+	for _, k := range []struct {
+		name string
+		age  time.Duration // when the search begins
+		loss float64
+		ends bool
+	}{
+		{"40 s old", 40 * time.Second, 0, true},
+		{"40 s old, 5 % loss", 40 * time.Second, 0.05, true},
+		{"10 s old: the time is over first", 10 * time.Second, 0, false},
+		{"10 s old, 5 % loss: the time is over first", 10 * time.Second, 0.05, false},
+	} {
+		t.Run(k.name, func(t *testing.T) {
+			t.Parallel()
+			for seed := range uint64(20) {
+				r := rand.New(rand.NewPCG(seed, 0x0e4d))
+				w := sharedAddress(seed, ahead(r), 200*time.Millisecond, false)
+				w.Hosts[0].Recycle.Primers[0].Until = primed
+				w.Lose = k.loss
+				w.Wait(primed + k.age)
+				inv := &experiment.Investigation{Host: diagnose.Input{Ladder: w.Client.Ladder, Follow: 30 * time.Second}, Rand: rand.New(rand.NewPCG(seed, 1)),
+					Setup: experiment.Setup{Dst: w.Target, Burst: 10, Ladder: w.Client.Ladder, Listen: 9500 * time.Millisecond, MSS: 1460, HalfOpen: 16}}
+				in := diagnose.Input{Ladder: w.Client.Ladder}
+				for w.Elapsed() < 5*time.Minute {
+					b, more := inv.Next(in.Observations)
+					if !more {
+						break
+					}
+					in.Observations = append(in.Observations, w.Run(b))
+				}
+				m, ok := diagnose.ReadMemory(in.Observations)
+				if !ok {
+					t.Fatalf("seed %d: no memory found", seed)
+				}
+				if k.ends != !m.Forgotten.IsZero() {
+					t.Errorf("seed %d: forgotten %v, want %v; %d sightings", seed, !m.Forgotten.IsZero(), k.ends, len(m.Sightings))
+				}
+				if k.ends && m.Forgotten.Sub(w.Now().Add(-w.Elapsed())) < primed+59*time.Second {
+					t.Errorf("seed %d: forgotten %s after the first second, too early", seed, m.Forgotten.Sub(w.Now().Add(-w.Elapsed())))
+				}
+			}
+		})
+	}
+}
+
+// TestMemoryNotForgottenUnseen: searches whose SYNs never left say nothing, however often; a busy prober once called a memory forgotten.
+func TestMemoryNotForgottenUnseen(t *testing.T) {
+	t.Parallel()
+	w := sharedAddress(3, 500_000_000, 200*time.Millisecond, false)
+	w.Wait(primed)
+	seen := investigate(w, 3, 10, false).seen
+	last := slices.IndexFunc(seen, func(o observe.Observation) bool { return o.Kind == plan.KindFollow })
+	if last < 0 {
+		t.Fatal("the memory was not followed")
+	}
+	unsent := seen[last]
+	unsent.Attempts = slices.Clone(unsent.Attempts)
+	for i := range unsent.Attempts {
+		unsent.Attempts[i] = observe.Attempt{Outcome: observe.NotSent}
+	}
+	m, ok := diagnose.ReadMemory(append(slices.Clone(seen), unsent, unsent, unsent, unsent))
+	if !ok || !m.Forgotten.IsZero() {
+		t.Errorf("found %v, forgotten %v", ok, m.Forgotten)
 	}
 }
