@@ -231,6 +231,7 @@ func TestMemoryEnds(t *testing.T) {
 func TestMemoryNotForgottenUnseen(t *testing.T) {
 	t.Parallel()
 	w := sharedAddress(3, 500_000_000, 200*time.Millisecond, false)
+	w.Hosts[0].Recycle.Primers[0].Until = primed
 	w.Wait(primed)
 	seen := investigate(w, 3, 10, false).seen
 	last := slices.IndexFunc(seen, func(o observe.Observation) bool { return o.Kind == plan.KindFollow })
