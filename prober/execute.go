@@ -149,7 +149,7 @@ func trail(ctx context.Context, d time.Duration) {
 
 // How long the reader of the ring may take to come to what had been captured when a burst ended, and how often it is looked at.
 const (
-	drainTime = 500 * time.Millisecond
+	drainTime = 2 * time.Second
 	drainTick = 500 * time.Microsecond
 )
 
@@ -184,4 +184,5 @@ func (e *engine) behind(r *run, frames uint64) {
 	obs := r.corr.Observation()
 	obs.Unmeasured = append(obs.Unmeasured, fmt.Sprintf("the capture was %d frames behind when the burst ended", frames))
 	r.corr.Stray("capture_behind")
+	r.unread = frames // as unseen as frames that the ring lost: nothing may be concluded from their absence
 }

@@ -35,6 +35,7 @@ type run struct {
 	aliases  []int32 // in the flow table: flows that local NAT made of ours
 	blind    error   // the capture failed under way
 	broken   error   // ctx ended before listening did
+	unread   uint64  // frames that the reader had not come to when the burst ended
 
 	groups []*group
 	cancel context.CancelCauseFunc
@@ -206,6 +207,7 @@ func (e *engine) finish(r *run, fill func(*observe.Observation)) observe.Observa
 	e.detach(r)
 	o := r.corr.Observation()
 	fill(o)
+	o.CaptureDrops += uint32(min(r.unread, 1<<31))
 	o.SendLag = r.lag
 	o.Captured = e.noTap == nil && r.blind == nil
 	if err := e.noTap; err != nil {
