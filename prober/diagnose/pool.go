@@ -18,37 +18,55 @@ type moment struct {
 	by     string
 }
 
+// toService reports whether a kind's bursts go to the target's own service from the usual address, answered or refused as anybody's
+// would be: the timestamps of a SYN turn it to silence at most.
+func toService(k plan.Kind) bool {
+	return !aside(k) || k == plan.KindCells || k == plan.KindOracle || k == plan.KindFollow
+}
+
 // moments lists them in order of time.
 func moments(in *Input) []moment {
 	var out []moment
-	for a := range attempts(in) {
-		if len(a.SYNs) == 0 || a.SYNs[0].At.IsZero() {
+	for i := range in.Observations {
+		o := &in.Observations[i]
+		if !toService(o.Kind) {
 			continue
 		}
-		m := moment{at: a.SYNs[0].At}
-		switch a.Outcome {
-		case observe.Accepted:
-			m.served = true
-			if ans := firstSYNACK(a); ans != nil {
-				m.ttl = ans.HopLimit
+		for j := range o.Attempts {
+			if m, ok := readMoment(&o.Attempts[j]); ok {
+				out = append(out, m)
 			}
-		case observe.Refused, observe.Unreachable:
-			for k := range a.Answers {
-				if ans := &a.Answers[k]; ans.Kind == observe.RST || ans.Kind == observe.ICMP {
-					m.ttl, m.by = ans.HopLimit, "an RST"
-					if ans.Kind == observe.ICMP {
-						m.by = "ICMP " + ans.ICMPName
-					}
-					break
-				}
-			}
-		default:
-			continue
 		}
-		out = append(out, m)
 	}
 	slices.SortFunc(out, func(a, b moment) int { return a.at.Compare(b.at) })
 	return out
+}
+
+func readMoment(a *observe.Attempt) (moment, bool) {
+	if len(a.SYNs) == 0 || a.SYNs[0].At.IsZero() {
+		return moment{}, false
+	}
+	m := moment{at: a.SYNs[0].At}
+	if a.Outcome == observe.Accepted {
+		m.served = true
+		if ans := firstSYNACK(a); ans != nil {
+			m.ttl = ans.HopLimit
+		}
+		return m, true
+	}
+	if a.Outcome != observe.Refused && a.Outcome != observe.Unreachable {
+		return m, false
+	}
+	for k := range a.Answers {
+		if ans := &a.Answers[k]; ans.Kind == observe.RST || ans.Kind == observe.ICMP {
+			m.ttl, m.by = ans.HopLimit, "an RST"
+			if ans.Kind == observe.ICMP {
+				m.by = "ICMP " + ans.ICMPName
+			}
+			break
+		}
+	}
+	return m, true
 }
 
 // runsChance is the probability that n served and m refused moments, mixed at random, fall into as few runs as r: Wald and Wolfowitz (1940).
@@ -109,12 +127,12 @@ func checkPool(in *Input) []Finding {
 			refusedTTL = m.ttl
 		}
 	}
-	if served < 4 || refused < 4 {
-		return nil
+	runs, p := 0, 1.0
+	if served > 0 && refused > 0 {
+		runs, p = stretches(ms)
 	}
-	runs, p := stretches(ms)
-	if p > 1e-2 {
-		return nil
+	if served < 4 || refused < 4 || p > 1e-2 {
+		return watchPool(served, refused, servedTTL, refusedTTL, names(by))
 	}
 	f := Finding{
 		Verdict: VIPPoolEmpty, Level: Suspected, P: p,
@@ -133,6 +151,21 @@ func checkPool(in *Input) []Finding {
 		f.Level, f.Wants = Confirmed, nil
 	}
 	return []Finding{f}
+}
+
+// watchPool asks for patience where a few connects were refused by something else than what serves: a pool that is about to go empty, or
+// just has, takes its time.
+func watchPool(served, refused int, servedTTL, refusedTTL uint8, by []string) []Finding {
+	if served < 4 || refused == 0 || servedTTL == refusedTTL || refusedTTL == 0 {
+		return nil
+	}
+	return []Finding{{
+		Verdict: VIPPoolEmpty, Level: Inconclusive,
+		Summary: fmt.Sprintf("%d connects were refused with %v, which arrives with TTL %d where SYN-ACKs have %d: the device in front refuses, now and then", refused, by,
+			refusedTTL, servedTTL),
+		Settle: "a longer look: does the address serve everybody and refuse everybody in turn?",
+		Wants:  []Want{{Kind: plan.KindWatch, Why: "does the address serve and refuse in turn?", Most: 3}},
+	}}
 }
 
 func names(m map[string]int) []string {

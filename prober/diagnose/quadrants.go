@@ -156,6 +156,9 @@ func (f *Finding) complete(in *Input, c *cells, t *tsvals) {
 		f.Level, f.Settle = Inconclusive, "whether this host itself sends other traffic from the same address"
 		f.Wants = []Want{{Kind: plan.KindSurvey, Why: f.Settle, Most: 1}}
 	}
+	if line := eviction(refusal(c, t)); line != "" && (f.Verdict == TWRecyclePAWSDropSNAT || f.Verdict == TSClockDomainConflict) {
+		f.Evidence = append(f.Evidence, line)
+	}
 	if f.Verdict != ClientRandomTSVsRecycle {
 		f.remember(in)
 	}

@@ -114,3 +114,8 @@ func (v Verdict) Subject() Subject {
 	}
 	return SubjectUnknown
 }
+
+// RefusesByTSval reports whether a finding names a server that drops SYNs by their TSval, whoever's clock it remembers.
+func (f *Finding) RefusesByTSval() bool {
+	return slices.Contains([]Verdict{TWRecyclePAWSDrop, TWRecyclePAWSDropSNAT, TSClockDomainConflict, ClientRandomTSVsRecycle}, f.Verdict)
+}

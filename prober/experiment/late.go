@@ -37,3 +37,21 @@ func (v *Investigation) lateStep(seen []observe.Observation, done map[plan.Kind]
 	}
 	return s, false
 }
+
+// watchGap is the time between two SYNs of a watch.
+const watchGap = 600 * time.Millisecond
+
+// watch sends single SYNs over some ten seconds, with a TSval that is served if any is, so that what comes and goes is not mistaken for what
+// turns on the TSval.
+func (v *Investigation) watch(seen []observe.Observation) plan.Burst {
+	val, refused := diagnose.RefusedTSval(seen)
+	if !refused {
+		val = v.clock(seen)
+	} else {
+		val += 1 << 31
+	}
+	b := plan.Burst{Listen: patience(seen)}
+	b.Arms = []plan.Arm{{Name: "watch", Via: plan.Raw, Script: v.fixed(val, plan.Single(), plan.Reset)}}
+	v.shots(&b, 0, v.flows(16), 0, watchGap)
+	return b
+}
