@@ -39,7 +39,7 @@ func rules() []rule {
 	return []rule{
 		{"clock step", checkClockStep, []Verdict{SYNStallUnclassified}},
 		{"capture drops", checkCaptureDrops, []Verdict{SYNStallUnclassified}},
-		{"pool", checkPool, []Verdict{PortClosed, ACLDrop}},
+		{"pool", checkPool, []Verdict{PortClosed, ACLDrop, ECMPPathLoss, BlackholeBackend}},
 		{"closed port", checkClosed, nil},
 		{"neighbour table", checkTable, []Verdict{LocalARPUnresolved, ProberLocalDrop, SYNStallUnclassified}},
 		{"local neighbour unresolved", checkLocalUnresolved, []Verdict{LocalARPQueueOverflow, SYNStallUnclassified}},

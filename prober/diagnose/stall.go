@@ -43,17 +43,59 @@ func checkClosed(in *Input) []Finding {
 		if refused < n {
 			f.Summary += "; none was accepted, the others had no answer"
 		}
-		if in.bursts(plan.KindPaced) == 0 {
+		switch {
+		case turned(in):
+			f.Level, f.Settle = Inconclusive, "a longer look: silence turned to refusal under our eyes, so the address may yet serve"
+			f.Wants = []Want{{Kind: plan.KindWatch, Why: "does the address serve and refuse in turn?", Most: 3}}
+		case in.bursts(plan.KindPaced) == 0:
 			f.Wants = []Want{{Kind: plan.KindPaced, Why: "is it closed, or does it come and go?", Most: 1}}
 		}
 		return []Finding{f}
 	}
 	f.Summary += "; the rest were not: one member of several refuses, or the listener came or went"
-	if _, p := stretches(moments(in)); p < 1e-2 || refused < 2 || refusingBursts(in) < 2 {
+	if _, p := stretches(moments(in)); p < 1e-2 || refused < 2 || refusingBursts(in) < 2 || !sideBySide(in) {
 		f.Level, f.Settle = Inconclusive, "whether a member refuses always, or the address now and then"
 		f.Wants = []Want{{Kind: plan.KindPaced, Why: "does it come and go?", Most: 3}}
 	}
 	return []Finding{f}
+}
+
+// turned reports whether silence turned to refusal: a burst that went unanswered as a whole, or until it was repeated, beside one that was
+// refused as a whole. No closed port does that, a pool that goes empty does.
+func turned(in *Input) bool {
+	silent, refused, both := false, false, false
+	for i := range in.Observations {
+		o := &in.Observations[i]
+		if aside(o.Kind) || !trusted(o) || len(o.Attempts) < 4 {
+			continue
+		}
+		all := func(hit func(*observe.Attempt) bool) bool {
+			return !slices.ContainsFunc(o.Attempts, func(a observe.Attempt) bool { return !hit(&a) })
+		}
+		silent = silent || all(func(a *observe.Attempt) bool { return a.Outcome == observe.TimedOut && len(a.Answers) == 0 })
+		refused = refused || all(func(a *observe.Attempt) bool { return a.Outcome == observe.Refused })
+		both = both || all(func(a *observe.Attempt) bool { return a.Outcome == observe.Refused && a.Retransmissions > 0 })
+	}
+	return both || silent && refused
+}
+
+// sideBySide reports whether a short burst served some and refused others: what refuses everybody for a while does not.
+func sideBySide(in *Input) bool {
+	for i := range in.Observations {
+		o := &in.Observations[i]
+		if aside(o.Kind) || o.Kind == plan.KindWatch || o.Kind == plan.KindPaced {
+			continue
+		}
+		served, refused := false, false
+		for j := range o.Attempts {
+			served = served || o.Attempts[j].Outcome == observe.Accepted
+			refused = refused || o.Attempts[j].Outcome == observe.Refused
+		}
+		if served && refused {
+			return true
+		}
+	}
+	return false
 }
 
 // refusingBursts counts the bursts in which some connection was refused: a member that refuses always does so in most of them.
