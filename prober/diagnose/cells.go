@@ -33,7 +33,7 @@ type cells struct {
 // back: a bare ACK, an RST or an ICMP error is no silence and no answer to the question.
 func readCells(in *Input) cells {
 	var c cells
-	for i := range beforePrime(in.Observations) {
+	for i := range ownless(in.Observations) {
 		o := &in.Observations[i]
 		if o.Kind != plan.KindCells || !trusted(o) {
 			continue

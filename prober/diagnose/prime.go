@@ -256,7 +256,25 @@ func MayRemember(o *observe.Observation) bool {
 	return false
 }
 
-// beforePrime is what was seen before the first prime: from then on the server may remember what we made it remember.
+// Remembers reports whether the server may refuse SYNs on account of a prime of ours: it closed a connection first, and has not shown since
+// that it made nothing of that.
+func Remembers(seen []observe.Observation) bool {
+	f, ok := readFlip(seen)
+	if !ok || f.state() != flipAnswers {
+		return slices.ContainsFunc(seen, func(o observe.Observation) bool { return MayRemember(&o) })
+	}
+	return f.blocks < 4 || share(f.arms[0]) > share(f.rest())+0.2
+}
+
+// ownless is what was seen while the server can have remembered nothing on our own account.
+func ownless(seen []observe.Observation) []observe.Observation {
+	if Remembers(seen) {
+		return beforePrime(seen)
+	}
+	return seen
+}
+
+// beforePrime is what was seen before the first prime.
 func beforePrime(seen []observe.Observation) []observe.Observation {
 	i := slices.IndexFunc(seen, func(o observe.Observation) bool { return o.Kind == plan.KindPrime })
 	if i < 0 {

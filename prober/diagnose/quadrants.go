@@ -26,7 +26,7 @@ type quadrants struct {
 
 func readQuadrants(in *Input) quadrants {
 	var q quadrants
-	for i := range beforePrime(in.Observations) {
+	for i := range ownless(in.Observations) {
 		o := &in.Observations[i]
 		if o.Kind != plan.KindQuadrants || !trusted(o) || len(o.Arms) != 4 {
 			continue
@@ -131,7 +131,7 @@ func checkQuadrants(in *Input) []Finding {
 	switch {
 	case f.P < 1e-4:
 		f.Level = Confirmed
-	case f.P < 1e-2 && len(f.Wants) == 0 && !in.has(plan.KindPrime):
+	case f.P < 1e-2 && len(f.Wants) == 0 && !Remembers(in.Observations):
 		f.Level = Suspected
 	default:
 		return []Finding{f}

@@ -126,7 +126,7 @@ func silent(o *observe.Observation) bool {
 // timestamps is what the quadrants call for at once, before the rest of the opening: whether silence depends on the TSval is asked while it
 // lasts. settled: it does, for certain, so that the same silence need not be met by everything else.
 func (v *Investigation) timestamps(seen []observe.Observation, done map[plan.Kind]int) (s Step, ok, settled bool) {
-	if done[plan.KindQuadrants] < 2 || done[plan.KindPrime] > 0 {
+	if done[plan.KindQuadrants] < 2 || diagnose.Remembers(seen) {
 		return s, false, false
 	}
 	d := diagnose.Diagnose(v.input(seen))
@@ -135,12 +135,27 @@ func (v *Investigation) timestamps(seen []observe.Observation, done map[plan.Kin
 			return s, false, true
 		}
 	}
+	later := v.primesFirst(seen, &d)
 	for _, w := range d.Wants() {
+		if w.Kind == plan.KindCells && later {
+			continue
+		}
 		if (w.Kind == plan.KindCells || w.Kind == plan.KindSurvey) && !v.skipped(w.Kind) && done[w.Kind] < min(traitsOf(w.Kind).most, cmp.Or(w.Most, 99)) {
 			return Step{w.Kind, w.Why}, true, false
 		}
 	}
 	return s, false, false
+}
+
+// primesFirst reports whether a prime will tell sooner what sweeps of every flow would: it is permitted, and nothing but loss suggests yet that
+// silence depends on the TSval.
+func (v *Investigation) primesFirst(seen []observe.Observation, d *diagnose.Diagnosis) bool {
+	for _, f := range slices.Concat(d.Causes, d.Notes) {
+		if f.Verdict.Subject() == diagnose.SubjectTimestamps && len(f.Wants) > 0 {
+			return false
+		}
+	}
+	return v.MayPrime && count(seen, plan.KindPrime) == 0 && v.mayPrime(seen)
 }
 
 // traits are what the investigation needs to know of an experiment beside its burst.
@@ -234,7 +249,7 @@ func (v *Investigation) wants(seen []observe.Observation, done map[plan.Kind]int
 	d := diagnose.Diagnose(in)
 	var open []Step
 	for _, w := range d.Wants() {
-		if !v.Focus.covers(w.Kind) || v.skipped(w.Kind) || done[plan.KindPrime] > 0 && sweeps(w.Kind) {
+		if !v.Focus.covers(w.Kind) || v.skipped(w.Kind) || sweeps(w.Kind) && diagnose.Remembers(seen) {
 			continue
 		}
 		if done[w.Kind] < min(traitsOf(w.Kind).most, cmp.Or(w.Most, 99)) && v.can(w.Kind) {
