@@ -28,6 +28,9 @@ type DiagnoseOptions struct {
 	// Hold is how many connections at most may be held open at once, to find what limits them; 0: none. They take places at the target and
 	// on the way for some seconds.
 	Hold int
+	// Backlog is how many requests at most may be left half-open to find how many a listener keeps; 0: none. It must be within the half-open
+	// limit. Other clients meet SYN cookies for about 3 s, or where these are off no answer.
+	Backlog int
 	// Contrast is another service to compare the target with, as address and port; zero: a port of the target's own address.
 	Contrast netip.AddrPort
 	// Members are the real servers behind the target, HOST:PORT each. They are investigated directly at the same time, and compared.
@@ -173,7 +176,7 @@ func (p *Prober) inquiry(addr netip.AddrPort, m Module, o *DiagnoseOptions, r *R
 	host := p.Host()
 	return &experiment.Investigation{Host: r.input(), Focus: o.Focus, MaxSYNs: o.MaxSYNs, Rand: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())), Setup: experiment.Setup{
 		Source: netip.AddrPortFrom(m.Source, 0), Dst: addr, Burst: m.Burst, Ladder: host.Ladder, Listen: m.Timeout, MSS: mss(addr),
-		HalfOpen: p.engine.opts.Limits.HalfOpen, NoRaw: host.CaptureError != nil, MayPrime: o.MayPrime, MayForget: o.MayForget, LateReset: o.LateReset, Hold: o.Hold, Contrast: o.Contrast,
+		HalfOpen: p.engine.opts.Limits.HalfOpen, NoRaw: host.CaptureError != nil, MayPrime: o.MayPrime, MayForget: o.MayForget, LateReset: o.LateReset, Hold: o.Hold, Backlog: o.Backlog, Contrast: o.Contrast,
 		PrimeAnyway: o.Prime.Anyway, PrimeWith: o.Prime.With, Control: netip.AddrPortFrom(o.Prime.Control, 0), Heal: o.Prime.Heal, Others: ownAddresses(m.Interface, addr.Addr())}}
 }
 

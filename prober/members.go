@@ -20,7 +20,7 @@ const (
 // not be probed.
 func (p *Prober) members(ctx context.Context, m Module, o DiagnoseOptions) []Round {
 	names := o.Members[:min(len(o.Members), MaxMembers)]
-	o.Focus, o.Members, o.MayPrime, o.LateReset, o.Hold = experiment.Timestamps, nil, false, false, 0
+	o.Focus, o.Members, o.MayPrime, o.LateReset, o.Hold, o.Backlog = experiment.Timestamps, nil, false, false, 0, 0
 	all := make([][]Round, len(names))
 	slots := make(chan struct{}, membersAtOnce)
 	var wg sync.WaitGroup

@@ -32,7 +32,9 @@ func newPauses() *pauses {
 }
 
 // changesState reports whether bursts of a kind leave something at the target that others meet.
-func changesState(k plan.Kind) bool { return k == plan.KindPrime || k == plan.KindHold }
+func changesState(k plan.Kind) bool {
+	return k == plan.KindPrime || k == plan.KindHold || k == plan.KindBacklog
+}
 
 // begin makes a pair keep still for everybody but owner, until further notice or as long as a prime of that span could matter.
 func (ps *pauses) begin(src, dst netip.Addr, owner *Round, span time.Duration) {

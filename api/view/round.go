@@ -71,6 +71,8 @@ type Diagnosis struct {
 	Notes    []Finding `json:"notes,omitempty"`
 	// FirstContact says whether either side had to resolve the other, and what became of what waited for it.
 	FirstContact *FirstContact `json:"first_contact,omitempty"`
+	// Measurements are figures beside the causes: no faults.
+	Measurements []Measurement `json:"measurements,omitempty"`
 	// Clocks are the timestamp clocks that a named cause is about.
 	Clocks []ClockSeries `json:"clocks,omitempty"`
 }
@@ -147,6 +149,9 @@ func newDiagnosis(r *prober.Round) Diagnosis {
 	}
 	for i := range d.Notes {
 		v.Notes = append(v.Notes, newFinding(&d.Notes[i]))
+	}
+	for i := range d.Measurements {
+		v.Measurements = append(v.Measurements, newMeasurement(&d.Measurements[i]))
 	}
 	for i := range d.Clocks {
 		v.Clocks = append(v.Clocks, newClockSeries(&d.Clocks[i]))

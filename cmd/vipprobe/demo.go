@@ -156,6 +156,8 @@ func grants(list []lab.Grant) []string {
 			flags = append(flags, "--control-source", lab.ControlSource)
 		case lab.GrantHold:
 			flags = append(flags, "--hold", "64")
+		case lab.GrantHalfOpen:
+			flags = append(flags, "--backlog", "160")
 		case lab.GrantForget:
 			flags = append(flags, "--forget-neighbor")
 		case lab.GrantBacklog:

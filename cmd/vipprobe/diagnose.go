@@ -22,8 +22,8 @@ func diagnoseCommand() *cobra.Command {
 		Short: "Run experiments until the cause of stalls is named or ruled out",
 		Long: "diagnose begins with a burst of ordinary connects, and goes on with the experiments that separate the causes\n" +
 			"left, until one is proven, all are ruled out, or its budget is spent: --max-seconds, --max-syns, --max-half-open.\n\n" +
-			"What can hurt is left out unless asked for: --i-own-this-path (a server may refuse this address for a minute)\n" +
-			"and --hold (places taken at the target for seconds).\n\n" +
+			"What can hurt is left out unless asked for: --i-own-this-path (a server may refuse this address for a minute),\n" +
+			"--hold and --backlog (places taken at the target for seconds).\n\n" +
 			"Exit 0: healthy; 1: a cause is named; 2: the command line or the configuration is wrong; 3: this machine or its\n" +
 			"network denies it; 4: inconclusive; 130: interrupted, with a report of what there was.",
 		Example: "  vipprobe diagnose 192.0.2.10:443 --evidence case-7\n  vipprobe diagnose --from case-7",
@@ -56,6 +56,8 @@ func diagnoseCommand() *cobra.Command {
 		"contact (needs CAP_NET_ADMIN); whatever else talks to that next hop waits until it is resolved again")
 	cmd.Flags().IntVar(&o.Hold, "hold", 0, "hold so many connections open at once, at most 1000, to find what limits them; they take places at the target "+
 		"for seconds")
+	cmd.Flags().IntVar(&o.Backlog, "backlog", 0, "measure the listen backlog: leave so many requests half-open, at most 1000, whatever --max-half-open says; for about 3 s others "+
+		"are answered by SYN cookie, or where these are off not at all")
 	cmd.Flags().Var(&addrPort{&o.Contrast}, "contrast", "another service to compare the target with, ADDR:PORT; default: a port of the target that nobody serves")
 	cmd.Flags().BoolVar(&o.LateReset, "late-reset", false, "in the end leave a few unanswered SYNs alone for 22 s: does the balancer reset them, and when?")
 	cmd.Flags().StringArrayVar(&o.Members, "member", nil, "a real server behind the target, HOST:PORT; may be repeated: each is met directly as well, and compared")
@@ -96,6 +98,9 @@ func (f *probeFlags) diagnose(cmd *cobra.Command, args []string, o prober.Diagno
 	if o.Hold < 0 || o.Hold > 1000 {
 		return usageError{fmt.Errorf("--hold %d: want 0 to 1000", o.Hold)}
 	}
+	if o.Backlog < 0 || o.Backlog > 1000 {
+		return usageError{fmt.Errorf("--backlog %d: want 0 to 1000", o.Backlog)}
+	}
 	if err := wantMembers(args, o.Members); err != nil {
 		return err
 	}
@@ -114,6 +119,7 @@ func (f *probeFlags) diagnose(cmd *cobra.Command, args []string, o prober.Diagno
 	if o.Contrast.IsValid() {
 		permitted = append(permitted, o.Contrast.String())
 	}
+	f.halfOpen = o.Backlog
 	p, err := f.open(ctx, cmd, cfg, m, permitted)
 	if err != nil {
 		return err

@@ -34,6 +34,7 @@ type probeFlags struct {
 	handshake   bool
 	maxStalled  int
 	maxHalfOpen int
+	halfOpen    int // that a measurement asked for needs, whatever maxHalfOpen says
 	noCapture   bool
 	four, six   bool
 	compare     bool

@@ -24,6 +24,7 @@ func (p *printer) measured(r *prober.Round) {
 		p.exchanges(r)
 	}
 	p.asides(r)
+	p.figures(r.Diagnosis.Measurements)
 }
 
 // aboutNeighbours reports whether link addresses bear on what a round came to: a cause of theirs, or none at all.
@@ -83,5 +84,14 @@ func (b *bursts) add(o *bursts) {
 	b.frames = append(slices.Clip(b.frames), o.frames...)
 	if b.mark != o.mark {
 		b.mark = 0
+	}
+}
+
+// figures are what a diagnosis measured as numbers; how is told where there is none, or where all is asked for.
+func (p *printer) figures(list []diagnose.Measurement) {
+	for i := range list {
+		m := &list[i]
+		p.f("\n%s\n", p.item("measured", fmt.Sprintf("%s: %s", m.Name, m)))
+		p.f("%s\n", p.item("", m.How))
 	}
 }

@@ -69,6 +69,8 @@ func rules() []rule {
 		{"served", checkServed, []Verdict{MTUBlackhole, SYNStallUnclassified}},
 		{"sizes", checkSizes, nil},
 		{"fingerprints", checkFingerprints, nil},
+		{"cookies", checkCookies, nil},
+		{"deferred accept", checkDeferred, nil},
 		{"slow neighbour", checkSlowNeighbor, nil},
 		{"proxy", checkProxy, nil},
 		{"stalls", checkStalls, nil},
@@ -86,7 +88,7 @@ func Diagnose(in Input) Diagnosis {
 			if silenced[f.Verdict] {
 				continue
 			}
-			if f.Level >= Suspected {
+			if f.Level >= Suspected && !f.Verdict.Benign() {
 				d.Causes = append(d.Causes, f)
 				named = true
 				for _, i := range f.explains {
@@ -105,6 +107,7 @@ func Diagnose(in Input) Diagnosis {
 	slices.SortStableFunc(d.Causes, func(a, b Cause) int { return cmp.Compare(b.Level, a.Level) })
 	d.conclude(&in)
 	d.lateReset(&in)
+	d.Measurements = measure(&in)
 	return d
 }
 
@@ -135,8 +138,10 @@ func (d *Diagnosis) conclude(in *Input) {
 
 func headline(d *Diagnosis) string {
 	if len(d.Causes) == 0 {
-		if len(d.Notes) > 0 {
-			return fmt.Sprintf("inconclusive: %s", d.Notes[0].Summary)
+		for i := range d.Notes {
+			if !d.Notes[i].Verdict.Benign() {
+				return fmt.Sprintf("inconclusive: %s", d.Notes[i].Summary)
+			}
 		}
 		return "inconclusive"
 	}

@@ -127,6 +127,8 @@ type Diagnosis struct {
 	FirstContact FirstContact
 	// Headline is the one line on top of every report.
 	Headline string
+	// Measurements are figures that stand beside the causes: no faults.
+	Measurements []Measurement
 	// Clocks are the timestamp clocks that were seen, where a named cause is about them.
 	Clocks []ClockSeries
 	// Started and Finished bound what was observed.

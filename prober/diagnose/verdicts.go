@@ -119,3 +119,6 @@ func (v Verdict) Subject() Subject {
 func (f *Finding) RefusesByTSval() bool {
 	return slices.Contains([]Verdict{TWRecyclePAWSDrop, TWRecyclePAWSDropSNAT, TSClockDomainConflict, ClientRandomTSVsRecycle}, f.Verdict)
 }
+
+// Benign reports whether a verdict explains something that is no fault: it is told in a note, however firm it is, and never as a cause.
+func (v Verdict) Benign() bool { return v == SYNCookiesActive || v == DeferAcceptBenign }

@@ -27,7 +27,7 @@ func (v *Investigation) maker(k plan.Kind) func([]observe.Observation) plan.Burs
 		plan.KindPaced: v.paced, plan.KindRate: v.rate, plan.KindOther: v.other, plan.KindSizes: v.sizes, plan.KindStray: v.stray,
 		plan.KindOracle: v.search, plan.KindFollow: v.search, plan.KindPrime: v.prime, plan.KindFlip: v.flip, plan.KindBare: v.bare, plan.KindHeal: v.heal, plan.KindSurvey: v.survey, plan.KindResolve: v.resolve,
 		plan.KindReuse: v.reuse, plan.KindStateful: v.stateful, plan.KindEven: v.even, plan.KindCells: v.cells, plan.KindLate: v.late, plan.KindWatch: v.watch,
-		plan.KindWalk: v.walk, plan.KindSource: v.sources, plan.KindHold: v.hold,
+		plan.KindWalk: v.walk, plan.KindSource: v.sources, plan.KindHold: v.hold, plan.KindBacklog: v.backlog, plan.KindIdle: v.idle,
 		plan.KindAgain: v.again, plan.KindPlain: v.plain,
 	}
 	if m, ok := known[k]; ok {
@@ -253,8 +253,9 @@ const evenRungs = 12
 func (v *Investigation) reuse(seen []observe.Observation) plan.Burst {
 	gap := max(150*time.Millisecond, patience(seen)/2)
 	gap += gap * time.Duration(count(seen, plan.KindReuse)) * 7 / 10 // not in step with anything periodic
-	b := plan.Burst{Listen: 2*gap + patience(seen)}
-	s := v.script(v.clock(seen), plan.Custom(0, gap, 2*gap), plan.Reset)
+	const odd = 17 * time.Millisecond                                // so that no clock of a usual rate moves by a round number both times
+	b := plan.Burst{Listen: 2*gap + odd + patience(seen)}
+	s := v.script(v.clock(seen), plan.Custom(0, gap, 2*gap+odd), plan.Reset)
 	s.Persist = true
 	b.Arms = []plan.Arm{{Name: "same flow", Via: plan.Raw, Script: s}, {Name: "fresh flow", Via: plan.Raw, Script: v.script(v.clock(seen), plan.Single(), plan.Reset)}}
 	v.shots(&b, 0, v.flows(6), 0, 3*time.Millisecond)

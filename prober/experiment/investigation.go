@@ -53,6 +53,8 @@ type Setup struct {
 	Contrast netip.AddrPort
 	// Hold is how many connections at most may be held open at once to find a limit on them; 0: none.
 	Hold int
+	// Backlog is how many requests at most may be left half-open to find how many a listener keeps; 0: none.
+	Backlog int
 	// NoRaw leaves out what needs a capture.
 	NoRaw bool
 	// LateReset waits in the end for what becomes of connections that are never answered, 22 s.
@@ -109,6 +111,10 @@ func (v *Investigation) opening(seen []observe.Observation) []Step {
 		Step{plan.KindReuse, "does a flow work again right after it ended?"})
 	if v.Hold > 0 {
 		steps = append(steps, Step{plan.KindHold, "does something limit how many connections are held at once?"})
+	}
+	if v.Backlog > 0 {
+		steps = append(steps, Step{plan.KindIdle, "does the listener wait for data before it wakes?"},
+			Step{plan.KindBacklog, "how many requests does the listener keep?"}, Step{plan.KindBacklog, "does it keep as many again?"})
 	}
 	return steps
 }
@@ -169,7 +175,7 @@ func traitsOf(k plan.Kind) traits {
 	known := map[plan.Kind]traits{
 		plan.KindConnect: {4, 4}, plan.KindQuadrants: {8, 1}, plan.KindSticky: {8, 2}, plan.KindEven: {8, 2}, plan.KindOracle: {16, 1}, plan.KindFollow: {24, 1}, plan.KindPlain: {2, 1},
 		plan.KindPaced: {4, 3}, plan.KindRate: {4, 3}, plan.KindSizes: {2, 3}, plan.KindOther: {2, 1}, plan.KindSurvey: {2, 1}, plan.KindCells: {12, 1}, plan.KindWatch: {3, 5},
-		plan.KindServed: {2, 2}, plan.KindReuse: {2, 2}, plan.KindStateful: {2, 2}, plan.KindWalk: {2, 3}, plan.KindSource: {2, 2}, plan.KindHold: {2, 5},
+		plan.KindServed: {2, 2}, plan.KindReuse: {2, 2}, plan.KindStateful: {2, 2}, plan.KindWalk: {2, 3}, plan.KindSource: {2, 2}, plan.KindHold: {2, 5}, plan.KindBacklog: {2, 5},
 		plan.KindAgain: {6, 2},
 	}
 	if t, ok := known[k]; ok {
@@ -279,7 +285,10 @@ func (v *Investigation) pointless(k plan.Kind, seen []observe.Observation) bool 
 	if k == plan.KindReuse && lossy(seen) {
 		return true // what a second use loses could not be told from the rest
 	}
-	completes := []plan.Kind{plan.KindServed, plan.KindSizes, plan.KindReuse, plan.KindPrime}
+	if k == plan.KindBacklog && count(seen, k) > 0 && !diagnose.BacklogFull(seen) {
+		return true // no end was reached: the same again tells nothing new
+	}
+	completes := []plan.Kind{plan.KindServed, plan.KindSizes, plan.KindReuse, plan.KindPrime, plan.KindBacklog, plan.KindIdle}
 	return slices.Contains(completes, k) && !answered(seen, plan.KindSticky)
 }
 
@@ -331,7 +340,7 @@ func (v *Investigation) dead(seen []observe.Observation) bool {
 
 // can reports whether a burst of the kind can be made here at all.
 func (v *Investigation) can(k plan.Kind) bool {
-	if k == plan.KindSource && len(v.Others) == 0 || k == plan.KindHold && v.Hold == 0 {
+	if k == plan.KindSource && len(v.Others) == 0 || k == plan.KindHold && v.Hold == 0 || k == plan.KindBacklog && v.Backlog == 0 {
 		return false
 	}
 	return !v.NoRaw || !raw(k)

@@ -70,6 +70,8 @@ func recorded(host diagnose.Input, seen []observe.Observation) *Investigation {
 			v.Heal = true
 		case k == plan.KindHold:
 			v.Hold, v.NoRaw = 1, false
+		case k == plan.KindBacklog || k == plan.KindIdle:
+			v.Backlog, v.NoRaw = 1, false
 		case k == plan.KindSource:
 			v.Others = []netip.Addr{netip.IPv4Unspecified()}
 			v.NoRaw = false
@@ -195,6 +197,8 @@ func harmOf(k plan.Kind) string {
 		plan.KindWalk:     "SYNs that end on the way; routers answer them with ICMP",
 		plan.KindReuse:    "half-open SYNs on a few flows used three times, reset at once",
 		plan.KindHold:     "many connections held open for seconds: they take places at the target and on the way (permitted by its owner)",
+		plan.KindBacklog:  "many half-open connections for about 3 s, then reset: others meet SYN cookies meanwhile, or where these are off nothing (permitted by its owner)",
+		plan.KindIdle:     "a few connections left silent for 8 s, then aborted",
 		plan.KindHeal:     "none but the wait",
 		plan.KindSource:   "half-open SYNs from other addresses of this host, reset at once",
 	}

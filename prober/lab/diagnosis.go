@@ -30,7 +30,7 @@ type Question struct {
 type Named struct {
 	Verdict diagnose.Verdict
 	Level   diagnose.Level
-	// Evidence as it was given.
+	// Evidence as it was given; then the notes and measurements beside it.
 	Evidence []string
 }
 
@@ -100,6 +100,14 @@ func parseCauses(b []byte) ([]Named, error) {
 					Level    string           `json:"level"`
 					Evidence []string         `json:"evidence"`
 				} `json:"causes"`
+				Notes []struct {
+					Verdict diagnose.Verdict `json:"verdict"`
+				} `json:"notes"`
+				Measurements []struct {
+					Name   string `json:"name"`
+					Value  *int   `json:"value"`
+					AtMost *int   `json:"at_most"`
+				} `json:"measurements"`
 			} `json:"diagnosis"`
 		} `json:"rounds"`
 	}
@@ -114,11 +122,29 @@ func parseCauses(b []byte) ([]Named, error) {
 		if r.Diagnosis == nil || r.Member {
 			continue
 		}
+		var beside []string
+		for _, n := range r.Diagnosis.Notes {
+			beside = append(beside, "note "+string(n.Verdict))
+		}
+		for _, m := range r.Diagnosis.Measurements {
+			beside = append(beside, figure(m.Name, m.Value, m.AtMost))
+		}
 		for _, c := range r.Diagnosis.Causes {
-			named = merge(named, Named{c.Verdict, level(c.Level), c.Evidence})
+			named = merge(named, Named{c.Verdict, level(c.Level), append(c.Evidence, beside...)})
 		}
 	}
 	return healthyOnlyAlone(named), nil
+}
+
+// figure is a measurement in a few words, so that a label can ask for it.
+func figure(name string, value, most *int) string {
+	switch {
+	case value == nil:
+		return name + " not measured"
+	case most == nil:
+		return fmt.Sprintf("%s at least %d", name, *value)
+	}
+	return fmt.Sprintf("%s %d to %d", name, *value, *most)
 }
 
 // merge keeps each verdict once, at its firmest level.

@@ -9,7 +9,7 @@ import (
 )
 
 func listenerScenarios() []Scenario {
-	return []Scenario{acceptFull(), acceptFullThirdACK(), synQueueFull(), synCookies(), deferAccept(), abortOnOverflow()}
+	return []Scenario{acceptFull(), acceptFullThirdACK(), synQueueFull(), synCookies(), deferAccept(), abortOnOverflow(), backlog()}
 }
 
 func backlogParam() Param {
@@ -98,10 +98,12 @@ func synCookies() Scenario {
 		Name: "syncookies",
 		Story: "The server answers every SYN with a cookie (tcp_syncookies=2). Clients connect; only the SYN-ACK is never repeated, and the old " +
 			"per-host PAWS check would not be made.",
-		Label: Healthy().OrAlso(diagnose.SYNCookiesActive),
+		Label:      Healthy().Saying("note " + string(diagnose.SYNCookiesActive)),
+		Params:     []Param{{"cookies", "2", "net.ipv4.tcp_syncookies of the server"}},
+		NearMisses: []NearMiss{{"cookies when full", map[string]string{"cookies": "1"}, Healthy()}},
 		Build: func(st *Stage) {
 			d := st.direct()
-			d.server.Sysctl("net.ipv4.tcp_syncookies", "2")
+			d.server.Sysctl("net.ipv4.tcp_syncookies", st.String("cookies"))
 			d.server.Serve(topo.Service{Port: port, Then: topo.Echo})
 		},
 	}
@@ -113,7 +115,8 @@ func deferAccept() Scenario {
 		Story: "The listener sleeps until the first data (TCP_DEFER_ACCEPT). Who connects and stays silent sees the SYN-ACK again seconds later; " +
 			"nothing is wrong.",
 		Params: []Param{{"seconds", "5", "of TCP_DEFER_ACCEPT"}},
-		Label:  Healthy().OrAlso(diagnose.DeferAcceptBenign),
+		Label:  Healthy().Saying("note " + string(diagnose.DeferAcceptBenign)),
+		Grants: []Grant{GrantHalfOpen},
 		Build: func(st *Stage) {
 			d := st.direct()
 			d.server.Serve(topo.Service{Port: port, Then: topo.Echo, DeferAccept: time.Duration(st.Int("seconds")) * time.Second})
@@ -131,5 +134,29 @@ func abortOnOverflow() Scenario {
 		NearMisses: []NearMiss{roomLeft()},
 		Grants:     []Grant{GrantBacklog},
 		Build:      func(st *Stage) { st.stuckFarAway().server.Sysctl("net.ipv4.tcp_abort_on_overflow", "1") },
+	}
+}
+
+// backlog is a measurement: what a healthy listener keeps.
+func backlog() Scenario {
+	return Scenario{
+		Name: "backlog",
+		Story: "A healthy server whose listen backlog was never raised. Nothing is wrong yet; how many connections its queues hold is a number that can be " +
+			"measured before a rush finds it.",
+		Params: []Param{{"backlog", "64", "of listen(2)"}, {"cookies", "1", "net.ipv4.tcp_syncookies of the server"}, {"somaxconn", "4096", "net.core.somaxconn of the server"}},
+		Label:  Healthy().Saying("listener_backlog 64 to 65"),
+		NearMisses: []NearMiss{
+			{"deeper than is asked", map[string]string{"backlog": "1000"}, Healthy().Saying("listener_backlog at least 159")},
+			{"capped by somaxconn", map[string]string{"backlog": "1000", "somaxconn": "128"}, Healthy().Saying("listener_backlog 128 to 129")},
+			{"cookies off", map[string]string{"cookies": "0"}, Healthy().Saying("listener_backlog at least 64")},
+			{"cookies always", map[string]string{"cookies": "2"}, Healthy().Saying("listener_backlog not measured")},
+		},
+		Grants: []Grant{GrantHalfOpen},
+		Build: func(st *Stage) {
+			d := st.direct()
+			d.server.Sysctl("net.ipv4.tcp_syncookies", st.String("cookies"))
+			d.server.Sysctl("net.core.somaxconn", st.String("somaxconn"))
+			d.server.Serve(topo.Service{Port: port, Then: topo.Echo, Backlog: st.Int("backlog")})
+		},
 	}
 }

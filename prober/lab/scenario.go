@@ -56,6 +56,8 @@ const (
 	GrantControl Grant = "control"
 	// GrantHold allows to hold some dozens of connections open at once.
 	GrantHold Grant = "hold"
+	// GrantHalfOpen allows to leave some 160 requests half-open at once, to measure the listener.
+	GrantHalfOpen Grant = "half_open"
 )
 
 // ControlSource is the client's second address in scenarios with GrantControl.
@@ -80,6 +82,12 @@ func Healthy() Label { return Label{Verdicts: []diagnose.Verdict{diagnose.Health
 
 // Is labels a fault by its verdicts, to be confirmed at least.
 func Is(v ...diagnose.Verdict) Label { return Label{Verdicts: v, Level: diagnose.Confirmed} }
+
+// Saying adds what must be said beside the verdict.
+func (l Label) Saying(text string) Label {
+	l.Says = text
+	return l
+}
 
 // OrAlso adds a set of verdicts that is as right.
 func (l Label) OrAlso(v ...diagnose.Verdict) Label {

@@ -204,6 +204,8 @@ const (
 	KindPorts     Kind = "ports"     // single SYNs to several ports, and bare ACKs: which of them draw an RST?
 	KindQueue     Kind = "queue"     // first contact from a borrowed address: how many answers wait for its MAC?
 	KindKnown     Kind = "known"     // the same again, now that the borrowed address is known
+	KindBacklog   Kind = "backlog"   // many SYN-ACKs left unanswered: how many requests does the listener keep?
+	KindIdle      Kind = "idle"      // connections completed and left silent for seconds, then a line: was the listener waiting for data?
 )
 
 // NeighborAction is what a NeighborStep does.

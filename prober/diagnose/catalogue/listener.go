@@ -128,7 +128,8 @@ func synCookiesActive() Entry {
 			{"A listener under cookies keeps no state: the SYN-ACK's number encodes what it needs, and it is sent once and never repeated.", "RFC 4987 §3.6; net/ipv4/syncookies.c cookie_v4_check, Linux 6.18; measured on Linux 6.18"},
 			{"Per-host PAWS is not asked while cookies are in force, so an overloaded server with tcp_tw_recycle looks healthy.", "net/ipv4/tcp_ipv4.c tcp_v4_conn_request, Linux 3.10"},
 		},
-		Proof: []Proof{{plan.KindStateful, diagnose.NotApplicable, "SYN-ACKs that are left unanswered are not repeated within 1.5 s: cookies or a SYN proxy; which of them is not told from outside"}},
+		Proof: []Proof{{plan.KindReuse, diagnose.Confirmed, "the SYN-ACKs of one flow keep the last six bits of their TSval while the clock moves on: cookies keep the client's options there"},
+			{plan.KindStateful, diagnose.Suspected, "SYN-ACKs that are left unanswered are not repeated within 1.5 s: cookies or a SYN proxy; which of them is not told from outside"}},
 		LookAlikes: []LookAlike{
 			{diagnose.LBFullProxyMasks, "a SYN proxy never repeats either, and may stand before dead servers"},
 			{diagnose.SYNACKLoss, "some repeats come through"},
@@ -150,7 +151,7 @@ func deferAcceptBenign() Entry {
 		Symptoms: []string{"A monitor that connects and says nothing is told so late or never; the SYN-ACK is seen again seconds later; clients that speak first see nothing."},
 		Mechanism: []Fact{{"With TCP_DEFER_ACCEPT the bare ACK of a handshake is dropped until data comes or the time is over; then the SYN-ACK is repeated once to ask for it.",
 			"net/ipv4/tcp_minisocks.c tcp_check_req, Linux 6.18; measured on Linux 6.18"}},
-		Proof:      []Proof{{plan.KindServed, diagnose.NotApplicable, "data on such a connection is acknowledged at once; a full queue ignores it"}},
+		Proof:      []Proof{{plan.KindIdle, diagnose.Confirmed, "a silent connection draws one SYN-ACK more after seconds, and its data are acknowledged at once; a full queue repeats from the first second on and ignores data (diagnose --backlog)"}},
 		LookAlikes: []LookAlike{{diagnose.AcceptQueueOverflow, "data does not help, and the SYN-ACK comes again at 1 s"}},
 		Remedies: []Remedy{
 			{"monitor", "let the check send a request, or only complete the handshake and close."},
