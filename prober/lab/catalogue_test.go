@@ -25,6 +25,9 @@ func TestEveryVerdictHasAScenario(t *testing.T) {
 	has := map[diagnose.Verdict]bool{}
 	for _, s := range All() {
 		for _, l := range labels(s) {
+			if v, note := strings.CutPrefix(l.Says, noteWord); note {
+				has[diagnose.Verdict(v)] = true
+			}
 			for _, set := range append([][]diagnose.Verdict{l.Verdicts}, l.Or...) {
 				for _, v := range set {
 					has[v] = true

@@ -124,7 +124,7 @@ func parseCauses(b []byte) ([]Named, error) {
 		}
 		var beside []string
 		for _, n := range r.Diagnosis.Notes {
-			beside = append(beside, "note "+string(n.Verdict))
+			beside = append(beside, noteWord+string(n.Verdict))
 		}
 		for _, m := range r.Diagnosis.Measurements {
 			beside = append(beside, figure(m.Name, m.Value, m.AtMost))

@@ -98,7 +98,7 @@ func synCookies() Scenario {
 		Name: "syncookies",
 		Story: "The server answers every SYN with a cookie (tcp_syncookies=2). Clients connect; only the SYN-ACK is never repeated, and the old " +
 			"per-host PAWS check would not be made.",
-		Label:      Healthy().Saying("note " + string(diagnose.SYNCookiesActive)),
+		Label:      Healthy().Noting(diagnose.SYNCookiesActive),
 		Params:     []Param{{"cookies", "2", "net.ipv4.tcp_syncookies of the server"}},
 		NearMisses: []NearMiss{{"cookies when full", map[string]string{"cookies": "1"}, Healthy()}},
 		Build: func(st *Stage) {
@@ -115,7 +115,7 @@ func deferAccept() Scenario {
 		Story: "The listener sleeps until the first data (TCP_DEFER_ACCEPT). Who connects and stays silent sees the SYN-ACK again seconds later; " +
 			"nothing is wrong.",
 		Params: []Param{{"seconds", "5", "of TCP_DEFER_ACCEPT"}},
-		Label:  Healthy().Saying("note " + string(diagnose.DeferAcceptBenign)),
+		Label:  Healthy().Noting(diagnose.DeferAcceptBenign),
 		Grants: []Grant{GrantHalfOpen},
 		Build: func(st *Stage) {
 			d := st.direct()

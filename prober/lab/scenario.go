@@ -89,6 +89,12 @@ func (l Label) Saying(text string) Label {
 	return l
 }
 
+// Noting adds a note that must stand beside the verdict.
+func (l Label) Noting(v diagnose.Verdict) Label { return l.Saying(noteWord + string(v)) }
+
+// noteWord is before a note's verdict among the evidence.
+const noteWord = "note "
+
 // OrAlso adds a set of verdicts that is as right.
 func (l Label) OrAlso(v ...diagnose.Verdict) Label {
 	l.Or = append(slices.Clip(l.Or), v)
