@@ -59,8 +59,9 @@ func (p *Prober) Schedule(ctx context.Context, jobs []Job, sink Sink) {
 func (s *scheduler) schedule(ctx context.Context, jobs []Job) {
 	now := time.Now()
 	for i := range jobs {
-		for _, t := range jobs[i].Targets {
-			s.due = append(s.due, &dueTarget{job: &jobs[i], target: t, at: firstDue(jobs[i].Name, t, jobs[i].Interval, now)})
+		j := &jobs[i]
+		for _, t := range j.Targets {
+			s.due = append(s.due, &dueTarget{job: j, target: t, at: firstDue(j.Name, t, j.Interval, now)})
 		}
 	}
 	heap.Init(&s.due)

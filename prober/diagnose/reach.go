@@ -99,19 +99,17 @@ func checkSilence(in *Input) []Finding {
 		fmt.Sprintf("another port of the address: %d of %d SYNs answered", other.flows-other.dead, other.flows),
 		fmt.Sprintf("bare ACKs to this port: %d of %d drew an RST", strayResets, stray),
 	}
-	if head && !silentAllRound(in) {
+	switch {
+	case head && !silentAllRound(in):
 		f.Settle = "whether SYNs of every TSval are dropped"
 		f.Wants = append(f.Wants, Want{Kind: plan.KindQuadrants, Why: f.Settle, Most: in.bursts(plan.KindQuadrants) + 1})
 		return []Finding{f}
-	}
-	if head && other.dead < other.flows && strayResets >= 3*stray/4 && sameHops(in) {
+	case head && other.dead < other.flows && strayResets >= 3*stray/4 && sameHops(in):
 		return []Finding{fullListener(f, in, from)}
-	}
-	if strayResets > 0 {
+	case strayResets > 0:
 		f.Summary += "; a TCP stack is there and answers bare ACKs, but no SYN: a full accept queue, or a filter for new connections"
 		return []Finding{f}
-	}
-	if head {
+	case head:
 		f.Summary += "; another port answers, this one no longer gives a sign of a stack"
 		return []Finding{f}
 	}

@@ -115,7 +115,7 @@ func (w *World) neighborSteps(r *run) {
 				continue
 			}
 			w.Client.Neighbors.forget(hop)
-		case plan.NeighborUnknown:
+		case plan.NeighborUnknown, plan.Unused:
 			failed(s, "no such step")
 		}
 	}
