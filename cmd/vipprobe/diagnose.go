@@ -86,7 +86,7 @@ func (a *addrPort) Set(s string) error {
 }
 
 func (f *probeFlags) diagnose(cmd *cobra.Command, args []string, o prober.DiagnoseOptions) error {
-	if o.Seconds <= 0 || o.Seconds > 3600 {
+	if !(o.Seconds > 0 && o.Seconds <= 3600) { // NaN is neither
 		return usageError{fmt.Errorf("--max-seconds %g: want more than 0, at most 3600", o.Seconds)}
 	}
 	if o.Follow < 100*time.Millisecond || o.Follow > 10*time.Minute {

@@ -25,6 +25,10 @@ type pace struct {
 // rates are those of Linux's timestamp clocks: 1,000 since 4.13 whatever HZ is, before that HZ.
 func rates() []uint32 { return []uint32{100, 250, 1000} }
 
+// leap is a rate, in ticks a second, that no timestamp clock has: RFC 7323 §5.4 asks for a tick of 1 ms to 1 s, and all rates of Linux obey it. A
+// memory that moves faster has leapt from one clock to another.
+const leap = 10_000
+
 // drift is how far a clock may be off its rate, and the seconds of two hosts differ.
 const drift = 0.005
 
@@ -58,7 +62,7 @@ func readPace(sightings []Sighting) pace {
 			p.bound(&sightings[i], &sightings[j], since[i], since[j])
 		}
 	}
-	if p.low > p.high*(1+drift) {
+	if p.low > p.high*(1+drift) || p.low > leap {
 		p.steady = false
 	}
 	if p.moved && p.steady {

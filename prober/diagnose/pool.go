@@ -24,16 +24,18 @@ func toService(k plan.Kind) bool {
 	return !aside(k) || k == plan.KindCells || k == plan.KindOracle || k == plan.KindFollow
 }
 
-// moments lists them in order of time.
+// moments lists them in order of time, but for those whom a device on the way refused after it had waited for a member in vain.
 func moments(in *Input) []moment {
 	var out []moment
+	late := patience(in)
 	for i := range in.Observations {
 		o := &in.Observations[i]
 		if !toService(o.Kind) {
 			continue
 		}
 		for j := range o.Attempts {
-			if m, ok := readMoment(&o.Attempts[j]); ok {
+			a := &o.Attempts[j]
+			if m, ok := readMoment(o.Kind, a); ok && !gaveUp(o.Kind, a, late) {
 				out = append(out, m)
 			}
 		}
@@ -42,7 +44,7 @@ func moments(in *Input) []moment {
 	return out
 }
 
-func readMoment(a *observe.Attempt) (moment, bool) {
+func readMoment(k plan.Kind, a *observe.Attempt) (moment, bool) {
 	if len(a.SYNs) == 0 || a.SYNs[0].At.IsZero() {
 		return moment{}, false
 	}
@@ -56,6 +58,9 @@ func readMoment(a *observe.Attempt) (moment, bool) {
 	}
 	if a.Outcome != observe.Refused && a.Outcome != observe.Unreachable {
 		return m, false
+	}
+	if a.Outcome == observe.Refused && a.Retransmissions > 0 && !aside(k) {
+		return m, false // silence at first: who refuses a repeat may have counted from the first SYN
 	}
 	for k := range a.Answers {
 		if ans := &a.Answers[k]; ans.Kind == observe.RST || ans.Kind == observe.ICMP {

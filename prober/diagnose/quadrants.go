@@ -26,6 +26,7 @@ type quadrants struct {
 
 func readQuadrants(in *Input) quadrants {
 	var q quadrants
+	late := patience(in)
 	for i := range ownless(in.Observations) {
 		o := &in.Observations[i]
 		if o.Kind != plan.KindQuadrants || !trusted(o) || len(o.Arms) != 4 {
@@ -51,14 +52,11 @@ func readQuadrants(in *Input) quadrants {
 			if a.Outcome == observe.TimedOut && len(a.Answers) > 0 {
 				continue // a bare ACK is no silence: checkBareACK
 			}
+			silent := a.Outcome == observe.TimedOut || gaveUp(o.Kind, a, late)
 			if b := a.Index / 4; b < len(blocks) {
-				blocks[b] = append(blocks[b], ask{arms[a.Arm], a.Outcome != observe.TimedOut})
+				blocks[b] = append(blocks[b], ask{arms[a.Arm], !silent})
 			}
-			arm := &half[arms[a.Arm]]
-			arm.n++
-			if a.Outcome == observe.TimedOut {
-				arm.silent++
-			}
+			half[arms[a.Arm]].add(silent)
 		}
 		q.blocks = append(q.blocks, blocks...)
 	}
@@ -185,9 +183,7 @@ const remedyPAWS = "set net.ipv4.tcp_tw_recycle=0 on the real servers (removed i
 func whose(in *Input, q *quadrants, k int) (Verdict, []string) {
 	own := readOwnClock(in)
 	if own.n > 1 && !own.single {
-		return ClientRandomTSVsRecycle, []string{
-			fmt.Sprintf("this host's own kernel gives each connection a timestamp offset of its own (%d SYNs lie on no common clock), so about half of its new connections "+
-				"look older than what the server remembers; no NAT is needed for that", own.n)}
+		return randomOwn(in, own.n)
 	}
 	if foreign, story := foreignClock(in, &own); foreign {
 		return TSClockDomainConflict, story

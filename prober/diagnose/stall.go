@@ -14,13 +14,14 @@ import (
 // are the loss rules'. What is open is only whether somebody refuses always or everybody did for a time.
 func checkClosed(in *Input) []Finding {
 	n, refused, accepted, prompt := 0, 0, 0, 0
+	late := patience(in)
 	for a := range attempts(in) {
 		switch a.Outcome {
 		case observe.Accepted, observe.Reset:
 			accepted++
 		case observe.Refused:
 			refused++
-			if a.Retransmissions == 0 && a.Handshake < slowFrom {
+			if a.Retransmissions == 0 && !gaveUp(plan.KindConnect, a, late) {
 				prompt++
 			}
 		case observe.NotSent:

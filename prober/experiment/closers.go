@@ -95,7 +95,7 @@ func parseCloser(word string) (Closer, error) {
 		return c, fmt.Errorf("%q: want auto, http, tls, postgres, mysql, redis, ssh, smtp, idle, hex:OCTETS or text:STRING", word)
 	}
 	if len(c.Data) == 0 || len(c.Data) > maxCloser {
-		return c, fmt.Errorf("%q: %d octets; want 1 to %d", word, len(c.Data), maxCloser)
+		return c, fmt.Errorf("%.20q: %d octets; want 1 to %d", word, len(c.Data), maxCloser)
 	}
 	return c, nil
 }
