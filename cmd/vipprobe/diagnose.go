@@ -117,6 +117,9 @@ func (f *probeFlags) diagnose(cmd *cobra.Command, args []string, o prober.Diagno
 	defer kept.close()
 	permitted := slices.Concat(args, o.Members)
 	if o.Contrast.IsValid() {
+		if slices.Contains(args, o.Contrast.String()) {
+			return usageError{fmt.Errorf("--contrast %s: that is the target itself; want another service", o.Contrast)}
+		}
 		permitted = append(permitted, o.Contrast.String())
 	}
 	f.halfOpen = o.Backlog

@@ -107,6 +107,7 @@ func attemptsOf(obs []observe.Observation) []*observe.Attempt {
 type bursts struct {
 	label    string
 	connects bool // by the kernel
+	asks     bool // one TSval after the other, so that a repeated SYN is no stall
 	from, to int  // which repeats they are; 0: none
 	n        int
 	mark     byte // of every attempt; 0: they differ
@@ -120,7 +121,7 @@ func gather(r *prober.Round) []bursts {
 	var out []bursts
 	for i := range r.Observations {
 		o := &r.Observations[i]
-		b := bursts{label: labelOf(o, i), connects: o.Kind == plan.KindConnect, n: 1, drops: o.CaptureDrops, attempts: attemptsOf(r.Observations[i : i+1]), frames: framesOf(o)}
+		b := bursts{label: labelOf(o, i), connects: o.Kind == plan.KindConnect, asks: asksOn(o.Kind), n: 1, drops: o.CaptureDrops, attempts: attemptsOf(r.Observations[i : i+1]), frames: framesOf(o)}
 		if b.label == labelRepeat && len(r.Observations) > 2 {
 			b.from, b.to = i, i
 		}
@@ -164,13 +165,18 @@ func (b *bursts) name() string {
 	return b.label
 }
 
+// asksOn reports whether the flows of a kind's bursts are asked with one TSval after the other.
+func asksOn(k plan.Kind) bool {
+	return k == plan.KindCells || k == plan.KindOracle || k == plan.KindFollow
+}
+
 func (b *bursts) count() string {
 	s := prober.Summarize(b.attempts)
 	if s.Attempts == 0 {
 		return "-"
 	}
 	text := fmt.Sprintf("%d/%d", s.Outcomes[observe.Accepted], s.Attempts)
-	if s.Stalled > 0 {
+	if s.Stalled > 0 && !b.asks {
 		text += fmt.Sprintf(", %d stalled", s.Stalled)
 	}
 	if b.drops > 0 {

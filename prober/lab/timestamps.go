@@ -165,13 +165,15 @@ func recycleVIP() Scenario {
 		Name: "recycle-vip",
 		Story: "Two clients with timestamp clocks far apart share the balancer's address towards servers with tcp_tw_recycle=1. " +
 			"Whenever a server closes a connection of the one that is ahead, the other is refused there for a minute.",
-		Params:     []Param{recycleParam(), gapParam(), closerParam(), {"every", "150ms", "between two connections of the other client"}},
-		Label:      Is(diagnose.TWRecyclePAWSDropSNAT),
-		NearMisses: []NearMiss{noRecycle(), clientCloses()},
+		Params: []Param{recycleParam(), gapParam(), closerParam(), {"every", "150ms", "between two connections of the other client"},
+			{"timestamps", "2", "net.ipv4.tcp_timestamps of the prober's host: 2 one clock for all connections, 1 an offset for each, 0 none"}},
+		Label: Is(diagnose.TWRecyclePAWSDropSNAT),
+		NearMisses: []NearMiss{noRecycle(), clientCloses(),
+			{"prober with an offset per connection", map[string]string{"timestamps": "1"}, Is(diagnose.TWRecyclePAWSDropSNAT).OrAlso(diagnose.TWRecyclePAWSDrop)}},
 		Build: func(st *Stage) {
 			v := st.vip(2, wiring{real: func(int) []wires.Stage { return st.recycle() }})
 			v.balance()
-			oneClock(st.Client)
+			st.Client.Sysctl("net.ipv4.tcp_timestamps", st.String("timestamps"))
 			st.poison(v, int64(st.Uint32("gap")))
 		},
 	}
@@ -209,8 +211,7 @@ func recycleShare() Scenario {
 func (st *Stage) poison(v *vip, gap int64) {
 	how, service := st.closer()
 	v.serve(service)
-	o := st.other(v.lan, gap)
-	st.visits(o, st.Target, len(v.real), st.Duration("every"), how)
+	st.visits(st.other(v.lan, gap), st.Target, len(v.real), st.Duration("every"), how)
 }
 
 // monitor builds the balancer's own view: it probes a member from the address that business also comes from.
@@ -219,8 +220,7 @@ func (st *Stage) monitor(stages []wires.Stage) *vip {
 	v.balance()
 	v.serve(topo.Service{Then: topo.CloseFirst})
 	oneClock(v.lb)
-	o := st.other(v.lan, int64(st.Uint32("gap")))
-	st.visits(o, st.Target, 1, 150*time.Millisecond, request)
+	st.visits(st.other(v.lan, int64(st.Uint32("gap"))), st.Target, 1, 150*time.Millisecond, request)
 	st.Client, st.Target, st.Members = v.lb, st.Members[0], nil
 	return v
 }
