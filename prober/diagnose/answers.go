@@ -130,41 +130,6 @@ func initialTTL(ttl uint8) int {
 	return 255
 }
 
-// checkFingerprints: one address answers as several stacks.
-func checkFingerprints(in *Input) []Finding {
-	seen := map[string]int{}
-	for i := range in.Observations {
-		o := &in.Observations[i]
-		if !trusted(o) || o.Kind == plan.KindOther || o.Kind == plan.KindStray {
-			continue
-		}
-		for j := range o.Attempts {
-			a := &o.Attempts[j]
-			ans := firstSYNACK(a)
-			if ans != nil && a.Via == plan.Raw && len(a.SYNs) > 0 && a.SYNs[0].HasTS {
-				seen[fingerprint(ans)]++
-			}
-		}
-	}
-	var kinds []string
-	for f, n := range seen {
-		if n >= 2 {
-			kinds = append(kinds, fmt.Sprintf("%d x %s", n, f))
-		}
-	}
-	if len(kinds) < 2 {
-		return nil
-	}
-	slices.Sort(kinds)
-	return []Finding{{
-		Verdict: BackendHeterogeneity, Level: Confirmed,
-		Summary:  fmt.Sprintf("one address answers as %d different stacks: its members are not alike", len(kinds)),
-		Evidence: append([]string{"option kinds, MSS, window scale and TTL of the SYN-ACKs:"}, kinds...),
-		Disproof: "one fingerprint over as many flows",
-		Remedy:   "align the members' kernels and TCP settings, or know the difference: what stalls on one member only looks intermittent at the VIP",
-	}}
-}
-
 // checkBareACK: a SYN on a port that we had not used for 120 s drew a bare ACK of another connection's numbers: the 4-tuple that arrives at
 // the server is not fresh (RFC 9293 §3.10.7.4; RFC 6191).
 func checkBareACK(in *Input) []Finding {

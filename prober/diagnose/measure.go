@@ -41,8 +41,10 @@ func (m *Measurement) String() string {
 // measure reads all figures of a round.
 func measure(in *Input) []Measurement {
 	var out []Measurement
-	if m, ok := measureBacklog(in); ok {
-		out = append(out, m)
+	for _, read := range []func(*Input) (Measurement, bool){measureBacklog, measureMembers} {
+		if m, ok := read(in); ok {
+			out = append(out, m)
+		}
 	}
 	return out
 }

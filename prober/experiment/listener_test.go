@@ -156,3 +156,35 @@ func TestBenignNotes(t *testing.T) {
 		})
 	}
 }
+
+// Members are counted by what makes them differ, never more than there are.
+func TestMembers(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		world func(seed uint64) *fakenet.World
+		least int // in each network; 0: none may be counted
+		most  int
+	}{
+		"four that differ":                    {func(s uint64) *fakenet.World { return fakenet.Mixed(s, 4) }, 3, 4},
+		"six of four kinds":                   {func(s uint64) *fakenet.World { return fakenet.Mixed(s, 6) }, 2, 4},
+		"near miss: five alike":               {func(s uint64) *fakenet.World { return fakenet.CleanVIP(s, 5) }, 0, 0},
+		"near miss: one, cookies when full":   {func(s uint64) *fakenet.World { return withBacklog(s, 3, fakenet.CookiesOnFull) }, 0, 0},
+		"near miss: one on a path that jumps": {func(s uint64) *fakenet.World { return fakenet.Jittery(s, 20*time.Millisecond, 30*time.Millisecond) }, 0, 0},
+		"near miss: one, 5 % loss":            {func(s uint64) *fakenet.World { return lose(fakenet.Clean(s), 0.05) }, 0, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			for seed := range uint64(30) {
+				res := investigate(c.world(seed), seed, 10, false)
+				i := slices.IndexFunc(res.diagnosis.Measurements, func(m diagnose.Measurement) bool { return m.Name == diagnose.PoolMembers })
+				got := 0
+				if i >= 0 {
+					got = res.diagnosis.Measurements[i].Value
+				}
+				if got < c.least || got > c.most {
+					t.Errorf("seed %d: %d members", seed, got)
+				}
+			}
+		})
+	}
+}

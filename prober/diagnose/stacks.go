@@ -1,0 +1,112 @@
+package diagnose
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/vipprobe/vipprobe/prober/observe"
+	"github.com/vipprobe/vipprobe/prober/plan"
+)
+
+// stack is what was seen of the SYN-ACKs of one fingerprint.
+type stack struct {
+	print string
+	n     int
+	// lost are the SYNs that went without effect before an answer of this stack: whose they were meant to be is not known for flows that were
+	// never answered.
+	lost int
+	rtts []time.Duration
+}
+
+// readStacks groups the answers to raw SYNs with one set of options by fingerprint, in its order. One SYN-ACK of a kind is no stack yet.
+func readStacks(in *Input) []stack {
+	seen := map[string]*stack{}
+	for i := range in.Observations {
+		o := &in.Observations[i]
+		if !trusted(o) || o.Kind == plan.KindOther || o.Kind == plan.KindStray {
+			continue
+		}
+		for j := range o.Attempts {
+			a := &o.Attempts[j]
+			ans := firstSYNACK(a)
+			if ans == nil || a.Via != plan.Raw || len(a.SYNs) == 0 || !a.SYNs[0].HasTS {
+				continue
+			}
+			print := fingerprint(ans)
+			if seen[print] == nil {
+				seen[print] = &stack{print: print}
+			}
+			seen[print].add(a)
+		}
+	}
+	var out []stack
+	for _, s := range seen {
+		if s.n >= 2 {
+			out = append(out, *s)
+		}
+	}
+	slices.SortFunc(out, func(a, b stack) int { return compareStacks(&a, &b) })
+	return out
+}
+
+func compareStacks(a, b *stack) int {
+	if a.n != b.n {
+		return b.n - a.n
+	}
+	if a.print < b.print {
+		return -1
+	}
+	return 1
+}
+
+func (s *stack) add(a *observe.Attempt) {
+	s.n++
+	s.lost += a.Lost
+	if a.RTT > 0 {
+		s.rtts = append(s.rtts, a.RTT)
+	}
+}
+
+func (s *stack) String() string {
+	text := fmt.Sprintf("%d x %s", s.n, s.print)
+	if len(s.rtts) > 0 {
+		slices.Sort(s.rtts)
+		text += fmt.Sprintf(", median round trip %s", s.rtts[len(s.rtts)/2].Round(time.Microsecond))
+	}
+	if s.lost > 0 {
+		text += fmt.Sprintf(", %d SYNs without effect before", s.lost)
+	}
+	return text
+}
+
+// checkFingerprints: one address answers as several stacks.
+func checkFingerprints(in *Input) []Finding {
+	stacks := readStacks(in)
+	if len(stacks) < 2 {
+		return nil
+	}
+	f := Finding{
+		Verdict: BackendHeterogeneity, Level: Confirmed,
+		Summary:  fmt.Sprintf("one address answers as %d different stacks: its members are not alike", len(stacks)),
+		Evidence: []string{"option kinds, MSS, window scale and TTL of the SYN-ACKs:"},
+		Disproof: "one fingerprint over as many flows",
+		Remedy:   "align the members' kernels and TCP settings, or know the difference: what stalls on one member only looks intermittent at the VIP",
+	}
+	for i := range stacks {
+		f.Evidence = append(f.Evidence, stacks[i].String())
+	}
+	return []Finding{f}
+}
+
+// measureMembers is how many members a balancer has at least: as many as stacks that differ. Members that are alike count as one, so there
+// is no upper bound, and nothing is said where only one stack is seen.
+func measureMembers(in *Input) (Measurement, bool) {
+	stacks := readStacks(in)
+	if len(stacks) < 2 {
+		return Measurement{}, false
+	}
+	return Measurement{Name: PoolMembers, Value: len(stacks), Unit: "members",
+		How: fmt.Sprintf("so many stacks answer at this address, by option kinds, MSS, window scale and initial TTL of %d SYN-ACKs or more each; members that are alike "+
+			"count as one. A device that answers some SYNs for the others would count too", stacks[len(stacks)-1].n)}, true
+}
