@@ -126,6 +126,11 @@ func TestRoundJSON(t *testing.T) {
 // TestClocksJSON: the timestamp clocks that a cause is about.
 func TestClocksJSON(t *testing.T) {
 	r := prober.Round{Target: "vip.example:443", Module: "connect", Kind: prober.KindConnect, Started: at(0)}
+	r.Diagnosis.Measurements = []diagnose.Measurement{
+		{Name: diagnose.ListenerBacklog, Value: 64, Most: 65, Unit: "connections", How: "counted"},
+		{Name: diagnose.PoolMembers, Value: 2, Unit: "members", How: "by fingerprint"},
+		{Name: diagnose.ListenerBacklog, Unit: "connections", How: "counted", Missing: "nothing was answered"},
+	}
 	r.Diagnosis.Clocks = []diagnose.ClockSeries{
 		{Of: diagnose.OwnKernel, Hz: 1000, Points: []diagnose.ClockPoint{{At: at(0), TSval: 481284815}}},
 		{Of: diagnose.Remembered, HzLow: 961.5, HzHigh: 1044, Note: "fixed", Points: []diagnose.ClockPoint{{At: at(time.Second), TSval: 517740536, Within: 4}}},

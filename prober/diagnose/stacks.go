@@ -11,8 +11,8 @@ import (
 
 // stack is what was seen of the SYN-ACKs of one fingerprint.
 type stack struct {
-	print string
-	n     int
+	look string
+	n    int
 	// lost are the SYNs that went without effect before an answer of this stack: whose they were meant to be is not known for flows that were
 	// never answered.
 	lost int
@@ -33,11 +33,11 @@ func readStacks(in *Input) []stack {
 			if ans == nil || a.Via != plan.Raw || len(a.SYNs) == 0 || !a.SYNs[0].HasTS {
 				continue
 			}
-			print := fingerprint(ans)
-			if seen[print] == nil {
-				seen[print] = &stack{print: print}
+			look := fingerprint(ans)
+			if seen[look] == nil {
+				seen[look] = &stack{look: look}
 			}
-			seen[print].add(a)
+			seen[look].add(a)
 		}
 	}
 	var out []stack
@@ -54,7 +54,7 @@ func compareStacks(a, b *stack) int {
 	if a.n != b.n {
 		return b.n - a.n
 	}
-	if a.print < b.print {
+	if a.look < b.look {
 		return -1
 	}
 	return 1
@@ -69,7 +69,7 @@ func (s *stack) add(a *observe.Attempt) {
 }
 
 func (s *stack) String() string {
-	text := fmt.Sprintf("%d x %s", s.n, s.print)
+	text := fmt.Sprintf("%d x %s", s.n, s.look)
 	if len(s.rtts) > 0 {
 		slices.Sort(s.rtts)
 		text += fmt.Sprintf(", median round trip %s", s.rtts[len(s.rtts)/2].Round(time.Microsecond))
