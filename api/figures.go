@@ -74,7 +74,7 @@ func (f *figures) add(r *prober.Round) {
 	}
 	f.take(r)
 	f.addNeighbors(r)
-	attempts := r.Attempts()
+	attempts := r.Connections()
 	s := prober.Summarize(attempts)
 	for o, n := range s.Outcomes {
 		f.outcomes[o] += n

@@ -74,6 +74,25 @@ func (r *Round) Attempts() []*observe.Attempt {
 	return all
 }
 
+// Connections yields the attempts that are made as a client's connections are; where there is none, every attempt. The others put questions:
+// that a TSval which must be refused is met with silence, or a flow asked again and again, is no failure and no stall.
+func (r *Round) Connections() []*observe.Attempt {
+	var all []*observe.Attempt
+	for i := range r.Observations {
+		switch o := &r.Observations[i]; o.Kind {
+		case plan.KindConnect, plan.KindSYN, plan.KindResolve, plan.KindCheck, plan.KindData, "":
+			for j := range o.Attempts {
+				all = append(all, &o.Attempts[j])
+			}
+		default:
+		}
+	}
+	if len(all) == 0 {
+		return r.Attempts()
+	}
+	return all
+}
+
 // Summary counts a round's attempts.
 type Summary struct {
 	Attempts int

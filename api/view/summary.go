@@ -9,7 +9,7 @@ import (
 	"github.com/vipprobe/vipprobe/prober/observe"
 )
 
-// Summary counts a round's attempts; durations are absent where none is known. The median and the 99th percentile are nearest
+// Summary counts the connections of a round (prober.Round.Connections); durations are absent where none is known. The median and the 99th percentile are nearest
 // ranks.
 type Summary struct {
 	Attempts        int            `json:"attempts"`
@@ -28,7 +28,7 @@ type Summary struct {
 }
 
 func newSummary(r *prober.Round) Summary {
-	attempts := r.Attempts()
+	attempts := r.Connections()
 	s := prober.Summarize(attempts)
 	v := Summary{Attempts: s.Attempts, Outcomes: map[string]int{}, Stalled: s.Stalled, StalledBy: s.StalledBy, Retransmissions: s.Retransmissions}
 	for o, n := range s.Outcomes {
