@@ -78,28 +78,37 @@ func readAgain(in *Input) again {
 	return g
 }
 
-// byTime is how far the dead among flows lie after the others in the order of their first SYNs, or before them, in standard deviations of a random
-// order: the normal approximation of H. B. Mann and D. R. Whitney (Ann. Math. Stat. 18, 1947).
+// byTime is how far the dead among flows lie after the others in the order of their first SYNs, or before them: see inTurn.
 func byTime(fs []fate) float64 {
 	order := slices.Clone(fs)
 	slices.SortStableFunc(order, func(a, b fate) int { return a.a.SYNs[0].At.Compare(b.a.SYNs[0].At) })
-	served, dead, after := 0, 0, 0
+	dead := make([]bool, len(order))
 	for i := range order {
-		if order[i].answered {
-			served++
-			continue
-		}
-		dead++
-		after += served
+		dead[i] = !order[i].answered
 	}
-	if served == 0 || dead == 0 {
-		return 0
-	}
-	n, m := float64(served), float64(dead)
-	return (float64(after) - n*m/2) / math.Sqrt(n*m*(n+m+1)/12)
+	return inTurn(dead)
 }
 
-// inOrder is where byTime takes the dead for a matter of time: 1 in 100 random orders on either side.
+// inTurn is how far the marked lie after the others, in standard deviations of a random order: the normal approximation of H. B. Mann and
+// D. R. Whitney (Ann. Math. Stat. 18, 1947).
+func inTurn(marked []bool) float64 {
+	others, n, after := 0, 0, 0
+	for _, m := range marked {
+		if m {
+			n++
+			after += others
+		} else {
+			others++
+		}
+	}
+	if others == 0 || n == 0 {
+		return 0
+	}
+	a, b := float64(others), float64(n)
+	return (float64(after) - a*b/2) / math.Sqrt(a*b*(a+b+1)/12)
+}
+
+// inOrder is where order is taken for the cause: 1 in 100 random orders on both sides together.
 const inOrder = 2.576
 
 // freshFlows lists the control flows of bursts that asked dead ones again.

@@ -11,15 +11,21 @@ import (
 	"github.com/vipprobe/vipprobe/prober/plan"
 )
 
+// askedFlow is what one flow lost that was asked many times over.
+type askedFlow struct {
+	burst int
+	// n SYNs said something, lost of them had no answer; first and second are those of the two halves of the time.
+	n, lost       int
+	first, second silences
+}
+
 // evenness is what flows that were each asked many times lost.
 type evenness struct {
-	// flows that were answered at least once, and dead ones.
-	flows, dead, bursts int
-	// trials are the SYNs whose answer says something, lost those of them that had none; by flow.
-	trials, lost []int
-	burst        []int // of each flow
-	total        int   // lost, over all flows
-	most         int   // trials of one flow
+	// asked are the flows that were answered at least once, in order of their first SYNs; dead counts the others.
+	asked        []askedFlow
+	dead, bursts int
+	total        int // lost, over all flows
+	most         int // trials of one flow
 }
 
 func readEven(in *Input) evenness {
@@ -30,20 +36,19 @@ func readEven(in *Input) evenness {
 			continue
 		}
 		e.bursts++
-		for j := range o.Attempts {
-			a := &o.Attempts[j]
+		for _, a := range firstSYNOrder(o) {
 			if len(a.SYNs) < 2 {
 				continue
 			}
-			n, lost := asks(a)
-			if lost == n {
+			f := asks(a)
+			if f.lost == f.n {
 				e.dead++ // says nothing of loss: it may be a dead member's
 				continue
 			}
-			e.flows++
-			e.trials, e.lost, e.burst = append(e.trials, n), append(e.lost, lost), append(e.burst, i)
-			e.total += lost
-			e.most = max(e.most, n)
+			f.burst = i
+			e.asked = append(e.asked, f)
+			e.total += f.lost
+			e.most = max(e.most, f.n)
 		}
 	}
 	return e
@@ -51,37 +56,62 @@ func readEven(in *Input) evenness {
 
 // asks counts the SYNs of a flow that a healthy path and listener would have answered, and those that were not answered before the next. Once two in a row
 // had no answer the listener may hold a request whose answers are lost: it then answers further repeats only once in 500 ms.
-func asks(a *observe.Attempt) (n, lost int) {
+func asks(a *observe.Attempt) askedFlow {
+	var f askedFlow
 	row := 0
 	var last time.Time
 	for k := range a.SYNs {
+		got := answeredSYN(a, k)
 		if row >= 2 && a.SYNs[k].At.Sub(last) < invalidRateLimit {
-			if answeredSYN(a, k) {
+			if got {
 				row = 0
 			}
 			continue
 		}
-		n++
 		last = a.SYNs[k].At
-		if answeredSYN(a, k) {
+		half := &f.first
+		if 2*k >= len(a.SYNs) {
+			half = &f.second
+		}
+		f.n++
+		half.n++
+		row++
+		if got {
 			row = 0
 			continue
 		}
-		lost++
-		row++
+		f.lost++
+		half.silent++
 	}
-	return n, lost
+	return f
 }
 
 // clean counts the flows without loss.
 func (e *evenness) clean() int {
 	n := 0
-	for _, l := range e.lost {
-		if l == 0 {
+	for i := range e.asked {
+		if e.asked[i].lost == 0 {
 			n++
 		}
 	}
 	return n
+}
+
+// lasting reports whether loss keeps to flows over time: those that lost in the first half of it lose in the second, more than those that did not, and
+// neither came first or last. What empties, fills or comes and goes loses by turns.
+func (e *evenness) lasting() bool {
+	var hit, spared silences
+	lossy := make([]bool, len(e.asked))
+	for i := range e.asked {
+		f := &e.asked[i]
+		lossy[i] = f.lost > 0
+		half := &spared
+		if f.first.silent > 0 {
+			half = &hit
+		}
+		half.silent, half.n = half.silent+f.second.silent, half.n+f.second.n
+	}
+	return fisher(hit, spared) < 1e-2 && math.Abs(inTurn(lossy)) <= inOrder
 }
 
 // chance bounds the probability that losses spread at random over the trials of each burst leave so many of its flows clean: the ways to choose the clean
@@ -89,13 +119,14 @@ func (e *evenness) clean() int {
 func (e *evenness) chance() float64 {
 	type placing struct{ flows, clean, trials, spared, lost int }
 	bursts := map[int]placing{}
-	for i, n := range e.trials {
-		b := bursts[e.burst[i]]
-		b.flows, b.trials, b.lost = b.flows+1, b.trials+n, b.lost+e.lost[i]
-		if e.lost[i] == 0 {
-			b.clean, b.spared = b.clean+1, b.spared+n
+	for i := range e.asked {
+		f := &e.asked[i]
+		b := bursts[f.burst]
+		b.flows, b.trials, b.lost = b.flows+1, b.trials+f.n, b.lost+f.lost
+		if f.lost == 0 {
+			b.clean, b.spared = b.clean+1, b.spared+f.n
 		}
-		bursts[e.burst[i]] = b
+		bursts[f.burst] = b
 	}
 	var ps []float64
 	for _, k := range slices.Sorted(maps.Keys(bursts)) {
@@ -110,9 +141,9 @@ func (e *evenness) chance() float64 {
 // checkUneven: some flows lose a part of their SYNs, the others none, and keep to it: what a flow's hash chooses is lossy.
 func checkUneven(in *Input) []Finding {
 	e := readEven(in)
-	lossy := e.flows - e.clean()
-	if e.total < 4 || e.clean() == 0 || lossy == 0 {
-		return nil
+	lossy := len(e.asked) - e.clean()
+	if e.total < 4 || e.clean() < 2 || lossy < 2 || 4*e.dead > len(e.asked) {
+		return nil // of many that were never answered something else is the cause
 	}
 	p := e.chance()
 	if p >= 1e-2 {
@@ -120,7 +151,7 @@ func checkUneven(in *Input) []Finding {
 	}
 	f := Finding{
 		Verdict: ECMPPathLoss, Level: firm(p, e.bursts), P: p,
-		Summary: fmt.Sprintf("%d of %d flows lose SYNs, %d in all, and the other %d lose none: one of several paths is lossy", lossy, e.flows, e.total, e.clean()),
+		Summary: fmt.Sprintf("%d of %d flows lose SYNs, %d in all, and the other %d lose none: one of several paths is lossy", lossy, len(e.asked), e.total, e.clean()),
 		Evidence: []string{
 			fmt.Sprintf("each flow was asked up to %d times; as many losses at random over all of them would leave %d flows clean with p = %.2g after %d look(s)", e.most,
 				e.clean(), p, e.bursts),
@@ -130,7 +161,7 @@ func checkUneven(in *Input) []Finding {
 		Remedy: "trace a lossy and a clean flow side by side with fixed ports and compare where they part (ECMP, LAG member, one uplink); check that link's errors and drops. " +
 			"Over IPv6 keep the flow label fixed",
 	}
-	if f.Level < Suspected || headPattern(in) {
+	if f.Level < Suspected || headPattern(in) || !e.lasting() {
 		f.Level, f.Settle = Inconclusive, "more flows, each asked many times"
 		f.Wants = []Want{{Kind: plan.KindEven, Why: "the same on more flows", Most: 4}}
 		return []Finding{f}

@@ -39,7 +39,7 @@ func direction(n int, t tally) answer {
 func readUnevenness(in *Input) answer {
 	e := readEven(in)
 	switch {
-	case e.flows == 0 || e.total < 4:
+	case len(e.asked) == 0 || e.total < 4:
 		return unknown
 	case e.clean() > 0 && e.chance() < 1e-2:
 		return yes

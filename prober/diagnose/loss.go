@@ -184,7 +184,7 @@ func forwardLoss(f Finding, in *Input, t, paced, other tally) Finding {
 	f.Remedy = "follow the path from here to the target hop by hop (counters of drops and errors on each interface); the listener itself is not the cause"
 	even := readEven(in)
 	held, repeated := holds(in)
-	if t.forward < 3 || paced.flows == 0 || other.flows == 0 || even.flows == 0 || held == 0 && t.back == 0 {
+	if t.forward < 3 || paced.flows == 0 || other.flows == 0 || len(even.asked) == 0 || held == 0 && t.back == 0 {
 		return f
 	}
 	if repeated == 0 && t.back == 0 {
@@ -201,7 +201,7 @@ func forwardLoss(f Finding, in *Input, t, paced, other tally) Finding {
 		return f
 	}
 	if even.total > 0 {
-		f.Evidence = append(f.Evidence, fmt.Sprintf("%d flows asked up to %d times each lost %d SYNs, %d of them none: alike on all (p = %.2g)", even.flows, even.most,
+		f.Evidence = append(f.Evidence, fmt.Sprintf("%d flows asked up to %d times each lost %d SYNs, %d of them none: alike on all (p = %.2g)", len(even.asked), even.most,
 			even.total, even.clean(), even.chance()))
 	}
 	return f.elsewhere(t, paced, other)

@@ -114,7 +114,7 @@ func checkServed(in *Input) []Finding {
 	}
 	var out []Finding
 	if ignored > 0 {
-		out = append(out, acceptOverflow(ignored, len(ss), acked))
+		out = append(out, acceptOverflow(in, ignored, len(ss), acked))
 	}
 	if aborted > 0 {
 		out = append(out, abortOverflow(aborted, len(ss)))
@@ -151,7 +151,7 @@ func lossAtMost(in *Input) float64 {
 	return float64(t.lost()+1) / float64(t.syns+1)
 }
 
-func acceptOverflow(ignored, n, acked int) Finding {
+func acceptOverflow(in *Input, ignored, n, acked int) Finding {
 	f := Finding{
 		Verdict: AcceptQueueOverflow, Level: Confirmed,
 		Summary: fmt.Sprintf("%d of %d completed handshakes were ignored: the listener repeated its SYN-ACK although it had been acknowledged; its accept queue is full",
@@ -169,6 +169,12 @@ func acceptOverflow(ignored, n, acked int) Finding {
 		f.Level = Inconclusive
 		f.Settle = "more completed handshakes: an ACK and its repeats may have been lost"
 		f.Wants = []Want{{Kind: plan.KindServed, Why: "more completed handshakes", Most: 2}}
+		return f
+	}
+	if other := sum(fates(in, plan.KindOther)); sum(fates(in)).lost() > 0 && (other.flows == 0 || 5*other.lost() > other.syns) {
+		f.Level = Inconclusive
+		f.Settle = "another port of the address without loss: where much is lost, ACKs and data are as well"
+		f.Wants = []Want{{Kind: plan.KindOther, Why: f.Settle, Most: 1}}
 	}
 	return f
 }
