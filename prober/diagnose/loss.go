@@ -16,7 +16,7 @@ func sweepKinds() []plan.Kind {
 
 // staysDead is how many dead flows must have been asked once more, and in vain, each many times over, before they are held for dead and not for
 // unlucky ones on a path that loses most.
-const staysDead = 5
+const staysDead = 6
 
 // checkSticky: some flows never had an answer however often their SYN was repeated, now and later, while others beside them were answered at once.
 // Loss that keeps to a flow is made by what a flow's hash chooses: a member behind the address.
