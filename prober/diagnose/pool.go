@@ -140,7 +140,7 @@ func checkPool(in *Input) []Finding {
 		return watchPool(served, refused, servedTTL, refusedTTL, names(by))
 	}
 	f := Finding{
-		Verdict: VIPPoolEmpty, Level: Suspected, P: p,
+		Verdict: VIPPoolEmpty, Level: firm(p, 1+in.bursts(plan.KindPaced)), P: p,
 		Summary: fmt.Sprintf("the address serves everybody and refuses everybody in turn: %d accepted, %d refused, in %d stretches of time", served, refused, runs),
 		Evidence: []string{
 			fmt.Sprintf("refused with %v; mixed at random they would fall into so few stretches with p = %.2g", names(by), p),
@@ -152,8 +152,8 @@ func checkPool(in *Input) []Finding {
 	if servedTTL != refusedTTL && refusedTTL != 0 {
 		f.Evidence = append(f.Evidence, fmt.Sprintf("SYN-ACKs arrive with TTL %d, refusals with %d: another device refuses than serves", servedTTL, refusedTTL))
 	}
-	if p < 1e-4 && runs >= 2 {
-		f.Level, f.Wants = Confirmed, nil
+	if f.Level >= Confirmed {
+		f.Wants = nil
 	}
 	return []Finding{f}
 }

@@ -49,7 +49,7 @@ func poolStories() []story {
 			}},
 		{name: "1 of 2 to 6 refuses", right: only(diagnose.PortClosed), share: 0.9,
 			world: func(seed uint64, r *rand.Rand) *fakenet.World { return fakenet.Refusing(seed, between(r, 2, 6)) }},
-		{name: "1 of 2 to 6 refuses, 5 % loss", rare: chance, right: only(diagnose.PortClosed), also: lossy(), share: 0.9,
+		{name: "1 of 2 to 6 refuses, 5 % loss", right: only(diagnose.PortClosed), also: lossy(), share: 0.9,
 			world: func(seed uint64, r *rand.Rand) *fakenet.World {
 				return lose(fakenet.Refusing(seed, between(r, 2, 6)), 0.05)
 			}},
