@@ -183,6 +183,6 @@ func (e *engine) behind(r *run, frames uint64) {
 	defer e.mu.Unlock()
 	obs := r.corr.Observation()
 	obs.Unmeasured = append(obs.Unmeasured, fmt.Sprintf("the capture was %d frames behind when the burst ended", frames))
-	r.corr.Stray("capture_behind")
+	r.corr.Stray(observe.CaptureBehind)
 	r.unread = frames // as unseen as frames that the ring lost: nothing may be concluded from their absence
 }

@@ -39,7 +39,7 @@ func attempts(in *Input) iter.Seq[*observe.Attempt] {
 
 // trusted reports whether absence can be read from an observation: a tap was there and lost nothing, and time did not jump.
 func trusted(o *observe.Observation) bool {
-	return o.Captured && o.CaptureDrops == 0 && o.ClockStep == 0
+	return o.Whole() && o.ClockStep == 0
 }
 
 // firstSYNOrder lists the attempts of a burst in the order in which their first SYNs left.

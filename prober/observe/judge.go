@@ -196,8 +196,8 @@ func repeated(a *Attempt, k int) bool {
 	return n > 0 && a.SYNs[n-1].At.After(a.Answers[k].At)
 }
 
-// whole reports whether absence can be read from the capture: there was one, and it lost nothing.
-func (c *Correlator) whole() bool { return c.obs.Captured && c.obs.CaptureDrops == 0 }
+// whole reports whether absence can be read from the capture.
+func (c *Correlator) whole() bool { return c.obs.Whole() }
 
 // localDrop turns a time-out whose SYNs never left this host into what it is, and a local drop with a SYN on the wire into what that
 // is. Both need a tap that lost nothing.

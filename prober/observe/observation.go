@@ -122,6 +122,14 @@ type Observation struct {
 	Recorded *Recording
 }
 
+// CaptureBehind is the disposition in Strays of a burst that ended before its last frames had been read.
+const CaptureBehind = "capture_behind"
+
+// Whole reports whether absence can be read from the capture: there was one, it lost nothing, and all of it was read.
+func (o *Observation) Whole() bool {
+	return o.Captured && o.CaptureDrops == 0 && o.Strays[CaptureBehind] == 0
+}
+
 // Foreign is a SYN of somebody else's connection that left this host from our own address.
 type Foreign struct {
 	At    time.Time

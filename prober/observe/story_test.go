@@ -115,6 +115,8 @@ func ended(o Outcome, reason string, retrans uint32) event {
 	}
 }
 
+func behind() event { return func(c *Correlator) { c.Stray(CaptureBehind) } }
+
 func drops(n uint32) event   { return func(c *Correlator) { c.Observation().CaptureDrops = n } }
 func blind() event           { return func(c *Correlator) { c.Observation().Captured = false } }
 func notSent(s string) event { return func(c *Correlator) { c.NotSent(0, s) } }
