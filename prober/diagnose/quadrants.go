@@ -104,6 +104,10 @@ func checkQuadrants(in *Input) []Finding {
 		return nil
 	}
 	t := judgeTSvals(&q, &c)
+	if c.stray(&q, t.k) {
+		c.flows = nil
+		t = judgeTSvals(&q, &c)
+	}
 	cellsWant, open := cellsOpen(in, &c, &t)
 	if t.p >= 1e-2 && share(t.allIn)-share(t.allOut) < 0.2 {
 		if !open {

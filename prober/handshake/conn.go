@@ -157,6 +157,11 @@ func (c *Conn) expire(now time.Duration, out []Send) []Send {
 }
 
 func (c *Conn) sendSYN(now time.Duration, out []Send) []Send {
+	if c.syns > 0 && len(c.script.Clock.Turns) > 0 {
+		// A SYN-ACK, or our reset of it, may have been lost: the listener then still holds the request, and refuses a SYN with an older TSval as
+		// no part of it (net/ipv4/tcp_minisocks.c tcp_check_req, 6.18), which would look like a host's memory.
+		out = append(out, Send{Flags: wire.RST, Seq: c.iss + 1, SYN: -1})
+	}
 	_, _, hasTS := c.script.Options.Timestamps()
 	s := Send{Flags: wire.SYN, Seq: c.iss, HasTS: hasTS, SYN: c.syns}
 	if hasTS {
