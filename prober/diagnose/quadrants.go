@@ -104,7 +104,7 @@ func checkQuadrants(in *Input) []Finding {
 		return nil
 	}
 	t := judgeTSvals(&q, &c)
-	if c.stray(&q, t.k) {
+	if c.stray(t.k) {
 		c.flows = nil
 		t = judgeTSvals(&q, &c)
 	}
