@@ -293,14 +293,15 @@ func timeWaitReuse() Scenario {
 		Name: "timewait-snat-reuse",
 		Story: "The balancer rewrites sources to few ports and forgets them a second after close, while the servers still hold them in " +
 			"TIME_WAIT: a new connection meets an old one and is answered with a bare ACK.",
-		Params:     []Param{{"ports", "32", "source ports of the balancer, 16 … 10000"}},
+		Params: []Param{{"ports", "32", "source ports of the balancer, 16 … 10000"},
+			{"forgets", "1", "seconds after which the balancer forgets a closed connection"}},
 		Label:      Is(diagnose.TimeWaitCollision),
-		NearMisses: []NearMiss{{"enough ports", map[string]string{"ports": "10000"}, Healthy()}},
+		NearMisses: []NearMiss{{"enough ports", map[string]string{"ports": "10000", "forgets": "120"}, Healthy()}},
 		Build: func(st *Stage) {
 			v := st.vip(1, wiring{})
 			v.serve(topo.Service{Then: topo.CloseFirst})
-			v.lb.Sysctl("net.netfilter.nf_conntrack_tcp_timeout_time_wait", "1")
-			v.lb.Sysctl("net.netfilter.nf_conntrack_tcp_timeout_close", "1")
+			v.lb.Sysctl("net.netfilter.nf_conntrack_tcp_timeout_time_wait", st.String("forgets"))
+			v.lb.Sysctl("net.netfilter.nf_conntrack_tcp_timeout_close", st.String("forgets"))
 			last := uint16(20000 + max(st.Int("ports"), 16) - 1)
 			v.lb.Rules(v.table(nft.RoundRobin(v.members(), v.match()...), nft.FromSource(addr(vipIP), 20000, last)))
 			o := st.other(v.lan, int64(1)<<30)
