@@ -146,15 +146,9 @@ func (p *Prober) pursue(ctx context.Context, addr netip.AddrPort, m Module, o Di
 		if err == nil {
 			obs, err = p.step(ctx, r, &b, m)
 		}
-		if err != nil {
-			if len(r.Observations) == 0 {
-				r.Err = err
-			} else {
-				r.Why = err.Error()
-			}
+		if !r.keep(obs, err) {
 			break
 		}
-		r.Observations = append(r.Observations, obs)
 		g.after(&b)
 	}
 	r.cutShort(ctx, inv)

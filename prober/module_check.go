@@ -58,15 +58,12 @@ func (p *Prober) roundCheck(ctx context.Context, _ Endpoint, addr netip.AddrPort
 			break
 		}
 		obs, err := p.run(ctx, r.Target, &b, m)
-		if err != nil {
-			if len(r.Observations) == 0 {
-				r.Err = err
-				return
-			}
-			r.Why = err.Error()
+		if !r.keep(obs, err) {
 			break
 		}
-		r.Observations = append(r.Observations, obs)
+	}
+	if r.Err != nil {
+		return
 	}
 	r.readCheck(h.CheckTiming)
 }

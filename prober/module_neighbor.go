@@ -36,15 +36,9 @@ func (p *Prober) roundNeighbor(ctx context.Context, _ Endpoint, addr netip.AddrP
 		q := p.request(r.Target, &b, m)
 		q.entries = true
 		obs, err := p.engine.run(ctx, q)
-		if err != nil {
-			if len(r.Observations) == 0 {
-				r.Err = err
-			} else {
-				r.Why = err.Error()
-			}
+		if !r.keep(obs, err) {
 			return
 		}
-		r.Observations = append(r.Observations, obs)
 	}
 }
 

@@ -205,15 +205,9 @@ func (p *Prober) bursts(ctx context.Context, _ Endpoint, addr netip.AddrPort, m 
 			return
 		}
 		obs, err := p.run(ctx, r.Target, &b, m)
-		if err != nil {
-			if len(r.Observations) == 0 {
-				r.Err = err
-			} else {
-				r.Why = err.Error()
-			}
+		if !r.keep(obs, err) {
 			return
 		}
-		r.Observations = append(r.Observations, obs)
 	}
 }
 

@@ -63,6 +63,19 @@ type TCPResult struct {
 	SubjectAltNames, Serial         string
 }
 
+// keep adds what a burst showed. An error ends the round: where nothing was seen before, nothing could be probed at all.
+func (r *Round) keep(obs observe.Observation, err error) bool {
+	switch {
+	case err == nil:
+		r.Observations = append(r.Observations, obs)
+	case len(r.Observations) == 0:
+		r.Err = err
+	default:
+		r.Why = err.Error()
+	}
+	return err == nil
+}
+
 // Attempts yields every attempt of the round.
 func (r *Round) Attempts() []*observe.Attempt {
 	var all []*observe.Attempt

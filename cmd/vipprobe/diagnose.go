@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/vipprobe/vipprobe/prober"
 	"github.com/vipprobe/vipprobe/prober/diagnose"
@@ -47,21 +48,26 @@ func diagnoseCommand() *cobra.Command {
 	cmd.Flag("output").Usage = "table, markdown, json or ndjson (a line as soon as a round is over)"
 	f.formats = append(f.formats, "markdown")
 	cmd.Flags().StringVar(&from, "from", "", "judge the observations of a bundle again, its directory or observations.json, without a network")
-	cmd.Flags().Float64Var(&o.Seconds, "max-seconds", 60, "time for a whole diagnosis")
-	cmd.Flags().DurationVar(&o.Follow, "follow", diagnose.DefaultFollow, "how long to follow a timestamp that a server remembers, to see its clock tick and the memory end")
-	cmd.Flags().IntVar(&o.MaxSYNs, "max-syns", 0, "most SYNs to each address, repeats included; what they do not suffice for is left untested; 0: no such bound")
-	cmd.Flags().BoolVar(&f.explain, "explain", false, "tell all: every burst and reason, and how it was found, step by step: asked, seen, ruled out, left")
 	prime.register(cmd.Flags(), &o)
-	cmd.Flags().BoolVar(&o.MayForget, "forget-neighbor", false, "delete this host's own neighbour entry of the next hop first, so that the first burst is a first "+
-		"contact (needs CAP_NET_ADMIN); whatever else talks to that next hop waits until it is resolved again")
-	cmd.Flags().IntVar(&o.Hold, "hold", 0, "hold so many connections open at once, at most 1000, to find what limits them; they take places at the target "+
-		"for seconds")
-	cmd.Flags().IntVar(&o.Backlog, "backlog", 0, "measure the listen backlog: leave so many requests half-open, at most 1000, whatever --max-half-open says; for about 3 s others "+
-		"are answered by SYN cookie, or where these are off not at all")
-	cmd.Flags().Var(&addrPort{&o.Contrast}, "contrast", "another service to compare the target with, ADDR:PORT; default: a port of the target that nobody serves")
-	cmd.Flags().BoolVar(&o.LateReset, "late-reset", false, "in the end leave a few unanswered SYNs alone for 22 s: does the balancer reset them, and when?")
-	cmd.Flags().StringArrayVar(&o.Members, "member", nil, "a real server behind the target, HOST:PORT; may be repeated: each is met directly as well, and compared")
+	registerDiagnose(cmd.Flags(), &o)
+	cmd.Flags().BoolVar(&f.explain, "explain", false, "tell all: every burst and reason, and how it was found, step by step: asked, seen, ruled out, left")
 	return cmd
+}
+
+// registerDiagnose binds the options that only a diagnosis has.
+func registerDiagnose(fs *pflag.FlagSet, o *prober.DiagnoseOptions) {
+	fs.Float64Var(&o.Seconds, "max-seconds", 60, "time for a whole diagnosis")
+	fs.DurationVar(&o.Follow, "follow", diagnose.DefaultFollow, "how long to follow a timestamp that a server remembers, to see its clock tick and the memory end")
+	fs.IntVar(&o.MaxSYNs, "max-syns", 0, "most SYNs to each address, repeats included; what they do not suffice for is left untested; 0: no such bound")
+	fs.BoolVar(&o.MayForget, "forget-neighbor", false, "delete this host's own neighbour entry of the next hop first, so that the first burst is a first "+
+		"contact (needs CAP_NET_ADMIN); whatever else talks to that next hop waits until it is resolved again")
+	fs.IntVar(&o.Hold, "hold", 0, "hold so many connections open at once, at most 1000, to find what limits them; they take places at the target "+
+		"for seconds")
+	fs.IntVar(&o.Backlog, "backlog", 0, "measure the listen backlog: leave so many requests half-open, at most 1000, whatever --max-half-open says; for about 3 s others "+
+		"are answered by SYN cookie, or where these are off not at all")
+	fs.Var(&addrPort{&o.Contrast}, "contrast", "another service to compare the target with, ADDR:PORT; default: a port of the target that nobody serves")
+	fs.BoolVar(&o.LateReset, "late-reset", false, "in the end leave a few unanswered SYNs alone for 22 s: does the balancer reset them, and when?")
+	fs.StringArrayVar(&o.Members, "member", nil, "a real server behind the target, HOST:PORT; may be repeated: each is met directly as well, and compared")
 }
 
 // addrPort is a flag whose value is ADDR:PORT.
@@ -86,23 +92,14 @@ func (a *addrPort) Set(s string) error {
 }
 
 func (f *probeFlags) diagnose(cmd *cobra.Command, args []string, o prober.DiagnoseOptions) error {
-	if !(o.Seconds > 0 && o.Seconds <= 3600) { // NaN is neither
-		return usageError{fmt.Errorf("--max-seconds %g: want more than 0, at most 3600", o.Seconds)}
-	}
-	if o.Follow < 100*time.Millisecond || o.Follow > 10*time.Minute {
-		return usageError{fmt.Errorf("--follow %s: want 100ms to 10m", o.Follow)}
-	}
-	if o.MaxSYNs < 0 {
-		return usageError{fmt.Errorf("--max-syns %d: want 0 or more", o.MaxSYNs)}
-	}
-	if o.Hold < 0 || o.Hold > 1000 {
-		return usageError{fmt.Errorf("--hold %d: want 0 to 1000", o.Hold)}
-	}
-	if o.Backlog < 0 || o.Backlog > 1000 {
-		return usageError{fmt.Errorf("--backlog %d: want 0 to 1000", o.Backlog)}
+	if err := inBounds(&o); err != nil {
+		return err
 	}
 	if err := wantMembers(args, o.Members); err != nil {
 		return err
+	}
+	if slices.Contains(args, o.Contrast.String()) {
+		return usageError{fmt.Errorf("--contrast %s: that is the target itself; want another service", o.Contrast)}
 	}
 	f.module, f.count = "connect", 1
 	cfg, m, err := f.prepare(cmd)
@@ -117,9 +114,6 @@ func (f *probeFlags) diagnose(cmd *cobra.Command, args []string, o prober.Diagno
 	defer kept.close()
 	permitted := slices.Concat(args, o.Members)
 	if o.Contrast.IsValid() {
-		if slices.Contains(args, o.Contrast.String()) {
-			return usageError{fmt.Errorf("--contrast %s: that is the target itself; want another service", o.Contrast)}
-		}
 		permitted = append(permitted, o.Contrast.String())
 	}
 	f.halfOpen = o.Backlog
@@ -136,6 +130,23 @@ func (f *probeFlags) diagnose(cmd *cobra.Command, args []string, o prober.Diagno
 		return err
 	}
 	return kept.instead(out.finish(ctx, results, diagnoseExit(results), report))
+}
+
+// inBounds refuses what no diagnosis can be given.
+func inBounds(o *prober.DiagnoseOptions) error {
+	switch {
+	case !(o.Seconds > 0 && o.Seconds <= 3600): // NaN is neither
+		return usageError{fmt.Errorf("--max-seconds %g: want more than 0, at most 3600", o.Seconds)}
+	case o.Follow < 100*time.Millisecond || o.Follow > 10*time.Minute:
+		return usageError{fmt.Errorf("--follow %s: want 100ms to 10m", o.Follow)}
+	case o.MaxSYNs < 0:
+		return usageError{fmt.Errorf("--max-syns %d: want 0 or more", o.MaxSYNs)}
+	case o.Hold < 0 || o.Hold > 1000:
+		return usageError{fmt.Errorf("--hold %d: want 0 to 1000", o.Hold)}
+	case o.Backlog < 0 || o.Backlog > 1000:
+		return usageError{fmt.Errorf("--backlog %d: want 0 to 1000", o.Backlog)}
+	}
+	return nil
 }
 
 // wantMembers refuses members that cannot be read, or that belong to more than one target.
@@ -169,22 +180,13 @@ func (f *probeFlags) report(results []result) func(*printer) error {
 
 // diagnoseExit: any named cause but health is a finding; nothing named at all is inconclusive.
 func diagnoseExit(results []result) int {
-	code := exitPass
-	for _, r := range results {
-		if r.err != nil {
-			code = max(code, exitCode(r.err))
+	return roundsExit(results, func(_ *result, round *prober.Round) int {
+		switch {
+		case round.Diagnosis.Healthy():
+			return exitPass
+		case len(round.Diagnosis.Causes) > 0:
+			return exitFinding
 		}
-		for i := range r.rounds {
-			switch round := &r.rounds[i]; {
-			case round.Err != nil:
-				code = max(code, exitCode(round.Err))
-			case round.Diagnosis.Healthy():
-			case len(round.Diagnosis.Causes) > 0:
-				return exitFinding
-			default:
-				code = max(code, exitInconclusive)
-			}
-		}
-	}
-	return code
+		return exitInconclusive
+	})
 }

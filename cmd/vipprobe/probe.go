@@ -211,45 +211,53 @@ func each(targets []string, out *output, probe func(target string) ([]prober.Rou
 	return results
 }
 
-// moduleExit is the exit code of a module that answers for a subject: what fails without a named cause is inconclusive.
-func moduleExit(results []result) int {
+// roundsExit is the exit code of all rounds: a finding outweighs what could not be probed, and that what is undecided. judge is asked about
+// each round that was run.
+func roundsExit(results []result, judge func(r *result, round *prober.Round) int) int {
 	code := exitPass
-	for _, r := range results {
+	for i := range results {
+		r := &results[i]
 		if r.err != nil {
 			code = max(code, exitCode(r.err))
 		}
-		for i := range r.rounds {
-			switch round := &r.rounds[i]; {
-			case round.Err != nil:
+		for k := range r.rounds {
+			round := &r.rounds[k]
+			if round.Err != nil {
 				code = max(code, exitCode(round.Err))
-			case round.Success:
-			case round.Named():
-				return exitFinding
-			default:
-				code = max(code, exitInconclusive)
+				continue
 			}
+			one := judge(r, round)
+			if one == exitFinding {
+				return exitFinding
+			}
+			code = max(code, one)
 		}
 	}
 	return code
 }
 
-// probeExit: a finding outweighs what could not be probed.
+// moduleExit is the exit code of a module that answers for a subject: what fails without a named cause is inconclusive.
+func moduleExit(results []result) int {
+	return roundsExit(results, func(_ *result, round *prober.Round) int {
+		switch {
+		case round.Success:
+			return exitPass
+		case round.Named():
+			return exitFinding
+		}
+		return exitInconclusive
+	})
+}
+
+// probeExit: what was cut short was not probed.
 func probeExit(results []result) int {
-	code := exitPass
-	for _, r := range results {
-		if r.err != nil {
-			code = max(code, exitCode(r.err))
+	return roundsExit(results, func(r *result, round *prober.Round) int {
+		switch {
+		case !round.Success:
+			return exitFinding
+		case r.cut(round) != nil:
+			return exitEnvironment
 		}
-		for i := range r.rounds {
-			switch round := &r.rounds[i]; {
-			case round.Err != nil:
-				code = max(code, exitCode(round.Err))
-			case !round.Success:
-				return exitFinding
-			case r.cut(round) != nil:
-				code = max(code, exitEnvironment)
-			}
-		}
-	}
-	return code
+		return exitPass
+	})
 }

@@ -99,24 +99,36 @@ func checkSilence(in *Input) []Finding {
 		fmt.Sprintf("another port of the address: %d of %d SYNs answered", other.flows-other.dead, other.flows),
 		fmt.Sprintf("bare ACKs to this port: %d of %d drew an RST", strayResets, stray),
 	}
-	switch {
-	case head && !silentAllRound(in):
-		f.Settle = "whether SYNs of every TSval are dropped"
-		f.Wants = append(f.Wants, Want{Kind: plan.KindQuadrants, Why: f.Settle, Most: in.bursts(plan.KindQuadrants) + 1})
-		return []Finding{f}
-	case head && other.dead < other.flows && strayResets >= 3*stray/4 && sameHops(in):
-		return []Finding{fullListener(f, in, from)}
-	case strayResets > 0:
-		f.Summary += "; a TCP stack is there and answers bare ACKs, but no SYN: a full accept queue, or a filter for new connections"
-		return []Finding{f}
-	case head:
-		f.Summary += "; another port answers, this one no longer gives a sign of a stack"
+	if head {
+		return []Finding{silentSince(in, f, from, other, stray, strayResets)}
+	}
+	if strayResets > 0 {
+		f.Summary += stackAlive
 		return []Finding{f}
 	}
 	// The chance that the same silence fell on this port alone, were ports treated alike.
 	p := fisher(silences{t.dead + stray - strayResets, t.dead + stray}, silences{other.dead, other.flows})
 	f.Summary += "; another port answers, this one gives no sign of a stack"
 	return []Finding{walked(in, f, p)}
+}
+
+// stackAlive is what bare ACKs answered by RST say of a port that answers no SYN.
+const stackAlive = "; a TCP stack is there and answers bare ACKs, but no SYN: a full accept queue, or a filter for new connections"
+
+// silentSince judges a port that answered the round's first SYNs, accepted of them, and none since.
+func silentSince(in *Input, f Finding, accepted int, other tally, stray, strayResets int) Finding {
+	switch {
+	case !silentAllRound(in):
+		f.Settle = "whether SYNs of every TSval are dropped"
+		f.Wants = append(f.Wants, Want{Kind: plan.KindQuadrants, Why: f.Settle, Most: in.bursts(plan.KindQuadrants) + 1})
+	case other.dead < other.flows && strayResets >= 3*stray/4 && sameHops(in):
+		return fullListener(f, in, accepted)
+	case strayResets > 0:
+		f.Summary += stackAlive
+	default:
+		f.Summary += "; another port answers, this one no longer gives a sign of a stack"
+	}
+	return f
 }
 
 // headThenSilence: the round began with connections that were accepted, in order of their SYNs, and from some SYN on nothing was: it

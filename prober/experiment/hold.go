@@ -35,11 +35,12 @@ func (v *Investigation) hold(seen []observe.Observation) plan.Burst {
 	stray := v.script(v.clock(seen), plan.Single(), plan.Reset)
 	stray.First, stray.Options = wire.ACK, wire.Options{}
 	b := plan.Burst{Label: "hold", Listen: held.Then.DataDelay + 2*wait}
-	for k, s := range map[int]plan.Script{diagnose.HoldBefore: single, diagnose.HoldHeld: held, diagnose.HoldNew: single, diagnose.HoldOther: single, diagnose.HoldStray: stray} {
-		for len(b.Arms) <= k {
-			b.Arms = append(b.Arms, plan.Arm{})
-		}
-		b.Arms[k] = plan.Arm{Name: [...]string{"other before", "held", "new", "other", "bare ACK"}[k], Via: plan.Raw, Script: s}
+	b.Arms = []plan.Arm{
+		diagnose.HoldBefore: {Name: "other before", Via: plan.Raw, Script: single},
+		diagnose.HoldHeld:   {Name: "held", Via: plan.Raw, Script: held},
+		diagnose.HoldNew:    {Name: "new", Via: plan.Raw, Script: single},
+		diagnose.HoldOther:  {Name: "other", Via: plan.Raw, Script: single},
+		diagnose.HoldStray:  {Name: "bare ACK", Via: plan.Raw, Script: stray},
 	}
 	other := v.contrast()
 	from := v.Source

@@ -56,9 +56,11 @@ type Conn struct {
 	syns   int // SYNs sent
 	// send and receive sequence space (RFC 9293 §3.3.1)
 	sndUna, sndNxt, irs, rcvNxt wire.Seq
-	// echo is the peer's newest TSval, ts whether both sides use timestamps (RFC 7323 §3.2).
+	// echo is the peer's lastVal TSval, ts whether both sides use timestamps (RFC 7323 §3.2).
 	echo wire.TSval
 	ts   bool
+	// lastVal is the TSval of the last SYN sent.
+	lastVal wire.TSval
 	// timer is when Step wants to be called next without a segment; repeats counts those of data or FIN.
 	timer   time.Duration
 	armed   bool
@@ -157,15 +159,17 @@ func (c *Conn) expire(now time.Duration, out []Send) []Send {
 }
 
 func (c *Conn) sendSYN(now time.Duration, out []Send) []Send {
-	if c.syns > 0 && len(c.script.Clock.Turns) > 0 {
+	_, _, hasTS := c.script.Options.Timestamps()
+	if hasTS && c.syns > 0 && c.script.Clock.SYN(c.syns, now).Before(c.lastVal) {
 		// A SYN-ACK, or our reset of it, may have been lost: the listener then still holds the request, and refuses a SYN with an older TSval as
-		// no part of it (net/ipv4/tcp_minisocks.c tcp_check_req, 6.18), which would look like a host's memory.
+		// no part of it (net/ipv4/tcp_minisocks.c tcp_check_req, 6.18), which would look like a host's memory. A flow whose TSvals climb needs
+		// no such reset, which would cost it its place in a NAT's table and so its real server.
 		out = append(out, Send{Flags: wire.RST, Seq: c.iss + 1, SYN: -1})
 	}
-	_, _, hasTS := c.script.Options.Timestamps()
 	s := Send{Flags: wire.SYN, Seq: c.iss, HasTS: hasTS, SYN: c.syns}
 	if hasTS {
 		s.TSval = c.script.Clock.SYN(c.syns, now)
+		c.lastVal = s.TSval
 	}
 	if c.script.First != 0 {
 		s.Flags, s.Ack = c.script.First, plan.FirstAck(c.iss)

@@ -137,6 +137,20 @@ func TestAPersistentFlowIsAskedAgainAfterEachReset(t *testing.T) {
 	})
 }
 
+// A SYN with an older TSval than the one before must not meet what that one left at the listener; one with a newer TSval may, and a reset
+// would unmake the NAT entry that keeps the flow on its server.
+func TestOnlyATSvalThatGoesBackIsPrecededByAReset(t *testing.T) {
+	t.Parallel()
+	script := plan.Script{Options: wire.LinuxSYN(1460, 0, 7), Ladder: plan.Custom(0, 100*ms, 200*ms, 300*ms), OnSYNACK: plan.Reset, Persist: true,
+		Clock: plan.TSClock{Start: 0xfffffff0, Turns: []wire.TSval{0, 0x20, 0x1f, 0x1f}}}
+	converse(t, script, []step{
+		{0, nil, []string{"S 0 ts 4294967280/0"}, SynSent},
+		{100 * ms, nil, []string{"S 0 ts 16/0"}, SynSent}, // newer, past 2³²
+		{200 * ms, nil, []string{"R 1", "S 0 ts 15/0"}, SynSent},
+		{300 * ms, nil, []string{"S 0 ts 15/0"}, SynSent},
+	})
+}
+
 func TestIgnoredSYNACKsAreResetAtTheEnd(t *testing.T) {
 	t.Parallel()
 	script := plan.Script{OnSYNACK: plan.Ignore}
