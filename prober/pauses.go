@@ -14,8 +14,7 @@ import (
 // of its own whole seconds (TCP_PAWS_MSL, include/net/tcp.h, 3.10), and a probe within that time could be refused on our own account.
 const pauseTime = 62 * time.Second
 
-// pauses are the pairs of addresses that keep still. An owner is the round that
-// primed: its own bursts go on.
+// pauses are the pairs of addresses that keep still. An owner is the round that primed: its own bursts go on.
 type pauses struct {
 	mu     sync.Mutex
 	byAddr map[netip.Addr][]primedPair

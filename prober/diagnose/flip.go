@@ -47,7 +47,7 @@ type flip struct {
 	index   []int // observations
 }
 
-// verdictOfFlip is what an epoch has come to.
+// flipState is what an epoch has come to.
 type flipState uint8
 
 const (
