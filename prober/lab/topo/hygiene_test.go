@@ -32,8 +32,8 @@ func victim() int {
 	n := topo.New(context.Background())
 	h := n.Host("h")
 	h.Attach(n.Bridge("lan"), "10.0.0.1/24")
-	// A child, and a grandchild that outlives it.
-	cmd := h.Command(context.Background(), "sh", "-c", "sleep 987654 & echo ready; sleep 987655; :")
+	// A child, and a grandchild that outlives it. Both are shells, which a fork alone makes: while a process execs its command line reads empty.
+	cmd := h.Command(context.Background(), "sh", "-c", "(echo ready; while :; do sleep 987654; done) & sleep 987655; :")
 	cmd.Stdout = os.Stdout
 	if err := errors.Join(n.Err(), h.Start(cmd)); err != nil {
 		fmt.Println(err)
