@@ -29,14 +29,15 @@ type room struct {
 var house = []room{
 	{name: "cmd/*", kernel: true, may: []string{
 		"api/...", "targets/...", "prober", "prober/lab/...", "prober/internal/*", "prober/evidence", "prober/results",
-		"prober/experiment", "prober/handshake", "prober/diagnose/catalogue", "prober/diagnose", "prober/observe", "prober/plan", "prober/stats", "prober/wire"}},
+		"prober/experiment", "prober/handshake", "prober/testimony", "prober/diagnose/catalogue", "prober/diagnose", "prober/observe", "prober/plan", "prober/stats",
+		"prober/wire"}},
 	{name: "api/...", may: []string{
 		"targets/...", "prober", "prober/evidence", "prober/results",
-		"prober/experiment", "prober/diagnose/catalogue", "prober/diagnose", "prober/observe", "prober/plan", "prober/wire"}},
+		"prober/experiment", "prober/testimony", "prober/diagnose/catalogue", "prober/diagnose", "prober/observe", "prober/plan", "prober/wire"}},
 	{name: "targets/...", may: []string{
 		"prober", "prober/experiment", "prober/diagnose", "prober/observe", "prober/plan", "prober/wire"}},
 	{name: "prober", may: []string{
-		"prober/internal/*", "prober/evidence", "prober/results", "prober/experiment", "prober/handshake", "prober/diagnose",
+		"prober/internal/*", "prober/evidence", "prober/results", "prober/experiment", "prober/handshake", "prober/testimony", "prober/diagnose",
 		"prober/observe", "prober/plan", "prober/stats", "prober/wire"}},
 	{name: "prober/lab/...", kernel: true, may: []string{
 		"prober/diagnose/catalogue", "prober/diagnose", "prober/observe", "prober/plan", "prober/stats", "prober/wire"}},
@@ -49,8 +50,9 @@ var house = []room{
 	{name: "prober/results", may: []string{
 		"prober/diagnose", "prober/observe", "prober/plan", "prober/wire"}},
 	{name: "prober/experiment", pure: true, may: []string{
-		"prober/diagnose", "prober/observe", "prober/plan", "prober/stats", "prober/wire"}},
+		"prober/testimony", "prober/diagnose", "prober/observe", "prober/plan", "prober/stats", "prober/wire"}},
 	{name: "prober/handshake", pure: true, may: []string{"prober/plan", "prober/wire"}},
+	{name: "prober/testimony", pure: true, may: []string{"prober/diagnose"}},                         // what a host's counters say, by verdict
 	{name: "prober/diagnose/catalogue", pure: true, may: []string{"prober/diagnose", "prober/plan"}}, // texts for people; what judges does not read them
 	{name: "prober/diagnose", pure: true, may: []string{
 		"prober/observe", "prober/plan", "prober/stats", "prober/wire"}},

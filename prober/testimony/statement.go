@@ -1,0 +1,78 @@
+package testimony
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/vipprobe/vipprobe/prober/diagnose"
+)
+
+// Moved is a counter and by how much it rose between two readings.
+type Moved struct {
+	Counter Counter
+	By      int64
+}
+
+// Section is what moved of one topic.
+type Section struct {
+	Topic Topic
+	Moved []Moved // in the order of Counters
+}
+
+// Sections lists what moved, by topic, in the order of Topics. The differences are by the names of Counter.Name; those that
+// are zero, fell, or are not in the table are left out.
+func Sections(delta map[string]int64) []Section {
+	by := map[Topic][]Moved{}
+	for _, m := range moved(delta) {
+		by[m.Counter.Topic] = append(by[m.Counter.Topic], m)
+	}
+	var out []Section
+	for _, t := range Topics() {
+		if len(by[t]) > 0 {
+			out = append(out, Section{t, by[t]})
+		}
+	}
+	return out
+}
+
+func moved(delta map[string]int64) []Moved {
+	var out []Moved
+	for _, c := range Counters() {
+		if n := delta[c.Name]; n > 0 {
+			out = append(out, Moved{c, n})
+		}
+	}
+	return out
+}
+
+// Statement is what a host's counters say of one verdict.
+type Statement struct {
+	Verdict diagnose.Verdict
+	// Weight is that of the clearest counter that rose.
+	Weight Weight
+	// Moved are the counters that rose and speak for the verdict, the clearest first.
+	Moved []Moved
+}
+
+// Statements lists the verdicts that something which rose speaks for, the clearest first, and those alike in the order of the
+// catalogue. A statement is about all connections of the host, whoever made them: it is no diagnosis.
+func Statements(delta map[string]int64) []Statement {
+	by := map[diagnose.Verdict][]Moved{}
+	for _, m := range moved(delta) {
+		for _, c := range m.Counter.Claims {
+			by[c.Verdict] = append(by[c.Verdict], m)
+		}
+	}
+	var out []Statement
+	for _, v := range diagnose.Verdicts() {
+		if len(by[v]) == 0 {
+			continue
+		}
+		s := Statement{Verdict: v, Moved: by[v]}
+		slices.SortStableFunc(s.Moved, func(a, b Moved) int { return cmp.Compare(b.Counter.Says(v), a.Counter.Says(v)) })
+		s.Weight = s.Moved[0].Counter.Says(v)
+		out = append(out, s)
+	}
+	slices.SortStableFunc(out, func(a, b Statement) int { return cmp.Compare(b.Weight, a.Weight) })
+	return out
+}
