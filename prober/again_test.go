@@ -30,7 +30,10 @@ func TestAnUnansweredFlowIsAskedAgain(t *testing.T) {
 	}
 	again.Shots[2].Flow.Src, again.Shots[2].Again = first.Attempts[0].Flow.Src, true // twice at a time is once too often
 	for _, want := range []observe.Outcome{observe.TimedOut, observe.Accepted} {
-		awake.Store(want == observe.Accepted)
+		if want == observe.Accepted {
+			awake.Store(true)
+			again.Listen = 10 * time.Second // ends with the last answer
+		}
 		obs := r.burst(t, again)
 		for i := range 2 {
 			a, was := &obs.Attempts[i], &first.Attempts[i]
@@ -42,7 +45,7 @@ func TestAnUnansweredFlowIsAskedAgain(t *testing.T) {
 			t.Errorf("one flow twice: %s", a.Outcome)
 		}
 	}
-	again.Shots = again.Shots[:1]
+	again.Shots, again.Listen = again.Shots[:1], 50*time.Millisecond
 	again.Shots[0].Flow.Src = netip.AddrPort{}
 	if a := r.burst(t, again).Attempts[0]; a.Outcome != observe.NotSent {
 		t.Errorf("no port named: %s", a.Outcome)
