@@ -205,7 +205,7 @@ func TestPortsUnderWayAreWaitedFor(t *testing.T) {
 		done <- err
 	}()
 	underWay(t, r.engine)
-	quick := to(time.Second, 8, []plan.Arm{kernelArm(plan.Single())}, on(serverV4, 80))
+	quick := to(10*time.Second, 8, []plan.Arm{kernelArm(plan.Single())}, on(serverV4, 80))
 	ctx, cancel := context.WithTimeout(t.Context(), 50*ms)
 	defer cancel()
 	var few *plan.ErrPorts

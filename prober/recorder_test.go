@@ -139,7 +139,7 @@ func TestOnlyTheOwnFlowsAreRecorded(t *testing.T) {
 			if i%2 == 0 {
 				obs := r.recorded(t, b, 0)
 				if got := whole(t, &obs); got["SYN"] != 40 {
-					t.Errorf("%v", got)
+					t.Errorf("%v: %s", got, outcomes(&obs))
 				}
 				return
 			}

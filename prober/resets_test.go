@@ -116,7 +116,14 @@ func TestALateSYNACKIsStillReset(t *testing.T) {
 	r.start(t, EngineOptions{})
 	p := r.listen(t, nil)
 	r.scouted(t, p)
-	obs := r.raws(t, 50*ms, rawArm(plan.Single()))
+	obs := r.raws(t, 500*ms, rawArm(plan.Single()))
+	t.Cleanup(func() {
+		if t.Failed() {
+			r.engine.mu.Lock()
+			defer r.engine.mu.Unlock()
+			t.Logf("frames of no burst: %v; %s", r.engine.strays, outcomes(&obs))
+		}
+	})
 	syns := p.await(t, len(obs.Attempts), func(s *wire.Segment) bool { return isSYN(s) && s.Dst.Port() == 80 })
 	for round := 1; round <= 2; round++ {
 		for i := range syns {
