@@ -77,7 +77,7 @@ type reservation struct {
 
 // take waits until the burst fits every limit, or says which one it never will. What it returns gives the slots back and books what the
 // burst came to; it must be called once, with no attempts when nothing was sent.
-func (b *budget) take(ctx context.Context, target string, want map[netip.AddrPort]demand) (release func([]observe.Attempt), err error) {
+func (b *budget) take(ctx context.Context, target string, want map[netip.AddrPort]demand) (release func(as []observe.Attempt, pings ...observe.Ping), err error) {
 	res := &reservation{want: want, at: map[netip.AddrPort]*targetBudget{}}
 	for dst, d := range want {
 		res.flows += d.flows
@@ -90,10 +90,10 @@ func (b *budget) take(ctx context.Context, target string, want map[netip.AddrPor
 		return nil, err
 	}
 	if err := b.pace(ctx, target, res); err != nil {
-		b.release(res, nil)
+		b.release(res, nil, nil)
 		return nil, err
 	}
-	return func(as []observe.Attempt) { b.release(res, as) }, nil
+	return func(as []observe.Attempt, pings ...observe.Ping) { b.release(res, as, pings) }, nil
 }
 
 // ever refuses what no waiting helps.
@@ -211,8 +211,8 @@ func wait(ctx context.Context, l *rate.Limiter, n int) error {
 	return nil
 }
 
-// release gives a burst's slots back, counts its flows that nobody answered, and charges its repeated SYNs.
-func (b *budget) release(res *reservation, attempts []observe.Attempt) {
+// release gives a burst's slots back, counts its flows and pings that nobody answered, and charges its repeated SYNs.
+func (b *budget) release(res *reservation, attempts []observe.Attempt, pings []observe.Ping) {
 	now := time.Now()
 	repeats := map[netip.AddrPort]int{}
 	total, silent := 0, 0
@@ -223,6 +223,11 @@ func (b *budget) release(res *reservation, attempts []observe.Attempt) {
 			total += n
 		}
 		if unanswered(a) {
+			silent++
+		}
+	}
+	for i := range pings {
+		if pings[i].Sent() && len(pings[i].Replies) == 0 {
 			silent++
 		}
 	}

@@ -9,7 +9,7 @@ import (
 	"github.com/vipprobe/vipprobe/prober/wire"
 )
 
-// control takes an ICMP error that quotes one of our segments, or a neighbour-discovery message.
+// control takes an ICMP error that quotes one of our segments, an echo message, or a neighbour-discovery message.
 func (e *engine) control(f *rawsock.Frame) {
 	r := wire.ParseICMP(f.Net, &e.rx.icmp)
 	switch {
@@ -17,6 +17,7 @@ func (e *engine) control(f *rawsock.Frame) {
 		e.stray("icmp_outgoing")
 	case r == wire.ReasonNone:
 		e.icmp(f, &e.rx.icmp)
+	case r == wire.ReasonICMPType && e.echo(f):
 	case f.EtherType == etherIPv6:
 		e.neighbor(f)
 	default:

@@ -57,6 +57,7 @@ type engine struct {
 	runs    []*run // by slot; slot 0 is never used
 	free    []uint32
 	timers  timerHeap
+	pings   map[pingKey]pingRef
 	strays  map[string]int // frames of no run, by disposition
 	closed  bool
 	running sync.WaitGroup
@@ -77,7 +78,7 @@ type Host struct {
 func newEngine(opts EngineOptions) (*engine, error) {
 	opts.Limits = opts.Limits.withDefaults()
 	e := &engine{opts: opts, began: time.Now(), flows: newFlowTable(), runs: make([]*run, 1), wake: make(chan struct{}, 1),
-		rx: receiver{out: newOutbox()}, strays: map[string]int{}, budget: newBudget(opts.Limits), paths: newPaths(),
+		rx: receiver{out: newOutbox()}, strays: map[string]int{}, pings: map[pingKey]pingRef{}, budget: newBudget(opts.Limits), paths: newPaths(),
 		hops: newHops(opts.Limits.ARPRate)}
 	if err := e.readHost(); err != nil {
 		return nil, err

@@ -29,6 +29,7 @@ func (e *engine) execute(ctx context.Context, r *run) {
 			conns = append(conns, r.connect(i))
 		}
 	}
+	e.schedulePings(r, start)
 	if r.open == 0 {
 		r.finish()
 	}

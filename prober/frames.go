@@ -19,6 +19,7 @@ const (
 type receiver struct {
 	seg  wire.Segment
 	icmp wire.ICMPError
+	echo wire.Echo
 	out  *outbox
 }
 
@@ -156,9 +157,11 @@ func (e *engine) late(seg *wire.Segment, i int32) {
 const stackedTime = 5 * time.Millisecond
 
 // stacked reports whether the frame was seen a moment ago on another device: VLANs, bonds and bridges show it again.
-func (s *liveShot) stacked(way int, f *rawsock.Frame) bool {
+func (s *liveShot) stacked(way int, f *rawsock.Frame) bool { return s.last[way].again(f) }
+
+// again reports whether the frame was just seen on another device, and notes it.
+func (last *sighting) again(f *rawsock.Frame) bool {
 	sum := crc32.ChecksumIEEE(f.Net)
-	last := &s.last[way]
 	if last.sum == sum && int(last.ifindex) != f.IfIndex && f.At-last.at < int64(stackedTime) {
 		return true
 	}

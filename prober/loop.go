@@ -14,6 +14,7 @@ type timer struct {
 	at   time.Time
 	run  *run
 	shot int32
+	ping int32 // of a ping in place of a shot: its index, from 1
 }
 
 type timerHeap []timer
@@ -45,7 +46,7 @@ func (e *engine) schedule(r *run, i int) {
 	}
 	s.next, s.timed = next, true
 	heap.Push(&e.timers, timer{at: s.first.Add(next), run: r, shot: int32(i)})
-	if e.timers[0].run == r && e.timers[0].shot == int32(i) {
+	if t := &e.timers[0]; t.run == r && t.shot == int32(i) && t.ping == 0 {
 		e.kick()
 	}
 }
@@ -95,7 +96,11 @@ func (e *engine) fire(out *outbox) time.Duration {
 			return ahead
 		}
 		heap.Pop(&e.timers)
-		if e.runs[t.run.slot] == t.run {
+		switch {
+		case e.runs[t.run.slot] != t.run:
+		case t.ping > 0:
+			e.duePing(t.run, int(t.ping)-1, now, out)
+		default:
 			e.due(t, now, out)
 		}
 	}
@@ -159,6 +164,7 @@ func (e *engine) stop(r *run) {
 	if !r.hasRaw() {
 		return
 	}
+	e.endPings(r)
 	out := newOutbox()
 	e.cycle.Lock()
 	defer e.cycle.Unlock()

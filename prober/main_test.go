@@ -228,6 +228,7 @@ type peer struct {
 	client *topo.Link
 	conn   *socket.Conn
 	answer func(*peer, *wire.Segment)
+	echo   func(*peer, *wire.Echo)
 
 	mu     sync.Mutex
 	frames []sniffed
@@ -245,8 +246,14 @@ type sniffed struct {
 // listen starts a peer on the far end; answer may be nil.
 func (r *rig) listen(t testing.TB, answer func(*peer, *wire.Segment)) *peer {
 	t.Helper()
+	return r.pinged(t, answer, nil)
+}
+
+// pinged is listen with something that takes the client's ICMP echo requests as well.
+func (r *rig) pinged(t testing.TB, answer func(*peer, *wire.Segment), echo func(*peer, *wire.Echo)) *peer {
+	t.Helper()
 	must(t, r.Err())
-	p := &peer{link: r.far, client: r.near, answer: answer, news: make(chan struct{})}
+	p := &peer{link: r.far, client: r.near, answer: answer, echo: echo, news: make(chan struct{})}
 	must(t, r.server.Do(func() (err error) {
 		if p.conn, err = socket.Socket(unix.AF_PACKET, unix.SOCK_RAW, 0, "peer", nil); err != nil {
 			return err
@@ -282,6 +289,10 @@ func (p *peer) run() {
 		if s.tcp && p.answer != nil {
 			p.answer(p, &s.seg)
 		}
+		var e wire.Echo
+		if p.echo != nil && n > 14 && wire.ParseEcho(s.frame[14:], &e) == wire.ReasonNone {
+			p.echo(p, &e)
+		}
 	}
 }
 
@@ -306,6 +317,17 @@ func (p *peer) send(s wire.Segment) {
 		panic(err)
 	}
 	p.sendFrame(s.Src.Addr().Is4(), b)
+}
+
+// reply answers an echo request, changed as the caller likes.
+func (p *peer) reply(e wire.Echo, change func(*wire.Echo)) {
+	e.Src, e.Dst, e.Reply, e.HopLimit, e.Payload = e.Dst, e.Src, true, 61, slices.Clone(e.Payload)
+	change(&e)
+	b := make([]byte, 14+e.Size())
+	if _, err := e.Encode(b[14:]); err != nil {
+		panic(err)
+	}
+	p.sendFrame(e.Src.Is4(), b)
 }
 
 // sendFrame fills in the link header and sends.

@@ -29,6 +29,7 @@ type entry struct {
 	run     *run
 	shot    int
 	syn     int
+	ping    int // of a ping: its index, from 1
 }
 
 const (
@@ -91,11 +92,20 @@ func (o *outbox) reset(w *way, flow wire.Flow, seq wire.Seq) error {
 	return o.put(entry{way: w, syn: -1})
 }
 
-func (o *outbox) put(x entry) error {
+// ping encodes an echo request.
+func (o *outbox) ping(x entry, m *wire.Echo) error { return o.encode(x, m) }
+
+func (o *outbox) put(x entry) error { return o.encode(x, &o.seg) }
+
+// encode adds a packet to the outbox.
+func (o *outbox) encode(x entry, m interface {
+	Size() int
+	Encode(b []byte) (int, error)
+}) error {
 	x.at = len(o.buf)
-	size := o.seg.Size()
+	size := m.Size()
 	o.buf = slices.Grow(o.buf, size)[:x.at+size]
-	if _, err := o.seg.Encode(o.buf[x.at:]); err != nil {
+	if _, err := m.Encode(o.buf[x.at:]); err != nil {
 		o.buf = o.buf[:x.at]
 		return err
 	}
@@ -151,7 +161,10 @@ func (e *engine) sent(o *outbox, err error) {
 			continue
 		}
 		x.run.corr.Stray("send_error")
-		if x.syn >= 0 {
+		switch {
+		case x.ping > 0:
+			x.run.pingUnsent(x.ping-1, "send echo request: "+why)
+		case x.syn >= 0:
 			e.unsent(x.run, x.shot, x.syn, "send SYN: "+why, droppedHere(errno))
 		}
 	}

@@ -100,6 +100,9 @@ func (r *run) demand() map[netip.AddrPort]demand {
 				d.halfOpen++
 			}
 		}
+		if g.raws > 0 && g.raw.whyNotRaw() == "" {
+			d.flows += r.pingsWith(g)
+		}
 		if d.flows > 0 {
 			m[g.dst] = d
 		}

@@ -21,6 +21,7 @@ type run struct {
 	burst    *plan.Burst
 	corr     *observe.Correlator
 	shots    []liveShot
+	pings    []livePing
 	open     int
 	ended    int // raw connections that both sides have closed
 	over     bool
@@ -128,6 +129,7 @@ func (e *engine) run(ctx context.Context, q request) (observe.Observation, error
 		release(nil)
 		return observe.Observation{}, err
 	}
+	e.readyPings(r)
 	before := e.snapshot(q)
 	started := time.Now()
 	e.execute(ctx, r)
@@ -139,7 +141,7 @@ func (e *engine) run(ctx context.Context, q request) (observe.Observation, error
 		o.Unmeasured = append(o.Unmeasured, failed...)
 		before.compare(&after, o)
 	})
-	release(obs.Attempts)
+	release(obs.Attempts, obs.Pings...)
 	obs.Recorded = r.tape.recording()
 	return obs, conflict
 }
@@ -260,6 +262,7 @@ func (e *engine) detach(r *run) {
 	for _, rec := range r.aliases {
 		e.flows.remove(rec)
 	}
+	e.forgetPings(r)
 	e.runs[r.slot] = nil
 	e.free = append(e.free, r.slot)
 }

@@ -30,6 +30,7 @@ type Observation struct {
 	NextHop      string           `json:"next_hop,omitempty"` // the address that this host must resolve
 	Exchanges    []Exchange       `json:"neighbor_exchanges,omitempty"`
 	Entries      []NeighborEntry  `json:"neighbor_entries,omitempty"`
+	Pings        []Ping           `json:"pings,omitempty"` // ICMP echo requests beside the attempts
 	Attempts     []Attempt        `json:"attempts"`
 }
 
@@ -128,6 +129,7 @@ func newObservation(o *observe.Observation) Observation {
 	numbers := observe.NumbersOf(o)
 	v.Recorded = newRecorded(o.Recorded)
 	v.neighbors(o, numbers)
+	v.Pings = newPings(o.Pings)
 	for i := range o.Attempts {
 		v.Attempts = append(v.Attempts, newAttempt(&o.Attempts[i], numbers))
 	}

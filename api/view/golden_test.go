@@ -96,6 +96,10 @@ func fullRound() prober.Round {
 		Observations: []observe.Observation{{
 			Label: "burst 1", Started: at(0), Finished: at(1100 * time.Millisecond), Captured: true, CaptureDrops: 2, SendLag: 40 * time.Microsecond,
 			Attempts: []observe.Attempt{stalled(), bare(), unsent()},
+			Pings: []observe.Ping{
+				{Src: self, Dst: vip, ID: 61000, Seq: 7, Handed: at(0), At: at(0), Replies: []observe.Reply{{At: at(time.Millisecond), From: vip, HopLimit: 63}}},
+				{Dst: vip, Refused: "no raw shot of the burst goes to this address"},
+			},
 			Neighbor: []observe.NeighborEvent{
 				{At: at(-time.Millisecond), Outgoing: true, Kind: observe.NeighborRequest, IfIndex: 2, Sender: self, Target: vip, SenderMAC: "02:00:00:00:00:02", FrameMAC: "02:00:00:00:00:02"},
 				{At: at(0), Kind: observe.NeighborReply, IfIndex: 2, Sender: vip},

@@ -59,6 +59,7 @@ func facts() []fact {
 		{"paced", []plan.Kind{plan.KindPaced}, "SYNs far apart are lost too", "SYNs far apart all pass", seldom, readPaced},
 		{"other port", []plan.Kind{plan.KindOther}, "another port suffers alike", "another port answers every SYN", seldom, readOther},
 		{"stack", []plan.Kind{plan.KindStray}, "a stack answers bare ACKs at this port", "nothing answers bare ACKs at this port", even, readStack},
+		{"pinged", []plan.Kind{plan.KindPing}, "ICMP echo is answered at this address", "ICMP echo is not answered at this address", even, readPinged},
 		{"other source", []plan.Kind{plan.KindSource}, "another address of this host is served", "another address of this host fares alike", never, readOtherSource},
 		{"ignored", served, "our ACKs were ignored: the SYN-ACK was repeated", "no SYN-ACK was repeated after our ACK", never, readIgnored},
 		{"aborted", served, "our ACKs were answered with RST", "no ACK of ours was reset", never, readAborted},

@@ -26,7 +26,7 @@ func predictions() []prediction {
 	return []prediction{
 		{Healthy, map[string]chance{"trouble": never, "answered": always, "healed": even, "forward": never, "back": never}},
 		{LocalARPQueueOverflow, map[string]chance{"trouble": always, "unseen": always, "asking": always, "healed": always, "answered": always, "together": mostly}},
-		{LocalARPUnresolved, map[string]chance{"trouble": always, "unseen": always, "asking": always, "unfound": always, "answered": never, "healed": never, "errors": seldom}},
+		{LocalARPUnresolved, map[string]chance{"trouble": always, "unseen": always, "asking": always, "unfound": always, "answered": never, "healed": never, "errors": seldom, "pinged": never}},
 		{RemoteARPQueueOverflow, map[string]chance{"trouble": always, "asked": always, "healed": mostly, "answered": always, "back": even, "together": mostly}},
 		{RemoteARPUnresolved, map[string]chance{"trouble": always, "asked": always, "answered": even, "back": even, "healed": even, "together": even}},
 		{StaleNeighborAfterFailover, map[string]chance{"trouble": always, "answered": even, "owners": mostly, "healed": even}},
@@ -48,7 +48,7 @@ func predictions() []prediction {
 		{PortClosed, map[string]chance{"trouble": always, "refused": always, "other port": even, "dead flows": even}},
 		{SYNRateLimited, map[string]chance{"trouble": always, "answered": always, "head": always, "paced": never, "forward": mostly, "healed": seldom, "other port": even, "dead flows": seldom}},
 		{ACLDrop, map[string]chance{"trouble": always, "answered": seldom, "errors": even, "other port": even, "stack": never, "other source": even, "paced": always}},
-		{ReversePathFilter, map[string]chance{"trouble": always, "answered": never, "other port": always, "stack": never, "other source": mostly, "paced": always}},
+		{ReversePathFilter, map[string]chance{"trouble": always, "answered": never, "other port": always, "stack": never, "other source": mostly, "paced": always, "pinged": seldom}},
 		{ConntrackTableFull, map[string]chance{"trouble": always, "answered": even, "other port": always, "paced": mostly, "forward": even, "dead flows": even, "head": even}},
 		{SNATPortExhaustion, map[string]chance{"trouble": always, "answered": even, "other port": never, "stack": never, "paced": mostly, "forward": even, "dead flows": even, "head": even}},
 		{SNATPortRace, map[string]chance{"trouble": always, "answered": always, "together": always, "paced": never, "forward": seldom, "dead flows": never}},

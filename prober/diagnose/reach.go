@@ -92,8 +92,7 @@ func checkSilence(in *Input) []Finding {
 		f.Wants = nil
 	}
 	if other.dead == other.flows && strayResets == 0 {
-		f.Summary += "; other ports of the address are silent as well: the host is down, or the path or a filter before it swallows all"
-		return []Finding{sourced(in, f)}
+		return []Finding{sourced(in, pingedBeside(in, f))}
 	}
 	f.Evidence = []string{
 		fmt.Sprintf("another port of the address: %d of %d SYNs answered", other.flows-other.dead, other.flows),

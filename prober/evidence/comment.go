@@ -164,7 +164,20 @@ func neighbor(o *observe.Observation, f *observe.Frame) string {
 		case observe.NeighborUnknown:
 		}
 	}
-	return ", neighbour frame"
+	return echo(f)
+}
+
+// echo describes an ICMP echo message; what is left is a neighbour frame.
+func echo(f *observe.Frame) string {
+	var m wire.Echo
+	r := wire.ParseEcho(network(f), &m)
+	switch {
+	case r != wire.ReasonNone && r != wire.ReasonChecksum: // a frame is cut behind its headers
+		return ", neighbour frame"
+	case f.Outgoing:
+		return fmt.Sprintf(", ICMP echo request %d", m.Seq)
+	}
+	return fmt.Sprintf(", ICMP echo reply %d from %s", m.Seq, m.Src)
 }
 
 func asker(e *observe.NeighborEvent) string {

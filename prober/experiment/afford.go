@@ -49,7 +49,7 @@ func (v *Investigation) skipped(k plan.Kind) bool {
 
 // demand is the most SYNs that a burst can send: every rung of every shot that falls within its time.
 func demand(b *plan.Burst) int {
-	n := 0
+	n := len(b.Pings) // as dear as a SYN
 	for i := range b.Shots {
 		n += len(b.Arms[b.Shots[i].Arm].Script.Ladder.Until(b.Listen).At)
 	}
@@ -63,6 +63,7 @@ func sent(seen []observe.Observation) int {
 		for j := range seen[i].Attempts {
 			n += synsOf(&seen[i].Attempts[j])
 		}
+		n += len(seen[i].Pings)
 	}
 	return n
 }

@@ -179,7 +179,20 @@ func outcomes(o *observe.Observation) string {
 			parts = append(parts, fmt.Sprintf("%d %s", n[k], strings.ReplaceAll(k.String(), "_", " ")))
 		}
 	}
+	if len(o.Pings) > 0 {
+		parts = append(parts, fmt.Sprintf("%d of %d echo requests answered", echoed(o.Pings), len(o.Pings)))
+	}
 	return strings.Join(parts, ", ")
+}
+
+func echoed(list []observe.Ping) int {
+	n := 0
+	for i := range list {
+		if list[i].Answer() != nil {
+			n++
+		}
+	}
+	return n
 }
 
 // harmOf says what an experiment asks of the target and leaves behind.
@@ -193,6 +206,7 @@ func harmOf(k plan.Kind) string {
 		plan.KindSurvey:   "none: it only listens",
 		plan.KindPrime:    "a server with per-host PAWS refuses older clocks from this address for a minute (permitted by its owner)",
 		plan.KindStray:    "bare ACKs of no connection",
+		plan.KindPing:     "ICMP echo requests, and as many half-open SYNs, reset at once",
 		plan.KindOther:    "half-open SYNs to two high ports, reset at once",
 		plan.KindWalk:     "SYNs that end on the way; routers answer them with ICMP",
 		plan.KindReuse:    "half-open SYNs on a few flows used three times, reset at once",

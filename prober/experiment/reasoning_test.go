@@ -14,7 +14,7 @@ import (
 )
 
 func allStories() []story {
-	return slices.Concat(neighborStories(), pathStories(), listenerStories(), poolStories(), timestampStories(), middleboxStories(), proberStories())
+	return slices.Concat(neighborStories(), pathStories(), pingStories(), listenerStories(), poolStories(), timestampStories(), middleboxStories(), proberStories())
 }
 
 // TestReasoningIsReplayed: what an investigation asked, and why, follows from its observations alone, in every story.

@@ -29,6 +29,9 @@ func TestEveryVerdictHasAScenario(t *testing.T) {
 				has[diagnose.Verdict(v)] = true
 			}
 			for _, set := range append([][]diagnose.Verdict{l.Verdicts}, l.Or...) {
+				if l.open() {
+					break // that nothing is named is no fault of its own
+				}
 				for _, v := range set {
 					has[v] = true
 				}

@@ -101,7 +101,10 @@ func parseCauses(b []byte) ([]Named, error) {
 					Evidence []string         `json:"evidence"`
 				} `json:"causes"`
 				Notes []struct {
-					Verdict diagnose.Verdict `json:"verdict"`
+					Verdict  diagnose.Verdict `json:"verdict"`
+					Level    string           `json:"level"`
+					Summary  string           `json:"summary"`
+					Evidence []string         `json:"evidence"`
 				} `json:"notes"`
 				Measurements []struct {
 					Name   string `json:"name"`
@@ -125,6 +128,9 @@ func parseCauses(b []byte) ([]Named, error) {
 		var beside []string
 		for _, n := range r.Diagnosis.Notes {
 			beside = append(beside, noteWord+string(n.Verdict))
+			if undecided(n.Verdict) && len(r.Diagnosis.Causes) == 0 {
+				named = merge(named, Named{n.Verdict, level(n.Level), append(n.Evidence, n.Summary)})
+			}
 		}
 		for _, m := range r.Diagnosis.Measurements {
 			beside = append(beside, figure(m.Name, m.Value, m.AtMost))

@@ -10,7 +10,7 @@ import (
 )
 
 func filterScenarios() []Scenario {
-	return []Scenario{synRateLimit(), aclDrop(), rpFilter(), conntrackLimit(), snatExhaustion(), snatRace()}
+	return []Scenario{synRateLimit(), aclDrop(), tcpFiltered(), rpFilter(), conntrackLimit(), snatExhaustion(), snatRace()}
 }
 
 func synRateLimit() Scenario {
@@ -43,6 +43,32 @@ func aclDrop() Scenario {
 			d.server.Rules(filter("acl", nft.Input, nft.Rule{nft.DstPort(uint16(st.Int("port"))), nft.Drop()}))
 		},
 	}
+}
+
+func tcpFiltered() Scenario {
+	return Scenario{
+		Name: "tcp-filtered",
+		Story: "A filter drops every segment to the server, whatever the port, and lets ping pass. Ping works, so people say that the server is up; nothing " +
+			"tells from outside which box drops what.",
+		Params: []Param{{"segments", "0", "TCP segments a second that pass, and as many at once"}, {"echoes", "100", "ICMP echo requests a second that pass, and as many at once"}},
+		Label:  Open("something is up at this address"),
+		NearMisses: []NearMiss{{"nothing passes", map[string]string{"echoes": "0"}, Open("so is ICMP echo")},
+			{"one ping a second", map[string]string{"echoes": "1"}, Open("something is up at this address")},
+			{"ping alone is dropped", map[string]string{"segments": "100000", "echoes": "0"}, Healthy()}},
+		Build: func(st *Stage) {
+			d := st.direct()
+			d.server.Serve(topo.Service{Port: port, Then: topo.Echo})
+			d.server.Rules(filter("firewall", nft.Input, beyond(nft.TCP(), st.Int("segments")), beyond(nft.EchoRequest(), st.Int("echoes"))))
+		},
+	}
+}
+
+// beyond drops what matches and comes faster than so many a second.
+func beyond(m nft.Part, rate int) nft.Rule {
+	if rate <= 0 {
+		return nft.Rule{m, nft.Drop()}
+	}
+	return nft.Rule{m, nft.Beyond(uint64(rate), uint32(rate)), nft.Drop()}
 }
 
 func rpFilter() Scenario {

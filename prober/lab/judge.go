@@ -30,6 +30,8 @@ func (l Label) Judge(named []Named) (Result, string) {
 	}
 	got, only := l.beside(got)
 	switch {
+	case l.open() && len(got) == 0:
+		return l.told(named)
 	case only && healthy:
 		return Right, "" // the added loss is all there is
 	case only:
@@ -42,8 +44,8 @@ func (l Label) Judge(named []Named) (Result, string) {
 		if i == 0 && l.Level > strongest(named) {
 			return Inconclusive, fmt.Sprintf("only %s, should be %s", strongest(named), l.Level)
 		}
-		if i == 0 && !l.said(named) {
-			return Inconclusive, fmt.Sprintf("the evidence does not say %q", l.Says)
+		if i == 0 {
+			return l.told(named)
 		}
 		return Right, ""
 	}
@@ -67,6 +69,14 @@ func (l Label) Names(named []diagnose.Verdict) bool {
 	}
 	result, _ := l.Judge(all)
 	return result == Right
+}
+
+// told judges what was rightly named, or left open, by what is said of it.
+func (l Label) told(named []Named) (Result, string) {
+	if !l.said(named) {
+		return Inconclusive, fmt.Sprintf("the evidence does not say %q", l.Says)
+	}
+	return Right, ""
 }
 
 // said reports whether the evidence says what it must.

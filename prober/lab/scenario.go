@@ -95,6 +95,16 @@ func (l Label) Noting(v diagnose.Verdict) Label { return l.Saying(noteWord + str
 // noteWord is before a note's verdict among the evidence.
 const noteWord = "note "
 
+// Open labels a network whose cause cannot be told from outside: nothing may be named, and what is found out all the same must be said.
+func Open(says string) Label {
+	return Label{Verdicts: []diagnose.Verdict{diagnose.SYNStallUnclassified}, Says: says}
+}
+
+// open reports whether nothing may be named.
+func (l Label) open() bool {
+	return len(l.Or) == 0 && sameSet(l.Verdicts, []diagnose.Verdict{diagnose.SYNStallUnclassified})
+}
+
 // OrAlso adds a set of verdicts that is as right.
 func (l Label) OrAlso(v ...diagnose.Verdict) Label {
 	l.Or = append(slices.Clip(l.Or), v)

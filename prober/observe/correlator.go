@@ -51,6 +51,9 @@ func NewCorrelator(b *plan.Burst) *Correlator {
 	c.obs.Label, c.obs.Kind, c.obs.Arms = b.Label, b.Kind, b.Arms
 	c.obs.Attempts = make([]Attempt, len(b.Shots))
 	c.obs.Strays = map[string]int{}
+	for i := range b.Pings {
+		c.obs.Pings = append(c.obs.Pings, Ping{Dst: b.Pings[i].Dst})
+	}
 	for i := range b.Shots {
 		arm := &b.Arms[b.Shots[i].Arm]
 		c.obs.Attempts[i] = Attempt{Index: i, Arm: arm.Name, Via: arm.Via, Flow: b.Shots[i].Flow, Answered: -1}

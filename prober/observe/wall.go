@@ -15,6 +15,9 @@ func (o *Observation) wall() {
 			k.Started, k.Completed = WallSpan(k.Started, k.Completed)
 		}
 	}
+	for i := range o.Pings {
+		o.Pings[i].Handed = o.Pings[i].Handed.Round(0)
+	}
 }
 
 // WallSpan is from and to without monotonic readings, as far apart as before.

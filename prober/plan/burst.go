@@ -201,6 +201,7 @@ const (
 	KindCells     Kind = "cells"     // each flow asked over and over, with TSvals from all four quadrants
 	KindAgain     Kind = "again"     // flows that nobody answered asked once more, beside fresh ones: do they stay dead?
 	KindStray     Kind = "stray"     // bare ACKs of no connection: is there a stack behind the port?
+	KindPing      Kind = "ping"      // ICMP echo requests beside single SYNs: is anything up at the address?
 	KindPorts     Kind = "ports"     // single SYNs to several ports, and bare ACKs: which of them draw an RST?
 	KindQueue     Kind = "queue"     // first contact from a borrowed address: how many answers wait for its MAC?
 	KindKnown     Kind = "known"     // the same again, now that the borrowed address is known
@@ -246,6 +247,8 @@ type Burst struct {
 	Borrow *Borrow
 	Arms   []Arm
 	Shots  []Shot
+	// Pings are the echo requests that are sent beside the shots.
+	Pings []Ping
 	// Listen is how long the burst lasts after the first SYN of its last shot: repeats on the ladder fall within it, and what has not
 	// been answered by then has timed out. A burst ends early when every shot is settled, unless Linger.
 	Listen time.Duration
@@ -268,6 +271,9 @@ func (b *Burst) Span() time.Duration {
 	var last time.Duration
 	for i := range b.Shots {
 		last = max(last, b.Shots[i].Offset)
+	}
+	for i := range b.Pings {
+		last = max(last, b.Pings[i].Offset)
 	}
 	return last + b.Listen
 }

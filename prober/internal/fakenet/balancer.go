@@ -113,7 +113,11 @@ func (b *Balancer) Take(h Hop, p *Packet) {
 		return
 	}
 	p.Seg.HopLimit--
-	if p.Seg.Dst.Addr() == b.VIP.Addr() {
+	switch {
+	case p.Seg.Dst.Addr() == b.VIP.Addr() && p.Echo != nil:
+		h.reply(p, netip.Addr{}, b.HopLimit)
+		return
+	case p.Seg.Dst.Addr() == b.VIP.Addr():
 		b.forward(h, p)
 		return
 	}

@@ -106,6 +106,7 @@ func paths() []Named {
 		{"ts-normalized", TSNormalized},
 		{"acl-drop", func(s uint64) *World { return ACL(s, false) }},
 		{"acl-prohibited", func(s uint64) *World { return ACL(s, true) }},
+		{"tcp-filtered", EchoOnly},
 		{"rp-filter", RPFilter},
 	}
 }

@@ -139,11 +139,14 @@ type Conntrack struct{ Table Table }
 
 // Take implements Element.
 func (c *Conntrack) Take(h Hop, p *Packet) {
-	if p.ICMP != nil {
+	f, now := p.Seg.Flow(), h.Now()
+	switch {
+	case p.Echo != nil && p.Dir == Out && !c.Table.room(now): // it would take an entry as well
+		return
+	case !TCP(h, p):
 		h.Pass(p)
 		return
 	}
-	f, now := p.Seg.Flow(), h.Now()
 	if p.Dir == Back {
 		f = f.Reverse()
 	}
@@ -179,7 +182,11 @@ type SNAT struct {
 
 // Take implements Element.
 func (s *SNAT) Take(h Hop, p *Packet) {
-	if p.Dir == Back {
+	switch {
+	case p.Echo != nil:
+		h.Pass(p) // translated by identifier: nothing that an echo could show
+		return
+	case p.Dir == Back:
 		s.back(h, p)
 		return
 	}

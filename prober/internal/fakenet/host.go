@@ -13,10 +13,12 @@ type Host struct {
 	Addr  netip.Addr
 	Ports map[uint16]*Listener // any other port is closed: RST
 	// Silent ports swallow everything; Dead is a host that swallows everything.
-	Dead  bool
-	Clock Clock
-	Look  Look
-	HZ    int
+	Dead bool
+	// NoEcho is net.ipv4.icmp_echo_ignore_all=1.
+	NoEcho bool
+	Clock  Clock
+	Look   Look
+	HZ     int
 	// Recycle is tcp_tw_recycle=1 of a kernel ≤ 4.11; nil: off.
 	Recycle *Recycle
 	// TimeWait is how long TIME_WAIT and FIN_WAIT2 last; 0 means 60 s (TCP_TIMEWAIT_LEN).
@@ -108,7 +110,13 @@ func (h *Host) Take(at Hop, p *Packet) {
 		at.Pass(p)
 		return
 	}
-	if h.Dead || p.ICMP != nil {
+	switch {
+	case h.Dead || p.ICMP != nil:
+		return
+	case p.Echo != nil:
+		if !h.NoEcho {
+			at.reply(p, netip.Addr{}, h.Look.HopLimit)
+		}
 		return
 	}
 	seg := &p.Seg

@@ -110,7 +110,7 @@ func Twice(gap time.Duration, m Match) Element {
 // Edit changes the segments that m chooses.
 func Edit(m Match, f func(*wire.Segment)) Element {
 	return Func(func(h Hop, p *Packet) {
-		if p.ICMP == nil && m(h, p) {
+		if TCP(h, p) && m(h, p) {
 			f(&p.Seg)
 		}
 		h.Pass(p)
@@ -120,7 +120,7 @@ func Edit(m Match, f func(*wire.Segment)) Element {
 // Reject answers the segments that m chooses with an ICMP error of the given type and code, and drops them.
 func Reject(m Match, from func(*Packet) wire.ICMPError) Element {
 	return Func(func(h Hop, p *Packet) {
-		if p.ICMP == nil && p.Dir == Out && m(h, p) {
+		if TCP(h, p) && p.Dir == Out && m(h, p) {
 			h.reject(p, from(p))
 			return
 		}

@@ -43,7 +43,7 @@ type offset struct {
 // Take implements Element.
 func (n *Normalize) Take(h Hop, p *Packet) {
 	val, _, ok := p.Seg.Options.Timestamps()
-	if p.ICMP != nil || !ok {
+	if !TCP(h, p) || !ok {
 		h.Pass(p)
 		return
 	}

@@ -27,10 +27,11 @@ func (d Dir) String() string {
 	return "unknown"
 }
 
-// Packet is a TCP segment under way, or an ICMP error where ICMP is set. Who holds it may change it.
+// Packet is a TCP segment under way, an ICMP error where ICMP is set, or an ICMP echo message where Echo is. Who holds it may change it.
 type Packet struct {
 	Seg  wire.Segment
 	ICMP *wire.ICMPError
+	Echo *Echo
 	Dir  Dir
 	mac  wire.MAC // the next hop's, between the vantage and the last hop before it
 }

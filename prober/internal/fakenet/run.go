@@ -145,6 +145,7 @@ func (w *World) execute(r *run) {
 		r.socks++
 		w.push(event{at: at, call: func() { w.connect(r, i) }})
 	}
+	w.pings(r)
 	done := func() bool {
 		return (r.open == 0 || r.burst.Enough > 0 && r.ended >= r.burst.Enough) && !r.burst.Linger
 	}

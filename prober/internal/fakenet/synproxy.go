@@ -34,7 +34,7 @@ func NewSYNProxy(seed uint64) *SYNProxy {
 
 // Take implements Element.
 func (s *SYNProxy) Take(h Hop, p *Packet) {
-	if p.ICMP != nil {
+	if p.ICMP != nil || p.Echo != nil {
 		h.Pass(p)
 		return
 	}

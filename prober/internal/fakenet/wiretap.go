@@ -79,6 +79,10 @@ func (w *World) receive(p *Packet) {
 		w.receiveICMP(p.ICMP)
 		return
 	}
+	if p.Echo != nil {
+		w.pinged(p)
+		return
+	}
 	seg := &p.Seg
 	w.seen(false, seg)
 	f := w.flows[seg.Flow().Reverse()]

@@ -52,6 +52,8 @@ func (f filter) assemble() ([]bpf.RawInstruction, error) {
 //
 //   - TCP over IPv4 (no fragment but the first; header length respected) or directly over IPv6, a port of ours at either end;
 //   - ICMP errors (RFC 792, RFC 4443 §3) that quote such a segment;
+//   - ICMP echo (RFC 792, RFC 4443 §4) whose identifier or sequence number, read as a port, is ours: the engine takes its identifiers
+//     from the range, and what others send is mostly passed over;
 //   - with neighbor: ARP, and ICMPv6 135 and 136 (RFC 4861 §4.3, §4.4).
 //
 // IPv6 extension headers are not walked: our own packets carry none and RFC 8200 hosts add none to TCP. A tagged frame whose tag
@@ -106,7 +108,13 @@ func ip4(p *program, net uint32) {
 	for _, typ := range []uint32{3, 4, 5, 11, 12} { // RFC 792: the types that quote a datagram
 		p.when(bpf.JumpEqual, typ, "quoted4")
 	}
-	p.always("refuse")
+	p.when(bpf.JumpEqual, 0, "echo4")
+	p.when(bpf.JumpNotEqual, 8, "refuse")
+	p.label("echo4") // identifier and sequence number stand 4 octets into the message, as ports stand at a TCP header's start
+	p.do(bpf.TXA{})
+	p.do(bpf.ALUOpConstant{Op: bpf.ALUOpAdd, Val: 4})
+	p.do(bpf.TAX{})
+	p.always("ports")
 	p.label("quoted4") // the quoted header begins 8 octets into the ICMP message
 	p.do(bpf.LoadIndirect{Off: net + 8 + 6, Size: 2})
 	p.when(bpf.JumpBitsSet, 0x1fff, "refuse")
@@ -139,6 +147,9 @@ func ip6(p *program, net uint32, neighbor bool) {
 		p.when(bpf.JumpEqual, 135, "accept")
 		p.when(bpf.JumpEqual, 136, "accept")
 	}
+	p.do(bpf.LoadConstant{Dst: bpf.RegX, Val: 44})
+	p.when(bpf.JumpEqual, 128, "ports")
+	p.when(bpf.JumpEqual, 129, "ports")
 	p.unless(bpf.JumpGreaterOrEqual, 1, "refuse") // RFC 4443 §3.1–3.4: types 1 to 4
 	p.when(bpf.JumpGreaterThan, 4, "refuse")
 	p.do(bpf.LoadAbsolute{Off: net + 48 + 6, Size: 1})

@@ -72,6 +72,14 @@ func kinds() []kind {
 		})
 	}
 	return append(all,
+		kind{name: "echo reply of our identifier", ether: v4, packet: echo4(0, 2000, 80), want: true},
+		kind{name: "echo request of our identifier", ether: v4, packet: echo4(8, 61001, 80), want: true},
+		kind{name: "echo reply of our identifier, IP options", ether: v4, packet: withOptions(echo4(0, 2000, 80), 32), want: true},
+		kind{name: "echo reply of others", ether: v4, packet: echo4(0, 1999, 80)},
+		kind{name: "timestamp reply with our identifier", ether: v4, packet: echo4(14, 2000, 80)},
+		kind{name: "ICMPv6 echo reply of our identifier", ether: v6, packet: echo6(129, 2000, 80), want: true},
+		kind{name: "ICMPv6 echo request of our identifier", ether: v6, packet: echo6(128, 2000, 80), want: true},
+		kind{name: "ICMPv6 echo reply of others", ether: v6, packet: echo6(129, 80, 81)},
 		kind{name: "ICMPv6 quoting other ports", ether: v6, packet: icmp6(1, tcp6(80, 81))},
 		kind{name: "ICMPv6 quoting UDP", ether: v6, packet: icmp6(1, at(tcp6(2000, 80), 6, 17))},
 	)
@@ -116,6 +124,20 @@ func icmp6(typ byte, quoted []byte) []byte {
 	b = append(b, quoted...)
 	b[6] = protoICMPv6
 	binary.BigEndian.PutUint16(b[4:], uint16(len(b)-40))
+	return b
+}
+
+func echo4(typ byte, id, seq uint16) []byte {
+	b := icmp4(typ, make([]byte, 16))
+	binary.BigEndian.PutUint16(b[24:], id)
+	binary.BigEndian.PutUint16(b[26:], seq)
+	return b
+}
+
+func echo6(typ byte, id, seq uint16) []byte {
+	b := icmp6(typ, make([]byte, 16))
+	binary.BigEndian.PutUint16(b[44:], id)
+	binary.BigEndian.PutUint16(b[46:], seq)
 	return b
 }
 

@@ -32,6 +32,11 @@ func TCP() Part {
 	return Part{&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: reg}, equal([]byte{unix.IPPROTO_TCP})}
 }
 
+// EchoRequest matches ICMP echo requests (RFC 792).
+func EchoRequest() Part {
+	return Part{&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: reg}, equal([]byte{unix.IPPROTO_ICMP}), load(expr.PayloadBaseTransportHeader, 0, 1, reg), equal([]byte{8})}
+}
+
 // DstPort matches TCP packets to a port.
 func DstPort(port uint16) Part {
 	return append(TCP(), load(expr.PayloadBaseTransportHeader, 2, 2, reg), equal(be16(port)))
