@@ -28,16 +28,16 @@ type room struct {
 // reason in the commit. A package belongs to the first room that takes it.
 var house = []room{
 	{name: "cmd/*", kernel: true, may: []string{
-		"api/...", "targets/...", "prober", "prober/lab/...", "prober/internal/*", "prober/evidence", "prober/results",
+		"api/...", "targets/...", "prober", "prober/lab/...", "prober/internal/*", "prober/evidence", "prober/results", "prober/results/minute",
 		"prober/experiment", "prober/handshake", "prober/testimony", "prober/diagnose/catalogue", "prober/diagnose", "prober/observe", "prober/plan", "prober/stats",
 		"prober/wire"}},
 	{name: "api/...", may: []string{
-		"targets/...", "prober", "prober/evidence", "prober/results",
+		"targets/...", "prober", "prober/evidence", "prober/results", "prober/results/minute",
 		"prober/experiment", "prober/testimony", "prober/diagnose/catalogue", "prober/diagnose", "prober/observe", "prober/plan", "prober/wire"}},
 	{name: "targets/...", may: []string{
 		"prober", "prober/experiment", "prober/diagnose", "prober/observe", "prober/plan", "prober/wire"}},
 	{name: "prober", may: []string{
-		"prober/internal/*", "prober/evidence", "prober/results", "prober/experiment", "prober/handshake", "prober/testimony", "prober/diagnose",
+		"prober/internal/*", "prober/evidence", "prober/results", "prober/results/minute", "prober/experiment", "prober/handshake", "prober/testimony", "prober/diagnose",
 		"prober/observe", "prober/plan", "prober/stats", "prober/wire"}},
 	{name: "prober/lab/...", kernel: true, may: []string{
 		"prober/diagnose/catalogue", "prober/diagnose", "prober/observe", "prober/plan", "prober/stats", "prober/wire"}},
@@ -48,7 +48,8 @@ var house = []room{
 	{name: "prober/evidence", may: []string{
 		"prober/diagnose", "prober/observe", "prober/plan", "prober/wire"}},
 	{name: "prober/results", may: []string{
-		"prober/diagnose", "prober/observe", "prober/plan", "prober/wire"}},
+		"prober/results/minute", "prober/diagnose", "prober/observe", "prober/plan", "prober/wire"}},
+	{name: "prober/results/minute", pure: true, may: []string{"prober/observe"}}, // what is stored of connections, as octets
 	{name: "prober/experiment", pure: true, may: []string{
 		"prober/testimony", "prober/diagnose", "prober/observe", "prober/plan", "prober/stats", "prober/wire"}},
 	{name: "prober/handshake", pure: true, may: []string{"prober/plan", "prober/wire"}},
