@@ -3,6 +3,7 @@ package results
 import (
 	"bytes"
 	"compress/flate"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -15,7 +16,7 @@ const (
 )
 
 // seriesOf finds or makes the series of an entry; false where there are too many.
-func (t *transaction) seriesOf(e *Entry) (id int64, ok bool, err error) {
+func (t *transaction) seriesOf(ctx context.Context, e *Entry) (id int64, ok bool, err error) {
 	labels := ""
 	if len(e.Labels) > 0 {
 		text, err := json.Marshal(e.Labels) // sorted by key
@@ -33,7 +34,7 @@ func (t *transaction) seriesOf(e *Entry) (id int64, ok bool, err error) {
 		return 0, false, nil
 	}
 	var first bool
-	err = t.tx.QueryRowContext(t.ctx, `INSERT INTO series (target, job, module, addr, labels, seen) VALUES (?, ?, ?, ?, ?, ?)
+	err = t.tx.QueryRowContext(ctx, `INSERT INTO series (target, job, module, addr, labels, seen) VALUES (?, ?, ?, ?, ?, ?)
 		ON CONFLICT (target, job, module, addr) DO UPDATE SET labels = excluded.labels, seen = max(seen, excluded.seen)
 		RETURNING id, id = last_insert_rowid()`, e.Target, e.Job, e.Module, e.Addr, labels, day).Scan(&id, &first)
 	if err != nil {
@@ -47,27 +48,27 @@ func (t *transaction) seriesOf(e *Entry) (id int64, ok bool, err error) {
 }
 
 // keep makes a row of an entry that is to have one.
-func (t *transaction) keep(series int64, e *Entry) error {
+func (t *transaction) keep(ctx context.Context, series int64, e *Entry) error {
 	if !e.Keep {
 		return nil
 	}
-	if err := t.exec(`INSERT INTO rounds (id, series, origin, run, member, started, duration, success, why, error, error_kind, headline, attempts, stalled)
+	if err := t.exec(ctx, `INSERT INTO rounds (id, series, origin, run, member, started, duration, success, why, error, error_kind, headline, attempts, stalled)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, e.ID, series, string(e.Origin), e.Run, e.Member, e.Started.UnixNano(), int64(e.Duration), e.Success, e.Why,
 		e.Error, e.ErrorKind, e.Headline, e.Attempts, e.Stalled); err != nil {
 		return fmt.Errorf("round of %s: %w", e.Target, err)
 	}
 	for i, c := range e.Causes {
-		if err := t.exec(`INSERT INTO causes (round, rank, verdict, level) VALUES (?, ?, ?, ?)`, e.ID, i, c.Verdict, c.Level); err != nil {
+		if err := t.exec(ctx, `INSERT INTO causes (round, rank, verdict, level) VALUES (?, ?, ?, ?)`, e.ID, i, c.Verdict, c.Level); err != nil {
 			return fmt.Errorf("cause %s of %s: %w", c.Verdict, e.Target, err)
 		}
 	}
-	if err := t.blob("details", e.ID, e.Content); err != nil {
+	if err := t.blob(ctx, "details", e.ID, e.Content); err != nil {
 		return err
 	}
-	return t.blob("captures", e.ID, e.Pcapng)
+	return t.blob(ctx, "captures", e.ID, e.Pcapng)
 }
 
-func (t *transaction) blob(table string, round int64, content []byte) error {
+func (t *transaction) blob(ctx context.Context, table string, round int64, content []byte) error {
 	if len(content) == 0 {
 		return nil
 	}
@@ -75,18 +76,18 @@ func (t *transaction) blob(table string, round int64, content []byte) error {
 	if err != nil {
 		return err
 	}
-	if err := t.exec(`INSERT INTO `+table+` (round, data) VALUES (?, ?)`, round, packed); err != nil {
+	if err := t.exec(ctx, `INSERT INTO `+table+` (round, data) VALUES (?, ?)`, round, packed); err != nil {
 		return fmt.Errorf("%s of round %d: %w", table, round, err)
 	}
 	return nil
 }
 
-func (t *transaction) putRun(r *Run) error {
+func (t *transaction) putRun(ctx context.Context, r *Run) error {
 	finished := int64(0)
 	if !r.Finished.IsZero() {
 		finished = r.Finished.UnixNano()
 	}
-	err := t.exec(`INSERT INTO runs (id, created, finished, state, request, of_run, idempotency_key, error, error_kind) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+	err := t.exec(ctx, `INSERT INTO runs (id, created, finished, state, request, of_run, idempotency_key, error, error_kind) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (id) DO UPDATE SET finished = excluded.finished, state = excluded.state, of_run = excluded.of_run, error = excluded.error,
 		error_kind = excluded.error_kind`, r.ID, r.Created.UnixNano(), finished, string(r.State), string(r.Request), r.Of, r.IdempotencyKey, r.Error, r.ErrorKind)
 	if err != nil {

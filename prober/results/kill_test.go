@@ -89,11 +89,10 @@ func killed(t *testing.T, path string, life time.Duration) told {
 	for lines.Scan() {
 		if !began {
 			began = true
-			timer := time.AfterFunc(life, func() {
+			time.AfterFunc(life, func() {
 				kill <- time.Now()
 				_ = cmd.Process.Kill()
 			})
-			defer timer.Stop()
 		}
 		word, rest, _ := strings.Cut(lines.Text(), " ")
 		id, at, whole := strings.Cut(rest, " ")

@@ -81,7 +81,7 @@ func (e *LockedError) Error() string {
 	return fmt.Sprintf("results file %s: another process writes it; only one can", e.Path)
 }
 
-// Open makes a Store ready to be added to. A file that does not exist is made, for its owner and group; one of an older version is migrated.
+// Open makes a Store ready to be added to. A file that does not exist is made, for its owner alone, and may be opened to others (chmod); one of an older version is migrated.
 func Open(ctx context.Context, o Options) (*Store, error) {
 	s := &Store{opts: o.withDefaults(), in: make(chan item, queueLength), ended: make(chan struct{})}
 	if err := s.open(ctx); err != nil {
@@ -140,7 +140,7 @@ func (s *Store) open(ctx context.Context) error {
 // meet this one; it must stay open until SQLite's descriptors are closed, since closing any descriptor of a file gives up those
 // (https://sqlite.org/howtocorrupt.html §2.2).
 func acquire(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o640)
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open the results file: %w", err)
 	}

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// ErrNotFound: nothing of that name is kept, or not any more.
+// ErrNotFound says that nothing of that name is kept, or not any more.
 var ErrNotFound = errors.New("not kept, or not any more")
 
 // Filter chooses rounds; a zero field chooses all.

@@ -115,20 +115,17 @@ func (r *Reader) History(ctx context.Context, f SeriesFilter) (History, error) {
 		return History{}, err
 	}
 	defer snap.end()
-	if h.Buckets, err = snap.buckets(ids, from, to, step, fresh); err != nil {
+	if h.Buckets, err = snap.buckets(ctx, ids, from, to, step, fresh); err != nil {
 		return History{}, err
 	}
 	if f.Points > 0 {
-		h.Dots, h.More, err = snap.dots(ids, f, fresh)
+		h.Dots, h.More, err = snap.dots(ctx, ids, f, fresh)
 	}
 	return h, err
 }
 
 // snapshot is the file as it was at one moment.
-type snapshot struct {
-	ctx context.Context
-	tx  *sql.Tx
-}
+type snapshot struct{ tx *sql.Tx }
 
 func (s *snapshot) end() { _ = s.tx.Rollback() } // it has changed nothing
 
@@ -145,7 +142,7 @@ func (r *Reader) snapshot(ctx context.Context, ids []int64, from, to int64) (*sn
 	if err != nil {
 		return nil, nil, fmt.Errorf("read the results: %w", err)
 	}
-	s := &snapshot{ctx, tx}
+	s := &snapshot{tx}
 	want := map[int64]bool{}
 	for _, id := range ids {
 		want[id] = true
@@ -155,7 +152,7 @@ func (r *Reader) snapshot(ctx context.Context, ids []int64, from, to int64) (*sn
 		var n int64
 		err = tx.QueryRowContext(ctx, `SELECT count(*) FROM (SELECT 1 FROM series LIMIT 1)`).Scan(&n) // a snapshot begins with the first question
 	} else {
-		f, err = s.journal(from, to)
+		f, err = s.journal(ctx, from, to)
 	}
 	if err != nil {
 		s.end()
@@ -165,9 +162,9 @@ func (r *Reader) snapshot(ctx context.Context, ids []int64, from, to int64) (*sn
 }
 
 // journal reads the sums that are no rows yet.
-func (s *snapshot) journal(from, to int64) (*fold, error) {
+func (s *snapshot) journal(ctx context.Context, from, to int64) (*fold, error) {
 	f := newFold()
-	return f, each(s.ctx, s.tx, `SELECT minute, data FROM journal WHERE minute >= ? AND minute < ? ORDER BY id`, []any{from, to}, func(rows *sql.Rows) error {
+	return f, each(ctx, s.tx, `SELECT minute, data FROM journal WHERE minute >= ? AND minute < ? ORDER BY id`, []any{from, to}, func(rows *sql.Rows) error {
 		var m int64
 		var data []byte
 		if err := rows.Scan(&m, &data); err != nil {
@@ -182,9 +179,9 @@ func (s *snapshot) journal(from, to int64) (*fold, error) {
 }
 
 // eachCell hands on the rows of a table for every minute of every series.
-func (s *snapshot) eachCell(table string, ids []int64, from, to int64, cell func(cell, []byte) error) error {
+func (s *snapshot) eachCell(ctx context.Context, table string, ids []int64, from, to int64, cell func(cell, []byte) error) error {
 	for _, id := range ids {
-		err := each(s.ctx, s.tx, `WITH RECURSIVE m (t) AS (VALUES (?1) UNION ALL SELECT t + 1 FROM m WHERE t + 1 < ?2)
+		err := each(ctx, s.tx, `WITH RECURSIVE m (t) AS (VALUES (?1) UNION ALL SELECT t + 1 FROM m WHERE t + 1 < ?2)
 			SELECT x.id, x.data FROM m CROSS JOIN `+table+` x ON x.id = (m.t << 32) | ?3`, []any{from, to, id}, func(rows *sql.Rows) error {
 			var row int64
 			var data []byte
@@ -200,7 +197,7 @@ func (s *snapshot) eachCell(table string, ids []int64, from, to int64, cell func
 	return nil
 }
 
-func (s *snapshot) buckets(ids []int64, from, to, step int64, fresh map[cell]*sum) ([]Bucket, error) {
+func (s *snapshot) buckets(ctx context.Context, ids []int64, from, to, step int64, fresh map[cell]*sum) ([]Bucket, error) {
 	all := map[int64]*minute.Figures{}
 	add := func(m int64, f *minute.Figures) {
 		m -= m % step
@@ -209,7 +206,7 @@ func (s *snapshot) buckets(ids []int64, from, to, step int64, fresh map[cell]*su
 		}
 		all[m].Merge(f)
 	}
-	err := s.eachCell("minutes", ids, from, to, func(c cell, data []byte) error {
+	err := s.eachCell(ctx, "minutes", ids, from, to, func(c cell, data []byte) error {
 		f, _, err := minute.ParseFigures(data)
 		if err == nil {
 			add(c.minute, &f)
@@ -231,7 +228,7 @@ func (s *snapshot) buckets(ids []int64, from, to, step int64, fresh map[cell]*su
 }
 
 // dots collects connections from the newest back until there are enough.
-func (s *snapshot) dots(ids []int64, f SeriesFilter, fresh map[cell]*sum) ([]Dot, bool, error) {
+func (s *snapshot) dots(ctx context.Context, ids []int64, f SeriesFilter, fresh map[cell]*sum) ([]Dot, bool, error) {
 	from, to := minuteOf(f.From), minuteOf(f.To.Add(time.Minute-1))
 	c := collector{f: f, index: map[int64]int{}}
 	for i, id := range ids {
@@ -245,7 +242,7 @@ func (s *snapshot) dots(ids []int64, f SeriesFilter, fresh map[cell]*sum) ([]Dot
 	// a stretch at a time from the end, each longer than the one after it: how many connections a minute has is not known before
 	for stretch := int64(8); to > from && len(c.dots) <= f.Points; stretch *= 2 {
 		begin := max(from, to-stretch)
-		if err := s.eachCell("points", ids, begin, to, c.add); err != nil {
+		if err := s.eachCell(ctx, "points", ids, begin, to, c.add); err != nil {
 			return nil, false, err
 		}
 		to = begin

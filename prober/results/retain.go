@@ -17,12 +17,12 @@ type victim struct {
 	name  string
 	floor time.Duration // rows younger than that stay
 	// remove takes at most slice rows off that are older than a time.
-	remove func(t *transaction, before time.Time) (int64, error)
+	remove func(ctx context.Context, t *transaction, before time.Time) (int64, error)
 }
 
-func removeWhere(query string, arg func(time.Time) int64) func(*transaction, time.Time) (int64, error) {
-	return func(t *transaction, before time.Time) (int64, error) {
-		res, err := t.tx.ExecContext(t.ctx, query, arg(before), slice)
+func removeWhere(query string, arg func(time.Time) int64) func(context.Context, *transaction, time.Time) (int64, error) {
+	return func(ctx context.Context, t *transaction, before time.Time) (int64, error) {
+		res, err := t.tx.ExecContext(ctx, query, arg(before), slice)
 		if err != nil {
 			return 0, err
 		}
@@ -151,7 +151,7 @@ func (w *writer) thinOnce(ctx context.Context, v victim, now time.Time) (n int64
 	if err != nil {
 		return 0, err
 	}
-	n, err = v.remove(&transaction{ctx: ctx, tx: tx, writer: w}, now.Add(-v.floor))
+	n, err = v.remove(ctx, &transaction{tx: tx, writer: w}, now.Add(-v.floor))
 	if err != nil {
 		_ = tx.Rollback() // the first error counts
 		return 0, err

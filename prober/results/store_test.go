@@ -500,18 +500,19 @@ func readFixture(t *testing.T, s *Store) {
 func check(t *testing.T, db *sql.DB) {
 	t.Helper()
 	for _, pragma := range []string{"integrity_check", "foreign_key_check"} {
-		rows, err := db.QueryContext(t.Context(), "PRAGMA "+pragma)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for rows.Next() {
+		err := each(t.Context(), db, "PRAGMA "+pragma, nil, func(rows *sql.Rows) error {
+			columns, err := rows.Columns()
+			if err != nil || len(columns) != 1 {
+				return fmt.Errorf("a row of %v: %w", columns, err)
+			}
 			var line string
 			if err := rows.Scan(&line); err != nil || line != "ok" {
-				t.Errorf("%s: %q %v", pragma, line, err)
+				return fmt.Errorf("%q: %w", line, err)
 			}
-		}
-		if err := errors.Join(rows.Err(), rows.Close()); err != nil {
-			t.Error(err)
+			return nil
+		})
+		if err != nil {
+			t.Errorf("%s: %v", pragma, err)
 		}
 	}
 }

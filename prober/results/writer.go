@@ -12,7 +12,7 @@ import (
 // Times of the writer. A batch is what came within batchWindow after its first entry; late rounds have foldAfter to come before their
 // minute is folded, and those that are later still are merged into its row.
 const (
-	batchWindow = 50 * time.Millisecond
+	batchWindow = 25 * time.Millisecond
 	batchBytes  = 4 << 20
 	batchItems  = 4096
 	foldAfter   = 5 * time.Second
@@ -117,11 +117,11 @@ func (w *writer) transact(ctx context.Context, batch []item) (lines []line, lost
 			_ = tx.Rollback() // the first error counts
 		}
 	}()
-	t := &transaction{ctx: ctx, tx: tx, writer: w}
+	t := &transaction{tx: tx, writer: w}
 	for i := range batch {
 		switch it := &batch[i]; {
 		case it.entry != nil:
-			id, ok, err := t.seriesOf(it.entry)
+			id, ok, err := t.seriesOf(ctx, it.entry)
 			if err != nil {
 				return nil, 0, err
 			}
@@ -130,16 +130,16 @@ func (w *writer) transact(ctx context.Context, batch []item) (lines []line, lost
 				continue
 			}
 			lines = append(lines, lineOf(id, it.entry))
-			if err := t.keep(id, it.entry); err != nil {
+			if err := t.keep(ctx, id, it.entry); err != nil {
 				return nil, 0, err
 			}
 		case it.run != nil:
-			if err := t.putRun(it.run); err != nil {
+			if err := t.putRun(ctx, it.run); err != nil {
 				return nil, 0, err
 			}
 		}
 	}
-	if err := t.journal(lines); err != nil {
+	if err := t.journal(ctx, lines); err != nil {
 		return nil, 0, err
 	}
 	return lines, lost, tx.Commit()
@@ -151,18 +151,17 @@ func lineOf(series int64, e *Entry) line {
 
 // transaction is one batch being written.
 type transaction struct {
-	ctx    context.Context
 	tx     *sql.Tx
 	writer *writer
 }
 
-func (t *transaction) exec(query string, args ...any) error {
-	_, err := t.tx.ExecContext(t.ctx, query, args...)
+func (t *transaction) exec(ctx context.Context, query string, args ...any) error {
+	_, err := t.tx.ExecContext(ctx, query, args...)
 	return err
 }
 
 // journal writes lines by minute and shard, so that folding one removes its rows alone. In memory there is nothing to come back from.
-func (t *transaction) journal(lines []line) error {
+func (t *transaction) journal(ctx context.Context, lines []line) error {
 	if t.writer.s.opts.Path == "" {
 		return nil
 	}
@@ -172,7 +171,7 @@ func (t *transaction) journal(lines []line) error {
 		rows[p] = appendLine(rows[p], &lines[i])
 	}
 	for p, data := range rows {
-		if err := t.exec(`INSERT INTO journal (minute, shard, data) VALUES (?, ?, ?)`, p.minute, p.shard, data); err != nil {
+		if err := t.exec(ctx, `INSERT INTO journal (minute, shard, data) VALUES (?, ?, ?)`, p.minute, p.shard, data); err != nil {
 			return err
 		}
 	}
@@ -212,14 +211,14 @@ func (w *writer) foldPiece(ctx context.Context, p piece) (err error) {
 			_ = tx.Rollback() // the first error counts
 		}
 	}()
-	t := &transaction{ctx: ctx, tx: tx, writer: w}
+	t := &transaction{tx: tx, writer: w}
 	sums := w.s.fold.take(p)
 	for c, have := range sums {
-		if err := t.putMinute(c, have); err != nil {
+		if err := t.putMinute(ctx, c, have); err != nil {
 			return err
 		}
 	}
-	if err := t.exec(`DELETE FROM journal WHERE minute = ? AND shard = ?`, p.minute, p.shard); err != nil {
+	if err := t.exec(ctx, `DELETE FROM journal WHERE minute = ? AND shard = ?`, p.minute, p.shard); err != nil {
 		return err
 	}
 	if err := tx.Commit(); err != nil {
@@ -230,9 +229,9 @@ func (w *writer) foldPiece(ctx context.Context, p piece) (err error) {
 }
 
 // putMinute writes the sum of a cell, merged with the row that it has already.
-func (t *transaction) putMinute(c cell, have *sum) error {
+func (t *transaction) putMinute(ctx context.Context, c cell, have *sum) error {
 	var figures, points []byte
-	err := t.tx.QueryRowContext(t.ctx, `SELECT data, coalesce((SELECT data FROM points WHERE id = ?1), x'') FROM minutes WHERE id = ?1`, c.id()).Scan(&figures, &points)
+	err := t.tx.QueryRowContext(ctx, `SELECT data, coalesce((SELECT data FROM points WHERE id = ?1), x'') FROM minutes WHERE id = ?1`, c.id()).Scan(&figures, &points)
 	whole := have
 	switch {
 	case err == nil:
@@ -245,13 +244,13 @@ func (t *transaction) putMinute(c cell, have *sum) error {
 	case err != sql.ErrNoRows:
 		return err
 	}
-	if err := t.exec(`INSERT OR REPLACE INTO minutes (id, data) VALUES (?, ?)`, c.id(), whole.figures.Append(nil)); err != nil {
+	if err := t.exec(ctx, `INSERT OR REPLACE INTO minutes (id, data) VALUES (?, ?)`, c.id(), whole.figures.Append(nil)); err != nil {
 		return err
 	}
 	if len(whole.points) == 0 {
 		return nil
 	}
-	return t.exec(`INSERT OR REPLACE INTO points (id, data) VALUES (?, ?)`, c.id(), whole.points)
+	return t.exec(ctx, `INSERT OR REPLACE INTO points (id, data) VALUES (?, ?)`, c.id(), whole.points)
 }
 
 // recover reads what the process before had not folded, and ends the runs that it left.
