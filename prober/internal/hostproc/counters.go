@@ -92,7 +92,18 @@ func gauge(name string) bool {
 		"nf_conntrack.count", "nf_conntrack.max":
 		return true
 	}
-	return strings.HasSuffix(name, ".entries")
+	return strings.HasSuffix(name, ".entries") || strings.HasPrefix(name, "sockstat.")
+}
+
+// perCPU reports whether a value is a sum over CPUs, each of which counts to 2³² for itself (struct softnet_data, struct
+// ip_conntrack_stat; struct neigh_statistics on 32-bit machines; Linux 6.18).
+func perCPU(name string) bool {
+	for _, p := range []string{"softnet.", "nf_conntrack.", "arp_cache.", "ndisc_cache."} {
+		if strings.HasPrefix(name, p) {
+			return true
+		}
+	}
+	return false
 }
 
 // fromZero reports whether the kernel lists a counter only once it is not zero: ICMP by type (net/ipv4/proc.c
@@ -104,7 +115,8 @@ func fromZero(name string) bool {
 
 // Delta is by how much each counter rose between two readings of one namespace, where it did; gauges may fall. A counter
 // that one reading lacks is left out (but for ICMP types, which the kernel lists from the first message on). One that fell
-// is taken to have wrapped at 2³² where that gives a rise below 2³¹, and is otherwise left out: it was reset.
+// is taken to have wrapped at 2³² where that gives a rise below 2³¹ (of a sum over CPUs one may have), and is otherwise left
+// out: it was reset.
 func Delta(before, after Counters) map[string]int64 {
 	d := make(map[string]int64)
 	for name, b := range after.Values {
@@ -124,9 +136,9 @@ func rise(name string, before, after int64) (int64, bool) {
 	if n >= 0 || gauge(name) {
 		return n, true
 	}
-	if before > math.MaxUint32 {
+	if before > math.MaxUint32 && !perCPU(name) {
 		return 0, false
 	}
 	n += 1 << 32
-	return n, n < 1<<31
+	return n, n >= 0 && n < 1<<31
 }
