@@ -29,22 +29,24 @@ type room struct {
 var house = []room{
 	{name: "cmd/*", kernel: true, may: []string{
 		"api/...", "targets/...", "prober", "prober/lab/...", "prober/internal/*", "prober/evidence", "prober/results", "prober/results/minute",
-		"prober/experiment", "prober/handshake", "prober/testimony", "prober/diagnose/catalogue", "prober/diagnose", "prober/observe", "prober/plan", "prober/stats",
-		"prober/wire"}},
+		"prober/watch", "prober/experiment", "prober/handshake", "prober/testimony", "prober/peers", "prober/diagnose/catalogue", "prober/diagnose",
+		"prober/observe", "prober/plan", "prober/stats", "prober/wire"}},
 	{name: "api/...", may: []string{
-		"targets/...", "prober", "prober/evidence", "prober/results", "prober/results/minute",
-		"prober/experiment", "prober/testimony", "prober/diagnose/catalogue", "prober/diagnose", "prober/observe", "prober/plan", "prober/wire"}},
+		"targets/...", "prober", "prober/evidence", "prober/results", "prober/results/minute", "prober/watch",
+		"prober/experiment", "prober/testimony", "prober/peers", "prober/diagnose/catalogue", "prober/diagnose", "prober/observe", "prober/plan", "prober/wire"}},
 	{name: "targets/...", may: []string{
 		"prober", "prober/experiment", "prober/diagnose", "prober/observe", "prober/plan", "prober/wire"}},
 	{name: "prober", may: []string{
 		"prober/internal/*", "prober/evidence", "prober/results", "prober/results/minute", "prober/experiment", "prober/handshake", "prober/testimony", "prober/diagnose",
 		"prober/observe", "prober/plan", "prober/stats", "prober/wire"}},
+	{name: "prober/watch", may: []string{ // a host's own counters, live
+		"prober/internal/*", "prober/testimony", "prober/peers", "prober/diagnose"}},
 	{name: "prober/lab/...", kernel: true, may: []string{
 		"prober/diagnose/catalogue", "prober/diagnose", "prober/observe", "prober/plan", "prober/stats", "prober/wire"}},
 	{name: "prober/internal/fakenet/...", pure: true, may: []string{ // networks for tests: no room above it may import it
 		"prober/handshake", "prober/observe", "prober/plan", "prober/wire"}},
 	{name: "prober/internal/*", kernel: true, may: []string{
-		"prober/observe", "prober/plan", "prober/wire"}},
+		"prober/peers", "prober/observe", "prober/plan", "prober/wire"}},
 	{name: "prober/evidence", may: []string{
 		"prober/diagnose", "prober/observe", "prober/plan", "prober/wire"}},
 	{name: "prober/results", may: []string{
@@ -58,6 +60,7 @@ var house = []room{
 	{name: "prober/diagnose", pure: true, may: []string{
 		"prober/observe", "prober/plan", "prober/stats", "prober/wire"}},
 	{name: "prober/observe", pure: true, may: []string{"prober/plan", "prober/wire"}},
+	{name: "prober/peers", pure: true, may: []string{"prober/stats"}}, // what a host's connections say of their peers
 	{name: "prober/plan", pure: true, may: []string{"prober/wire"}},
 	{name: "prober/stats", pure: true},
 	{name: "prober/wire", pure: true},
