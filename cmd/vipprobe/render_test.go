@@ -4,6 +4,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -198,7 +199,8 @@ func stories() map[string]func(*printer) error {
 	kept := probed("192.0.2.10:443", "192.0.2.10:443", neighborQueue(), numbered(1, connects(late(7, 1), some(3, observe.Accepted, 55*time.Millisecond, time.Microsecond))),
 		numbered(31, fine(10)), numbered(1000, burst("quadrants", plan.KindQuadrants, fine(32).Attempts)))
 	kept.Diagnosis.Causes[0].Arms = []diagnose.Arm{{Name: "kernel", N: 20, Answered: 13, Silent: 7, P: 0.004}}
-	return map[string]func(*printer) error{
+	all := watchStories()
+	maps.Copy(all, map[string]func(*printer) error{
 		"recorded": func(p *printer) error { return renderDiagnosis(p, of(kept)) },
 		"healthy":  probe(of(healthy)), "stalled": probe(of(stalled)), "refused": probe(of(closed)), "blind": probe(of(blind)), "cut": probe(of(cut)),
 		"not-probed": probe(of(refused)), "table": probe(table), "repeats": probe(of(patient)), "many": probe(of(mixed)),
@@ -224,7 +226,8 @@ func stories() map[string]func(*printer) error {
 			p.colour = true
 			return errors.Join(renderProbe(p, table[:5], false), renderDiagnosis(p, of(tried)))
 		},
-	}
+	})
+	return all
 }
 
 // TestGolden: each story as it stands in testdata/golden; no line of it is wider than a terminal.

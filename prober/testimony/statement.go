@@ -3,6 +3,7 @@ package testimony
 import (
 	"cmp"
 	"slices"
+	"strings"
 
 	"github.com/vipprobe/vipprobe/prober/diagnose"
 )
@@ -39,7 +40,29 @@ func moved(delta map[string]int64) []Moved {
 	var out []Moved
 	for _, c := range Counters() {
 		if n := delta[c.Name]; n > 0 {
+			if c.Name == "TcpExt.ListenDrops" {
+				c.Claims = explained(c.Claims, delta)
+			}
 			out = append(out, Moved{c, n})
+		}
+	}
+	return out
+}
+
+// explained leaves of what ListenDrops fits those verdicts alone that a counter of one reason speaks for, where these account for
+// all that was dropped.
+func explained(claims []Claim, delta map[string]int64) []Claim {
+	l, _ := ListenDrops(delta)
+	if l.Rest > 0 {
+		return claims
+	}
+	var out []Claim
+	for _, c := range claims {
+		for i := range l.Parts {
+			if l.Parts[i].Counter.Says(c.Verdict) != WeightUnknown {
+				out = append(out, c)
+				break
+			}
 		}
 	}
 	return out
@@ -74,5 +97,22 @@ func Statements(delta map[string]int64) []Statement {
 		out = append(out, s)
 	}
 	slices.SortStableFunc(out, func(a, b Statement) int { return cmp.Compare(b.Weight, a.Weight) })
+	return out
+}
+
+// Unexplained lists, by name, what rose and is not in the table: a newer kernel's counters, and those that say nothing of a fault.
+func Unexplained(delta map[string]int64) []Moved {
+	known := map[string]bool{}
+	all := Counters()
+	for i := range all {
+		known[all[i].Name] = true
+	}
+	var out []Moved
+	for name, n := range delta {
+		if n > 0 && !known[name] && !strings.HasPrefix(name, "sockstat.") {
+			out = append(out, Moved{Counter{Name: name}, n})
+		}
+	}
+	slices.SortFunc(out, func(a, b Moved) int { return cmp.Compare(a.Counter.Name, b.Counter.Name) })
 	return out
 }

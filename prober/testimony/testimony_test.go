@@ -144,6 +144,11 @@ func TestIncident(t *testing.T) {
 	if diff := cmp.Diff(want, named); diff != "" {
 		t.Errorf("named, -want +got:\n%s", diff)
 	}
+	for _, s := range Statements(delta) {
+		if s.Verdict == d.AcceptQueueOverflow || s.Verdict == d.RemoteARPUnresolved {
+			t.Errorf("%s fits, though every drop is accounted for otherwise", s.Verdict)
+		}
+	}
 	// one step away: the SYNs are dropped, and the kernel does not say for their timestamps
 	delete(delta, "TcpExt.PAWSPassive")
 	for _, s := range Statements(delta) {
@@ -215,5 +220,56 @@ func TestRange(t *testing.T) {
 	}
 	if _, ok := Find("TcpExt.NoSuch"); ok {
 		t.Error("found a counter that is not there")
+	}
+}
+
+func TestRemarks(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		topic Topic
+		delta map[string]int64
+		want  []string
+	}{
+		{"the incident", Listeners, map[string]int64{"TcpExt.ListenDrops": 293, "TcpExt.PAWSPassive": 293}, []string{"of 293 dropped: 293 for an older timestamp"}},
+		{"a rest", Listeners, map[string]int64{"TcpExt.ListenDrops": 1293, "TcpExt.ListenOverflows": 293},
+			[]string{"of 1,293 dropped: 293 at a full accept queue, 1,000 for what has no counter of its own (no route, no memory, an ICMP error, unresolved ARP)"}},
+		{"nothing dropped", Listeners, map[string]int64{"TcpExt.EmbryonicRsts": 3}, nil},
+		{"classes", Loss, map[string]int64{"Tcp.RetransSegs": 1000, "TcpExt.TCPFastRetrans": 600, "TcpExt.TCPSlowStartRetrans": 250, "TcpExt.TCPSynRetrans": 5, "Tcp.OutSegs": 99000},
+			[]string{"of 1,000 sent again: 0.5 % SYNs and SYN-ACKs, 60 % in fast recovery, 25 % after a timeout, 14 % the first of a timeout or a tail loss probe; that is 1.0 % of what was sent"}},
+		{"probes alone", Loss, map[string]int64{"TcpExt.TCPLossProbes": 5}, []string{"nothing else was sent again: tail loss probes alone are no alarm"}},
+		{"needless", Spurious, map[string]int64{"Tcp.RetransSegs": 10, "TcpExt.TCPDSACKRecv": 4}, []string{"DSACKs came for 40 % of what was sent again: the peers had it already"}},
+	} {
+		if diff := cmp.Diff(c.want, Remarks(c.topic, c.delta)); diff != "" {
+			t.Errorf("%s, -want +got:\n%s", c.name, diff)
+		}
+	}
+}
+
+func TestNumbers(t *testing.T) {
+	for n, want := range map[int64]string{0: "0", 999: "999", 1000: "1,000", -1000: "-1,000", -100: "-100", 1234567: "1,234,567"} {
+		if got := Count(n); got != want {
+			t.Errorf("%d: %q, want %q", n, got, want)
+		}
+	}
+	for n, want := range map[int64]string{0: "0 %", 1: "< 0.01 %", 30: "0.03 %", 500: "0.5 %", 9400: "9.4 %", 9600: "10 %", 100000: "100 %"} {
+		if got := Percent(n, 100000); got != want {
+			t.Errorf("%d of 100,000: %q, want %q", n, got, want)
+		}
+	}
+}
+
+func TestDifferences(t *testing.T) {
+	a := map[string]string{"net.ipv4.tcp_reordering": "6", "net.ipv4.tcp_sack": "1", "net.x.new": "1", "net.core.somaxconn": "4096", "net.ipv4.tcp_tw_recycle": "1"}
+	b := map[string]string{"net.ipv4.tcp_reordering": "3", "net.ipv4.tcp_sack": "1", "net.x.new": "2", "net.core.somaxconn": "128"}
+	var got []string
+	for _, d := range Differences(a, b) {
+		got = append(got, d.Name+" "+d.A+"/"+d.B)
+		if d.Known != (d.Name != "net.x.new") || d.Known && (d.Setting.Means == "" || d.Setting.Born == BirthUnknown) {
+			t.Errorf("%+v", d)
+		}
+	}
+	want := []string{"net.ipv4.tcp_reordering 6/3", "net.ipv4.tcp_tw_recycle 1/", "net.core.somaxconn 4096/128", "net.x.new 1/2"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
 	}
 }

@@ -1,10 +1,13 @@
 package watch
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/vipprobe/vipprobe/prober/internal/hostproc"
@@ -236,4 +239,29 @@ func (w *Watcher) hand(f func([]Reading) error) error {
 		errs = append(errs, fmt.Errorf("%s: %w", readings[i].Place, readings[i].Err))
 	}
 	return errors.Join(errs...)
+}
+
+// Gauge is how many sockets of a protocol are in a state, as sockstat has it: TCP and inuse, orphan, tw or alloc.
+type Gauge struct {
+	Protocol, State string
+	N               int64
+}
+
+// Sockets lists the socket gauges, memory (pages) left out, in an order of their names.
+func (r *Reading) Sockets() []Gauge {
+	var out []Gauge
+	for name, n := range r.Values {
+		rest, ok := strings.CutPrefix(name, "sockstat.")
+		if !ok {
+			continue
+		}
+		protocol, state, ok := strings.Cut(rest, ".")
+		if ok && state != "mem" && state != "memory" {
+			out = append(out, Gauge{protocol, state, n})
+		}
+	}
+	slices.SortFunc(out, func(a, b Gauge) int {
+		return cmp.Or(cmp.Compare(a.Protocol, b.Protocol), cmp.Compare(a.State, b.State))
+	})
+	return out
 }

@@ -30,8 +30,8 @@ func (r root) read() (Counters, error) {
 	for _, table := range []string{"arp_cache", "ndisc_cache", "nf_conntrack"} {
 		c.file("stat/"+table, r.readNet, func(b []byte, into map[string]int64) error { return parsePerCPU(b, table, into) })
 	}
-	for file, name := range map[string]string{"nf_conntrack_count": "count", "nf_conntrack_max": "max"} {
-		c.file("net/netfilter/"+file, r.readSys, func(b []byte, into map[string]int64) error {
+	for _, name := range []string{"count", "max"} {
+		c.file("net/netfilter/nf_conntrack_"+name, r.readSys, func(b []byte, into map[string]int64) error {
 			n, err := number(strings.TrimSpace(string(b)))
 			if err != nil {
 				return &ErrFormat{1, err.Error()}

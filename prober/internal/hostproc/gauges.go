@@ -2,6 +2,7 @@ package hostproc
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -57,5 +58,6 @@ func Reset(before, after Counters) []string {
 			}
 		}
 	}
+	slices.Sort(out)
 	return out
 }

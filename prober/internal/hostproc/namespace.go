@@ -50,6 +50,9 @@ func OpenNamespace(p Place) (*Namespace, error) {
 		}
 		return nil, err
 	}
+	if errors.Is(err, unix.EINVAL) {
+		return nil, fmt.Errorf("enter the network namespace of %s: that file is none", p)
+	}
 	return nil, fmt.Errorf("enter the network namespace of %s: %w", p, err)
 }
 

@@ -105,12 +105,12 @@ func TestEach(t *testing.T) {
 		if err != nil {
 			t.Fatalf("listen on %s: %v", addr, err)
 		}
-		defer l.Close()
+		t.Cleanup(func() { _ = l.Close() })
 		conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", l.Addr().String())
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer conn.Close()
+		t.Cleanup(func() { _ = conn.Close() })
 		if _, err := conn.Write([]byte("x")); err != nil {
 			t.Fatal(err)
 		}
