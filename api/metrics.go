@@ -65,7 +65,7 @@ func NewMetrics(o MetricsOptions) *Metrics {
 			Name: "vipprobe_config_last_reload_success_timestamp_seconds", Help: "When the configuration in force was loaded, in Unix time.",
 		}),
 		rounds:  counters("vipprobe_rounds_total", "Scheduled rounds by result: success, failure, or error where nothing could be probed.", "job_name", "module", "result"),
-		skipped: counters("vipprobe_schedule_skipped_rounds_total", "Scheduled rounds that were left out: running, the one before still ran; overload; primed, a diagnosis primed the target and its probes are paused.", "job_name", "reason"),
+		skipped: counters("vipprobe_schedule_skipped_rounds_total", "Scheduled rounds that were left out: running, the one before still ran; overload, it waited a whole interval for its turn; primed, a diagnosis primed the target and its probes are paused; budget, a limit did not permit it; ports, no source port was fresh; maintenance, it fell into a window.", "job_name", "reason"),
 		drops: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "vipprobe_capture_dropped_frames_total", Help: "Frames that the capture lost during scheduled rounds.",
 		}),
@@ -128,6 +128,16 @@ func (m *Metrics) Observe(job, module string, labels map[string]string, rounds [
 		again := slices.ContainsFunc(rounds[:i], func(x prober.Round) bool { return x.Target == r.Target })
 		m.note(job, labels, r, f, again)
 	}
+}
+
+// Healthy takes a scheduled round of which only its round trips were kept.
+func (m *Metrics) Healthy(job, module string, labels map[string]string, h *prober.Healthy) {
+	handshakes := m.handshake.WithLabelValues(job, module)
+	for _, rtt := range h.RTTs {
+		handshakes.Observe(rtt.Seconds())
+	}
+	m.rounds.WithLabelValues(job, module, "success").Inc()
+	m.noteHealthy(job, labels, h)
 }
 
 func resultOf(r *prober.Round) string {

@@ -114,6 +114,27 @@ func (m *Metrics) note(job string, labels map[string]string, r *prober.Round, f 
 	s.note(r, f)
 }
 
+// noteHealthy keeps what a healthy round says of its target.
+func (m *Metrics) noteHealthy(job string, labels map[string]string, h *prober.Healthy) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.jobs[job] = true
+	k := seriesKey{job: job, target: h.Target}
+	switch m.detail {
+	case targets.DetailNone:
+		return
+	case targets.DetailBackend:
+		k.address = h.Addr.Addr().String()
+	case targets.DetailTarget:
+	}
+	s := m.of(k, labels)
+	s.outcomes[observe.Accepted] += uint64(h.Connections)
+	s.success, s.causes, s.known = true, nil, len(h.RTTs) > 0
+	if s.known {
+		s.median, s.worst = view.Rank(h.RTTs, 0.5).Seconds(), view.Rank(h.RTTs, 1).Seconds()
+	}
+}
+
 // of returns the series of k, which begin where there are none. The caller holds the lock.
 func (m *Metrics) of(k seriesKey, labels map[string]string) *targetSeries {
 	s := m.series[k]

@@ -24,10 +24,11 @@ type budget struct {
 
 	mu       sync.Mutex
 	targets  map[netip.AddrPort]*targetBudget
-	freed    chan struct{} // closed and replaced when slots come back
-	silent   []silence     // unanswered flows of the last PortQuarantine, oldest first
-	silenced int           // their sum
-	open     int           // flows of bursts under way, which may go unanswered yet
+	freed    chan struct{} // closed and replaced when slots come back, where anybody waits for it
+	waiting  int
+	silent   []silence // unanswered flows of the last PortQuarantine, oldest first
+	silenced int       // their sum
+	open     int       // flows of bursts under way, which may go unanswered yet
 	swept    time.Time
 }
 
@@ -118,12 +119,14 @@ func (b *budget) reserve(ctx context.Context, target string, res *reservation) e
 			b.mu.Unlock()
 			return nil
 		}
-		freed := b.freed
-		b.mu.Unlock()
 		full.err.Target = target
 		if full.forGood {
+			b.mu.Unlock()
 			return full.err
 		}
+		freed := b.freed
+		b.waiting++
+		b.mu.Unlock()
 		select {
 		case <-freed:
 		case <-ctx.Done():
@@ -176,11 +179,7 @@ func (b *budget) expire(now time.Time) {
 func (b *budget) hold(res *reservation) {
 	b.open += res.flows
 	for dst, d := range res.want {
-		t := b.targets[dst]
-		if t == nil {
-			t = &targetBudget{rate: rate.NewLimiter(rate.Limit(b.limits.PerTargetRate), b.limits.PerTargetBurst)}
-			b.targets[dst] = t
-		}
+		t := b.target(dst)
 		t.halfOpen += d.halfOpen
 		t.bursts++
 		res.at[dst] = t
@@ -195,7 +194,7 @@ func (b *budget) pace(ctx context.Context, target string, res *reservation) erro
 		}
 	}
 	if err := wait(ctx, b.global, res.flows); err != nil {
-		return &BudgetError{Target: target, Limit: "global_rate", Detail: err.Error()}
+		return &BudgetError{Target: target, Limit: limitGlobalRate, Detail: err.Error()}
 	}
 	return nil
 }
@@ -246,8 +245,16 @@ func (b *budget) release(res *reservation, attempts []observe.Attempt, pings []o
 		b.silent = append(b.silent, silence{now, silent})
 		b.silenced += silent
 	}
-	close(b.freed)
-	b.freed = make(chan struct{})
+	b.free()
+}
+
+// free lets those look again who wait for slots. The caller holds the lock.
+func (b *budget) free() {
+	if b.waiting > 0 {
+		b.waiting = 0
+		close(b.freed)
+		b.freed = make(chan struct{})
+	}
 }
 
 // unanswered reports whether a flow left and drew nothing at all.

@@ -26,6 +26,9 @@ func (e *engine) control(f *rawsock.Frame) {
 }
 
 func (e *engine) icmp(f *rawsock.Frame, m *wire.ICMPError) {
+	if l := e.light.Load(); l != nil && l.quoted(f, m) {
+		return
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	i := e.flows.byFlow(m.Quoted)
@@ -39,7 +42,7 @@ func (e *engine) icmp(f *rawsock.Frame, m *wire.ICMPError) {
 		e.strays["icmp_quotes_other_sequence"]++
 		return
 	}
-	ans := observe.Answer{At: time.Unix(0, f.At), From: m.From, ICMPType: m.Type, ICMPCode: m.Code, ICMPMTU: m.MTU, ICMPName: m.Name()}
+	ans := icmpAnswer(f.At, m)
 	r.corr.ICMP(shot, ans)
 	r.tape.keep(f, shot)
 	if s := &r.shots[shot]; s.raw && ans.Ends() {
@@ -48,6 +51,10 @@ func (e *engine) icmp(f *rawsock.Frame, m *wire.ICMPError) {
 			r.settle(s)
 		}
 	}
+}
+
+func icmpAnswer(at int64, m *wire.ICMPError) observe.Answer {
+	return observe.Answer{At: time.Unix(0, at), From: m.From, ICMPType: m.Type, ICMPCode: m.Code, ICMPMTU: m.MTU, ICMPName: m.Name()}
 }
 
 // maxSent is more than what a shot sends beyond its SYN.
@@ -77,6 +84,9 @@ func (e *engine) neighbor(f *rawsock.Frame) {
 	ev.At, ev.Outgoing, ev.IfIndex = time.Unix(0, f.At), f.Outgoing, f.IfIndex
 	if len(f.Link) >= 14 {
 		ev.FrameMAC = wire.MAC(f.Link[6:12]).String()
+	}
+	if l := e.light.Load(); l != nil {
+		l.neighbor(&ev)
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()

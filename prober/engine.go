@@ -22,6 +22,8 @@ type EngineOptions struct {
 	// RingBytes of the capture ring; 0: 32 MiB.
 	RingBytes int
 	Limits    Limits
+	// InFlight is how many SYNs of scheduled rounds may be without an answer at once, 32 octets each; 0: 262,144.
+	InFlight int
 	// NoCapture works without a tap even where one could be had.
 	NoCapture bool
 	// AllowForeignSource permits raw shots from a source address that is not this host's.
@@ -47,6 +49,8 @@ type engine struct {
 	rx      receiver
 	seen    atomic.Uint64 // frames that the reader is done with
 	drops   atomic.Uint64 // frames lost, as last read
+
+	light atomic.Pointer[light] // scheduled rounds of raw SYNs; nil: there are none
 
 	cycle sync.Mutex // held from taking due shots to handing them to the kernel
 

@@ -66,6 +66,9 @@ func (e *engine) packet(f *rawsock.Frame) {
 // segment finds whose a segment is, records it and lets its shot react. What we sent counts only when outgoing, what they sent only
 // when not: on the loopback device each shows twice.
 func (e *engine) segment(f *rawsock.Frame, seg *wire.Segment) {
+	if l := e.light.Load(); l != nil && l.segment(f, seg) {
+		return
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if f.Outgoing {

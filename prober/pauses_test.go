@@ -65,7 +65,9 @@ func TestScheduleLeavesOutWhatIsPaused(t *testing.T) {
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		newScheduler(probe, sink, 4).schedule(ctx, []Job{{Name: "vips", Interval: 10 * time.Second, Targets: []string{"vip"}}})
+		s := newSchedule(probe, sink, 4)
+		s.Set([]Job{{Name: "vips", Interval: 10 * time.Second, Targets: []string{"vip"}}})
+		s.Run(ctx)
 		if sink.skipped[SkipPrimed] < 2 || sink.skipped[SkipPrimed] > 3 || sink.rounds != 12-sink.skipped[SkipPrimed] {
 			t.Errorf("skipped %v, %d rounds told", sink.skipped, sink.rounds)
 		}
@@ -79,6 +81,7 @@ type skips struct {
 }
 
 func (s *skips) Observe(_, _ string, _ map[string]string, rounds []Round) { s.rounds += len(rounds) }
+func (s *skips) Healthy(string, string, map[string]string, *Healthy)      {}
 func (s *skips) Fail(string, string, string, map[string]string)           {}
 func (s *skips) Lag(time.Duration)                                        {}
 func (s *skips) Skipped(_ string, why Skip) {

@@ -19,6 +19,7 @@ type ports struct {
 	foreign bool // raw ports of addresses that are not this host's are used unheld
 
 	mu     sync.Mutex
+	left   plan.PortRange // ports that the light path has for itself
 	kernel *plan.PortBook
 	raw    *plan.PortBook
 	bound  map[uint16]bool // kernel ports of connects under way
@@ -151,6 +152,9 @@ func (ps *ports) claim(w want, port uint16) error {
 	if w.busy != nil && w.busy(port) {
 		return errOurs
 	}
+	if ps.left.Contains(port) {
+		return errOurs
+	}
 	if w.raw && w.lent {
 		return nil
 	}
@@ -172,6 +176,26 @@ func (ps *ports) claim(w want, port uint16) error {
 	}
 	ps.bound[port] = true
 	return nil
+}
+
+// rawRange are the ports of raw shots.
+func (ps *ports) rawRange() plan.PortRange {
+	_, raw := ps.all.Split()
+	return raw
+}
+
+// leave takes ports out of use here: the light path hands them out.
+func (ps *ports) leave(r plan.PortRange) {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	ps.left = r
+}
+
+// keep holds one of the ports that were left to the light path, until the engine is closed.
+func (ps *ports) keep(src netip.Addr, port uint16) error {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	return ps.hold(src, port)
 }
 
 // hold keeps a raw port out of the kernel's hands.

@@ -247,7 +247,12 @@ func (p *Prober) experiment(ctx context.Context, addr netip.AddrPort, m Module) 
 		return &experiment.Connect{Source: src, Dst: addr, Burst: m.Burst, Count: m.Count, Ladder: p.Host().Ladder, Listen: listen,
 			HopLimit: m.HopLimit, ToS: m.ToS, Close: plan.Abort}
 	}
-	s := &experiment.SYN{Source: src, Dst: addr, Burst: m.Burst, Count: m.Count, Ladder: m.SYN.Ladder, Listen: listen,
+	return p.syn(addr, m, listen)
+}
+
+// syn is the raw burst of a module.
+func (p *Prober) syn(addr netip.AddrPort, m Module, listen time.Duration) *experiment.SYN {
+	s := &experiment.SYN{Source: netip.AddrPortFrom(m.Source, 0), Dst: addr, Burst: m.Burst, Count: m.Count, Ladder: m.SYN.Ladder, Listen: listen,
 		HopLimit: m.HopLimit, ToS: m.ToS, MSS: m.SYN.MSS, WithoutTimestamps: m.SYN.WithoutTimestamps, Handshake: m.SYN.Handshake,
 		Clock: plan.TSClock{Start: m.SYN.TSval, Hz: m.SYN.TSHz}}
 	if len(s.Ladder.At) == 0 {
@@ -313,4 +318,24 @@ func Summarize(attempts []*observe.Attempt) Summary {
 	}
 	slices.Sort(s.RTTs)
 	return s
+}
+
+// Capture is how the capture ring and the light path of scheduled rounds fare.
+type Capture struct {
+	Frames, Drops uint64 // since the start: frames captured, and frames lost because the ring was full
+	InFlight      int    // SYNs of scheduled rounds whose round is not over
+}
+
+// Capture tells how the capture fares; zero where there is none.
+func (p *Prober) Capture() Capture {
+	var c Capture
+	if t := p.engine.tap; t != nil {
+		if st, err := t.Stats(); err == nil {
+			c.Frames, c.Drops = st.Frames, st.Drops+st.Bad
+		}
+	}
+	if l := p.engine.light.Load(); l != nil {
+		c.InFlight = l.underWay()
+	}
+	return c
 }

@@ -1,12 +1,12 @@
 package prober
 
 import (
-	"container/heap"
 	"context"
 	"errors"
-	"hash/fnv"
+	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -17,12 +17,16 @@ type Job struct {
 	Interval time.Duration
 	Targets  []string
 	Labels   map[string]string
+	// Maintenance are times in which nothing of the job is probed.
+	Maintenance []Window
 }
 
 // Sink takes what scheduled rounds gave. Its methods may be called at the same time from several goroutines.
 type Sink interface {
 	// Observe takes the rounds of one target.
 	Observe(job, module string, labels map[string]string, rounds []Round)
+	// Healthy takes a round of which nothing was kept but what it says.
+	Healthy(job, module string, labels map[string]string, h *Healthy)
 	// Fail notes a target that gave no round: its name did not resolve, or nothing could be probed at all.
 	Fail(job, module, target string, labels map[string]string)
 	// Lag is how late a round began.
@@ -31,159 +35,250 @@ type Sink interface {
 	Skipped(job string, why Skip)
 }
 
+// Healthy is a scheduled round of raw SYNs whose every connection was accepted with the first answer to its first SYN.
+type Healthy struct {
+	Target      string
+	Addr        netip.AddrPort
+	Started     time.Time
+	Duration    time.Duration
+	Connections int
+	// RTTs are the handshake round trips that were measured, sorted. They are valid during the call only.
+	RTTs []time.Duration
+}
+
 // Skip says why a scheduled round was left out.
 type Skip string
 
-// SkipRunning: the round before it still ran. SkipOverload: too many others did. SkipPrimed: probes of the target are paused after a prime
-// (PausedError).
+// SkipRunning: the round before it still ran. SkipOverload: it waited a whole interval for its turn. SkipPrimed: probes of the target are
+// paused after a prime (PausedError). SkipBudget: a limit did not permit it. SkipPorts: no source port was fresh. SkipMaintenance: it fell
+// into a maintenance window.
 const (
-	SkipRunning  Skip = "running"
-	SkipOverload Skip = "overload"
-	SkipPrimed   Skip = "primed"
+	SkipRunning     Skip = "running"
+	SkipOverload    Skip = "overload"
+	SkipPrimed      Skip = "primed"
+	SkipBudget      Skip = "budget"
+	SkipPorts       Skip = "ports"
+	SkipMaintenance Skip = "maintenance"
 )
 
 // Skips lists every reason.
-func Skips() []Skip { return []Skip{SkipRunning, SkipOverload, SkipPrimed} }
+func Skips() []Skip {
+	return []Skip{SkipRunning, SkipOverload, SkipPrimed, SkipBudget, SkipPorts, SkipMaintenance}
+}
 
-// inFlight bounds how many scheduled rounds run at once.
+// inFlight bounds how many rounds of one goroutine each run at once.
 const inFlight = 4096
 
-// Schedule probes the jobs' targets until ctx ends, then waits for the rounds under way. When each target is due follows from the wall
-// clock and a hash of its name alone: starts are spread evenly over the interval, and a schedule that is stopped and started
-// again, on another machine even, goes on in step.
+// Schedule probes the jobs' targets until ctx ends, then waits for the rounds under way: NewSchedule with one set of jobs.
 func (p *Prober) Schedule(ctx context.Context, jobs []Job, sink Sink) {
-	newScheduler(p.Probe, sink, inFlight).schedule(ctx, jobs)
+	s := p.NewSchedule(sink)
+	s.Set(jobs)
+	s.Run(ctx)
 }
 
-// schedule puts every target of the jobs into the heap and runs until ctx ends and the last round is over.
-func (s *scheduler) schedule(ctx context.Context, jobs []Job) {
-	now := time.Now()
-	for i := range jobs {
-		j := &jobs[i]
-		for _, t := range j.Targets {
-			s.due = append(s.due, &dueTarget{job: j, target: t, at: firstDue(j.Name, t, j.Interval, now)})
-		}
-	}
-	heap.Init(&s.due)
-	s.run(ctx)
-	s.rounds.Wait()
-}
+// Schedule probes the targets of jobs. When each target is due follows from the wall clock and a hash of its name alone: starts are spread
+// evenly over the interval, and a schedule that is stopped and started again, on another machine even, goes on in step.
+//
+// Where more is due than can be done, what has been due longest goes first, so that no target starves; a target whose round has waited for
+// a whole interval loses that one.
+type Schedule struct {
+	probe func(context.Context, string, Module) ([]Round, error)
+	sink  Sink
+	fast  fastPath // nil: none
+	slots chan struct{}
+	wake  chan struct{}
+	set   atomic.Pointer[[]Job] // to be put in force; nil: nothing new
 
-// firstDue is the next time at which the target's phase comes round.
-func firstDue(job, target string, interval time.Duration, now time.Time) time.Time {
-	h := fnv.New64a()
-	_, _ = h.Write([]byte(job + "\x00" + target)) // a hash takes everything
-	phase := time.Duration(h.Sum64() % uint64(interval))
-	into := time.Duration(uint64(now.UnixNano()) % uint64(interval))
-	return now.Add((phase - into + interval) % interval)
-}
-
-type dueTarget struct {
-	job    *Job
-	target string
-	at     time.Time
-	mu     sync.Mutex // held while a round runs
-}
-
-type dueHeap []*dueTarget
-
-func (h dueHeap) Len() int           { return len(h) }
-func (h dueHeap) Less(i, j int) bool { return h[i].at.Before(h[j].at) }
-func (h dueHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
-
-// Push implements heap.Interface.
-func (h *dueHeap) Push(x any) {
-	d, _ := x.(*dueTarget) // container/heap hands on what schedule gave it
-	*h = append(*h, d)
-}
-
-// Pop implements heap.Interface.
-func (h *dueHeap) Pop() any {
-	old := *h
-	n := len(old) - 1
-	d := old[n]
-	old[n] = nil
-	*h = old[:n]
-	return d
-}
-
-// scheduler is one run of Schedule.
-type scheduler struct {
-	probe  func(context.Context, string, Module) ([]Round, error)
-	sink   Sink
+	// What follows is the loop's own.
 	due    dueHeap
-	slots  chan struct{}
+	known  map[targetKey]*dueTarget
+	queue  []*dueTarget // due, and waiting for a slot; oldest first
 	rounds sync.WaitGroup
+	// within runs what a goroutine of the schedule does; nil: as it is. Tests put it into another network namespace.
+	within func(func())
 }
 
-func newScheduler(probe func(context.Context, string, Module) ([]Round, error), sink Sink, slots int) *scheduler {
-	return &scheduler{probe: probe, sink: sink, slots: make(chan struct{}, slots)}
+// spawn runs f in a goroutine that Run waits for.
+func (s *Schedule) spawn(f func()) {
+	s.rounds.Go(func() {
+		if s.within != nil {
+			s.within(f)
+			return
+		}
+		f()
+	})
 }
 
-func (s *scheduler) run(ctx context.Context) {
-	if len(s.due) == 0 {
-		<-ctx.Done()
-		return
+// fastPath takes rounds that need no goroutine. It is used by the schedule's loop alone.
+type fastPath interface {
+	// admit says whether the path is for a target's rounds at all.
+	admit(ctx context.Context, d *dueTarget) bool
+	// begin begins a round that is due, or keeps it until it can. false: it is to be made the ordinary way.
+	begin(d *dueTarget, now time.Time) bool
+	// cycle moves what is under way and tells when it wants to be called again; zero: when something is begun.
+	cycle(ctx context.Context, now time.Time) time.Time
+	// changed is told that other jobs are about to be put in force, gone of a target that is no more or is probed with another module.
+	changed()
+	gone(d *dueTarget)
+	// end waits for what is under way.
+	end()
+}
+
+// NewSchedule makes a schedule of nothing: see Set and Run.
+func (p *Prober) NewSchedule(sink Sink) *Schedule {
+	s := newSchedule(p.Probe, sink, inFlight)
+	s.fast = newLight(p, s)
+	return s
+}
+
+func newSchedule(probe func(context.Context, string, Module) ([]Round, error), sink Sink, slots int) *Schedule {
+	return &Schedule{probe: probe, sink: sink, slots: make(chan struct{}, slots), wake: make(chan struct{}, 1), known: map[targetKey]*dueTarget{}}
+}
+
+// Set puts other jobs in force, at once where the schedule runs. Targets that stay keep their place: none of their rounds is lost or made
+// twice; a change of module or labels holds from the next round on. Rounds under way of targets that are no more end untold.
+func (s *Schedule) Set(jobs []Job) {
+	s.set.Store(&jobs)
+	s.kick()
+}
+
+func (s *Schedule) kick() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
 	}
+}
+
+// batch is how long the loop sleeps at least while the fast path has rounds under way, so that those which are due at almost the same time
+// begin together.
+const batch = 5 * time.Millisecond
+
+// Run probes until ctx ends, then waits for the rounds under way. It is to be called once.
+func (s *Schedule) Run(ctx context.Context) {
 	t := time.NewTimer(0)
 	defer t.Stop()
 	for {
 		select {
 		case <-ctx.Done():
+			if s.fast != nil {
+				s.fast.end()
+			}
+			s.rounds.Wait()
 			return
 		case <-t.C:
+		case <-s.wake:
 		}
-		now := time.Now()
-		for !s.due[0].at.After(now) {
-			d := s.due[0]
-			s.sink.Lag(now.Sub(d.at))
-			s.start(ctx, d)
-			missed := int64(now.Sub(d.at) / d.job.Interval)
-			d.at = d.at.Add(d.job.Interval * time.Duration(1+missed))
-			heap.Fix(&s.due, 0)
+		if jobs := s.set.Swap(nil); jobs != nil {
+			s.change(ctx, *jobs, time.Now())
 		}
-		t.Reset(time.Until(s.due[0].at))
+		s.waiting(ctx)
+		s.beginDue(ctx, time.Now())
+		t.Reset(s.rest(ctx))
 	}
 }
 
-// start begins a round unless the target's last one, or too many others, still run.
-func (s *scheduler) start(ctx context.Context, d *dueTarget) {
-	if !d.mu.TryLock() {
-		s.sink.Skipped(d.job.Name, SkipRunning)
-		return
+// rest moves the fast path and returns how long the loop may sleep.
+func (s *Schedule) rest(ctx context.Context) time.Duration {
+	next, least := time.Hour, time.Duration(0)
+	now := time.Now()
+	if s.fast != nil {
+		if at := s.fast.cycle(ctx, now); !at.IsZero() {
+			next, least = at.Sub(now), batch
+		}
 	}
-	select {
-	case s.slots <- struct{}{}:
-	default:
-		d.mu.Unlock()
+	if len(s.due) > 0 {
+		next = min(next, time.Until(s.due[0].at))
+	}
+	return max(next, least)
+}
+
+// beginDue begins the round of every target whose time has come, the longest due first.
+func (s *Schedule) beginDue(ctx context.Context, now time.Time) {
+	for len(s.due) > 0 && !s.due[0].at.After(now) {
+		d := s.due[0]
+		d.since = d.at
+		missed := int64(now.Sub(d.at) / d.job.Interval)
+		for range missed {
+			s.sink.Skipped(d.job.Name, SkipOverload)
+		}
+		d.since = d.at.Add(d.job.Interval * time.Duration(missed))
+		d.at = d.since.Add(d.job.Interval)
+		s.due.fix()
+		s.start(ctx, d, now)
+	}
+}
+
+// start begins a round, or says why not.
+func (s *Schedule) start(ctx context.Context, d *dueTarget, now time.Time) {
+	switch {
+	case inWindow(d.job.Maintenance, now):
+		s.sink.Skipped(d.job.Name, SkipMaintenance)
+	case d.queued:
 		s.sink.Skipped(d.job.Name, SkipOverload)
-		return
+	case !d.running.CompareAndSwap(false, true):
+		s.sink.Skipped(d.job.Name, SkipRunning)
+	case d.fast && s.fast.begin(d, now):
+	default:
+		s.enqueue(ctx, d)
 	}
-	s.rounds.Go(func() {
-		defer func() {
+}
+
+// enqueue lets a round wait for a slot; it holds its target.
+func (s *Schedule) enqueue(ctx context.Context, d *dueTarget) {
+	d.queued = true
+	s.queue = append(s.queue, d)
+	s.waiting(ctx)
+}
+
+// waiting begins the rounds in the queue as far as slots are free.
+func (s *Schedule) waiting(ctx context.Context) {
+	for len(s.queue) > 0 {
+		select {
+		case s.slots <- struct{}{}:
+		default:
+			return
+		}
+		d := s.queue[0]
+		s.queue[0] = nil
+		s.queue = s.queue[1:]
+		d.queued = false
+		if d.gone.Load() {
 			<-s.slots
-			d.mu.Unlock()
+			continue
+		}
+		s.sink.Lag(max(0, time.Since(d.since)))
+		s.round(ctx, d, d.job)
+	}
+}
+
+// round makes one round in a goroutine of its own, which has a slot.
+func (s *Schedule) round(ctx context.Context, d *dueTarget, j *Job) {
+	s.spawn(func() {
+		defer func() {
+			d.running.Store(false)
+			<-s.slots
+			s.kick()
 		}()
-		rounds, err := s.probe(ctx, d.target, d.job.Module)
-		if ctx.Err() != nil {
+		rounds, err := s.probe(ctx, d.target, j.Module)
+		if ctx.Err() != nil || d.gone.Load() {
 			return
 		}
 		if err != nil {
-			s.sink.Fail(d.job.Name, d.job.Module.Name, d.target, d.job.Labels)
+			s.sink.Fail(j.Name, j.Module.Name, d.target, j.Labels)
 			return
 		}
-		if rounds = s.unpaused(d, rounds); len(rounds) > 0 {
-			s.sink.Observe(d.job.Name, d.job.Module.Name, d.job.Labels, rounds)
+		if rounds = s.unpaused(j, rounds); len(rounds) > 0 {
+			s.sink.Observe(j.Name, j.Module.Name, j.Labels, rounds)
 		}
 	})
 }
 
 // unpaused leaves out the rounds of addresses whose probes are paused, and notes them.
-func (s *scheduler) unpaused(d *dueTarget, rounds []Round) []Round {
+func (s *Schedule) unpaused(j *Job, rounds []Round) []Round {
 	return slices.DeleteFunc(rounds, func(r Round) bool {
 		_, paused := errors.AsType[*PausedError](r.Err)
 		if paused {
-			s.sink.Skipped(d.job.Name, SkipPrimed)
+			s.sink.Skipped(j.Name, SkipPrimed)
 		}
 		return paused
 	})

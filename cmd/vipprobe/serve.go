@@ -53,13 +53,12 @@ func serveCommand() *cobra.Command {
 
 // service is serve in execution: the configuration in force, and what depends on it.
 type service struct {
-	flags   *serveFlags
-	config  atomic.Pointer[targets.Config]
-	prober  *prober.Prober
-	metrics *api.Metrics
-	log     zerolog.Logger
-	// resched tells the scheduler that the jobs have changed.
-	resched chan struct{}
+	flags    *serveFlags
+	config   atomic.Pointer[targets.Config]
+	prober   *prober.Prober
+	metrics  *api.Metrics
+	log      zerolog.Logger
+	schedule *prober.Schedule
 }
 
 func (f *serveFlags) serve(ctx context.Context, stderr io.Writer) error {
@@ -67,7 +66,7 @@ func (f *serveFlags) serve(ctx context.Context, stderr io.Writer) error {
 	if err != nil {
 		return usageError{fmt.Errorf("--log.level: %w", err)}
 	}
-	s := &service{flags: f, resched: make(chan struct{}, 1), log: zerolog.New(stderr).Level(level).With().Timestamp().Logger()}
+	s := &service{flags: f, log: zerolog.New(stderr).Level(level).With().Timestamp().Logger()}
 	cfg, err := targets.Load(f.config)
 	if err != nil {
 		return usageError{err}
@@ -82,6 +81,7 @@ func (f *serveFlags) serve(ctx context.Context, stderr io.Writer) error {
 	if s.prober, err = prober.New(opts); err != nil {
 		return err
 	}
+	s.schedule = s.prober.NewSchedule(s.metrics)
 	host := s.prober.Host()
 	s.log.Info().Str("kernel", host.Kernel).Stringer("ladder", host.Ladder).Stringer("source_ports", host.SourcePorts).AnErr("capture", host.CaptureError).
 		Msg("prober ready")
@@ -100,7 +100,8 @@ func (s *service) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var wg sync.WaitGroup
-	wg.Go(func() { s.schedule(ctx) })
+	s.schedule.Set(s.jobs())
+	wg.Go(func() { s.schedule.Run(ctx) })
 	wg.Go(func() { s.hangups(ctx, server) })
 	httpServer := server.HTTPServer()
 	wg.Go(func() {
@@ -152,30 +153,8 @@ func (s *service) reload() error {
 	s.prober.SetAllow(cfg.Allow())
 	s.metrics.SetDetail(cfg.MetricsDetail())
 	s.metrics.Retain(cfg.Jobs())
-	select {
-	case s.resched <- struct{}{}:
-	default:
-	}
+	s.schedule.Set(s.jobs())
 	return nil
-}
-
-// schedule runs the jobs of the configuration in force; a reload lets the rounds under way finish.
-func (s *service) schedule(ctx context.Context) {
-	for ctx.Err() == nil {
-		jobs := s.jobs()
-		current, stop := context.WithCancel(ctx)
-		done := make(chan struct{})
-		go func() {
-			defer close(done)
-			s.prober.Schedule(current, jobs, s.metrics)
-		}()
-		select {
-		case <-ctx.Done():
-		case <-s.resched:
-		}
-		stop()
-		<-done
-	}
 }
 
 func (s *service) jobs() []prober.Job {

@@ -1,0 +1,159 @@
+package prober
+
+import (
+	"container/heap"
+	"context"
+	"hash/fnv"
+	"reflect"
+	"sync/atomic"
+	"time"
+)
+
+type targetKey struct{ job, target string }
+
+// dueTarget is one target of one job. What is not atomic is the schedule's loop's own.
+type dueTarget struct {
+	job     *Job
+	target  string
+	at      time.Time // when the next round is due
+	since   time.Time // when the round that begins now was
+	running atomic.Bool
+	queued  bool
+	fast    bool // its rounds need no goroutine
+	light   *lightTarget
+	gone    atomic.Bool
+}
+
+// firstDue is the next time at which the target's phase comes round.
+func firstDue(job, target string, interval time.Duration, now time.Time) time.Time {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(job + "\x00" + target)) // a hash takes everything
+	phase := time.Duration(h.Sum64() % uint64(interval))
+	into := time.Duration(uint64(now.UnixNano()) % uint64(interval))
+	return now.Add((phase - into + interval) % interval)
+}
+
+// change puts other jobs in force.
+func (s *Schedule) change(ctx context.Context, jobs []Job, now time.Time) {
+	if s.fast != nil {
+		s.fast.changed()
+	}
+	same := sameModules{}
+	stays := make(map[targetKey]bool, len(s.known))
+	for i := range jobs {
+		j := &jobs[i]
+		for _, t := range j.Targets {
+			k := targetKey{j.Name, t}
+			stays[k] = true
+			s.put(k, j, now, same)
+		}
+	}
+	kept := s.due[:0]
+	for _, d := range s.due {
+		k := targetKey{d.job.Name, d.target}
+		if stays[k] {
+			kept = append(kept, d)
+			continue
+		}
+		s.forget(d)
+		delete(s.known, k)
+	}
+	clear(s.due[len(kept):])
+	s.due = kept
+	s.due.order()
+	if s.fast == nil {
+		return
+	}
+	for _, d := range s.due {
+		if d.light == nil {
+			d.fast = s.fast.admit(ctx, d)
+		}
+	}
+}
+
+// put adds a target, or gives one that is there its job as it is now.
+func (s *Schedule) put(k targetKey, j *Job, now time.Time, same sameModules) {
+	d := s.known[k]
+	if d == nil {
+		d = &dueTarget{job: j, target: k.target, at: firstDue(j.Name, k.target, j.Interval, now)}
+		s.known[k] = d
+		s.due = append(s.due, d)
+		return
+	}
+	old := d.job
+	d.job = j
+	if old.Interval != j.Interval {
+		// In step with its new phase, but not sooner after its last round than half of the new interval.
+		from := now
+		if !d.since.IsZero() {
+			from = latest(now, d.since.Add(j.Interval/2))
+		}
+		d.at = firstDue(j.Name, k.target, j.Interval, from)
+	}
+	if d.light != nil && !same.of(old, j) {
+		s.fast.gone(d)
+		d.light, d.fast = nil, false
+	}
+}
+
+// sameModules remembers which jobs have the module and the interval that they had.
+type sameModules map[[2]*Job]bool
+
+func (s sameModules) of(a, b *Job) bool {
+	k := [2]*Job{a, b}
+	is, known := s[k]
+	if !known {
+		is = a.Interval == b.Interval && reflect.DeepEqual(a.Module, b.Module)
+		s[k] = is
+	}
+	return is
+}
+
+func (s *Schedule) forget(d *dueTarget) {
+	d.gone.Store(true)
+	if d.light != nil {
+		s.fast.gone(d)
+	}
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// dueHeap is ordered by time; of the same time, by name, so that a schedule is the same each time.
+type dueHeap []*dueTarget
+
+func (h dueHeap) Len() int { return len(h) }
+
+func (h dueHeap) Less(i, j int) bool {
+	if c := h[i].at.Compare(h[j].at); c != 0 {
+		return c < 0
+	}
+	return h[i].target < h[j].target
+}
+
+func (h dueHeap) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
+
+// Push implements heap.Interface; the schedule appends and orders.
+func (h *dueHeap) Push(x any) {
+	d, _ := x.(*dueTarget) // container/heap hands on what it was given
+	*h = append(*h, d)
+}
+
+// Pop implements heap.Interface.
+func (h *dueHeap) Pop() any {
+	old := *h
+	n := len(old) - 1
+	d := old[n]
+	old[n] = nil
+	*h = old[:n]
+	return d
+}
+
+func (h *dueHeap) order() { heap.Init(h) }
+
+// fix moves the first to where its new time belongs.
+func (h *dueHeap) fix() { heap.Fix(h, 0) }
