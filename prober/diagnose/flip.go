@@ -224,3 +224,24 @@ func (f *flip) cookied(seen []observe.Observation) bool {
 	}
 	return n >= 8 && len(values) >= 3
 }
+
+// PerHostPAWS is what the primes and flips of a round say of the server that was asked: it remembers TSvals per host, or, where known, it does
+// not. Why says why it is not known.
+func PerHostPAWS(seen []observe.Observation) (on, known bool, why string) {
+	f, ok := readFlip(seen)
+	if !ok {
+		return false, false, "the server never closed a connection of ours first"
+	}
+	switch f.state() {
+	case flipHolds:
+		return true, true, ""
+	case flipAnswers:
+		return false, true, ""
+	case flipShifted:
+		return false, false, "a newer TSval than ours is remembered: somebody shares our address, or the clock"
+	case flipDeaf:
+		return false, false, "nothing was answered any more"
+	case flipAsking, flipOpen:
+	}
+	return false, false, "losses left it undecided"
+}

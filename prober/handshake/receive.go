@@ -100,6 +100,9 @@ func (c *Conn) onSegment(now time.Duration, seg *wire.Segment, out []Send) []Sen
 		c.echo = val
 	}
 	c.acknowledged(now, seg.Ack)
+	if c.script.Then.Withhold {
+		return out
+	}
 	if seg.Flags&wire.FIN != 0 && seg.Seq == c.rcvNxt && c.state == Established && c.aborts() {
 		return c.abort(now, out)
 	}

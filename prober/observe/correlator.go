@@ -113,7 +113,8 @@ func (c *Correlator) Outgoing(i int, at time.Time, ifindex int, nextHop wire.MAC
 	if first == 0 {
 		first = wire.SYN
 	}
-	if seg.Flags&^(wire.ECE|wire.CWR|wire.AE) != first || first != wire.SYN && seg.Seq != a.ISS {
+	const ecn = wire.ECE | wire.CWR | wire.AE
+	if seg.Flags&^ecn != first&^ecn || first != wire.SYN && seg.Seq != a.ISS {
 		c.follows(a, at, seg)
 		return
 	}

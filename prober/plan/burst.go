@@ -85,6 +85,8 @@ type Exchange struct {
 	Data []byte
 	// DataDelay waits between the ACK and Data.
 	DataDelay time.Duration
+	// Withhold acknowledges nothing that the peer sends, neither data nor FIN: what comes before its first repeat is its initial window.
+	Withhold bool
 	// RTO is the wait before Data or a FIN of ours is repeated, doubled each time; 0: 1 s (RFC 6298 §2.1).
 	RTO   time.Duration
 	Close Closing
@@ -206,6 +208,7 @@ const (
 	KindQueue     Kind = "queue"     // first contact from a borrowed address: how many answers wait for its MAC?
 	KindKnown     Kind = "known"     // the same again, now that the borrowed address is known
 	KindBacklog   Kind = "backlog"   // many SYN-ACKs left unanswered: how many requests does the listener keep?
+	KindProfile   Kind = "profile"   // what a host is like: options, times, closed ports
 	KindIdle      Kind = "idle"      // connections completed and left silent for seconds, then a line: was the listener waiting for data?
 )
 

@@ -1,0 +1,169 @@
+package profile
+
+import (
+	"math/rand/v2"
+	"net/netip"
+	"time"
+
+	"github.com/vipprobe/vipprobe/prober/observe"
+	"github.com/vipprobe/vipprobe/prober/plan"
+	"github.com/vipprobe/vipprobe/prober/wire"
+)
+
+// The arms of a survey, by which Read finds its answers.
+const (
+	armFull   = "all options"
+	armPlain  = "no timestamps"
+	armBare   = "no options"
+	armECN    = "ECN setup"
+	armAlone  = "left alone"
+	armIdle   = "idle"
+	armClosed = "closed port"
+	armData   = "not acknowledged"
+	armHalf   = "left half-open"
+)
+
+// Facts that the times follow from.
+const (
+	// Patience covers the repeats of a listener at 1, 3 and 7 s (RTO 1 s, doubled), and of one of 3 s at 3 s and 9 s half-way.
+	Patience = 7600 * time.Millisecond
+	// MostPatience covers all repeats of tcp_synack_retries 5: 63 s, and the request's end at that time.
+	MostPatience = 70 * time.Second
+	// dataPatience is how long data stay unacknowledged: three of the shortest RTOs and one of RFC 6298's.
+	dataPatience = 1600 * time.Millisecond
+	// smallMSS makes short answers fill an initial window: ten segments of 128 octets. Linux takes as little as 88 (tcp_min_snd_mss 48 and 40 of
+	// options), others raise small values to 536.
+	smallMSS = 128
+	// gap keeps bursts small at the listener.
+	gap = 4 * time.Millisecond
+	// backlogGap keeps the SYNs of a backlog burst in order on their way, and all of them within the first repeat of the first.
+	backlogGap  = 500 * time.Microsecond
+	backlogWait = 1700 * time.Millisecond
+)
+
+// Survey asks one listener for its profile. It sends some thirty SYNs, completes two connections and sends no data but Request.
+type Survey struct {
+	Source netip.AddrPort // port 0: the engine's choice
+	Dst    netip.AddrPort
+	MSS    uint16
+	// Patience is how long repeats are waited for; 0 means Patience.
+	Patience time.Duration
+	// Request is sent to see the initial window; empty: it is not measured.
+	Request []byte
+	// Backlog is how many requests may be left half-open; 0: it is not measured.
+	Backlog int
+	Rand    *rand.Rand
+}
+
+// Name implements experiment.Experiment.
+func (s *Survey) Name() string { return "profile" }
+
+// Next implements experiment.Experiment: the handshakes first, then, where anything answered, what takes time, then the backlog.
+func (s *Survey) Next(seen []observe.Observation) (plan.Burst, bool) {
+	switch {
+	case len(seen) == 0:
+		return s.handshakes(), true
+	case len(seen) == 1 && answered(&seen[0]):
+		return s.patient(), true
+	case len(seen) == 2 && s.Backlog > 0:
+		return s.backlog(), true
+	}
+	return plan.Burst{}, false
+}
+
+func answered(o *observe.Observation) bool {
+	for i := range o.Attempts {
+		if o.Attempts[i].Outcome == observe.Accepted {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *Survey) script(options wire.Options, clock wire.TSval) plan.Script {
+	return plan.Script{Options: options, Clock: plan.TSClock{Start: clock, Hz: 1000}, Ladder: plan.Custom(0, 1100*time.Millisecond), OnSYNACK: plan.Reset}
+}
+
+const scale = 7 // as Linux offers with its default buffers
+
+func (s *Survey) handshakes() plan.Burst {
+	val := wire.TSval(s.Rand.Uint32())
+	ecn := s.script(wire.LinuxSYN(s.MSS, val, scale), val)
+	ecn.First = wire.SYN | wire.ECE | wire.CWR
+	b := plan.Burst{Label: "handshakes", Kind: plan.KindProfile, Listen: 3 * time.Second, Arms: []plan.Arm{
+		{Name: armFull, Via: plan.Raw, Script: s.script(wire.LinuxSYN(s.MSS, val, scale), val)},
+		{Name: armPlain, Via: plan.Raw, Script: s.script(wire.LinuxSYNWithoutTimestamps(s.MSS, scale), val)},
+		{Name: armBare, Via: plan.Raw, Script: s.script(wire.Options{}, val)},
+		{Name: armECN, Via: plan.Raw, Script: ecn},
+	}}
+	order := []int{0, 1, 0, 2, 0, 3, 0, 1, 0, 2, 0, 3}
+	for i, arm := range order {
+		s.shot(&b, arm, time.Duration(i)*gap)
+	}
+	return b
+}
+
+func (s *Survey) shot(b *plan.Burst, arm int, at time.Duration) {
+	b.Shots = append(b.Shots, plan.Shot{Arm: arm, Offset: at, Flow: wire.Flow{Src: s.Source, Dst: s.Dst}})
+}
+
+// patient is what takes time, side by side: requests that nobody completes, connections that say nothing, ports where nothing should
+// listen, and an answer that is never acknowledged.
+func (s *Survey) patient() plan.Burst {
+	wait := s.Patience
+	if wait <= 0 {
+		wait = Patience
+	}
+	val := wire.TSval(s.Rand.Uint32())
+	alone := s.script(wire.LinuxSYN(s.MSS, val, scale), val)
+	alone.OnSYNACK, alone.Ladder = plan.Ignore, plan.Single()
+	idle := s.script(wire.LinuxSYN(s.MSS, val, scale), val)
+	idle.OnSYNACK, idle.Then = plan.Acknowledge, plan.Exchange{Close: plan.Abort, CloseDelay: wait}
+	closed := s.script(wire.LinuxSYN(s.MSS, val, scale), val)
+	b := plan.Burst{Label: "patience", Kind: plan.KindProfile, Listen: wait, Linger: true, Arms: []plan.Arm{
+		{Name: armAlone, Via: plan.Raw, Script: alone}, {Name: armIdle, Via: plan.Raw, Script: idle}, {Name: armClosed, Via: plan.Raw, Script: closed}}}
+	for i, arm := range []int{0, 1, 0, 1} {
+		s.shot(&b, arm, time.Duration(i)*gap)
+	}
+	for i, port := range s.highPorts(3) {
+		b.Shots = append(b.Shots, plan.Shot{Arm: 2, Offset: time.Duration(4+i) * gap, Flow: wire.Flow{Src: s.Source, Dst: netip.AddrPortFrom(s.Dst.Addr(), port)}})
+	}
+	if len(s.Request) > 0 {
+		data := s.script(wire.LinuxSYNWithoutTimestamps(smallMSS, scale), val)
+		data.Window = 65535
+		data.OnSYNACK = plan.Acknowledge
+		data.Then = plan.Exchange{Data: s.Request, Close: plan.Abort, CloseDelay: dataPatience, Withhold: true}
+		b.Arms = append(b.Arms, plan.Arm{Name: armData, Via: plan.Raw, Script: data})
+		for i := range 2 {
+			s.shot(&b, 3, time.Duration(7+i)*gap)
+		}
+	}
+	return b
+}
+
+// highPorts are n different ports where servers rarely listen.
+func (s *Survey) highPorts(n int) []uint16 {
+	var out []uint16
+	taken := map[uint16]bool{s.Dst.Port(): true}
+	for len(out) < n {
+		p := uint16(20000 + s.Rand.IntN(12000))
+		if !taken[p] {
+			taken[p] = true
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// backlog leaves many SYN-ACKs unanswered, and resets them all at the end.
+func (s *Survey) backlog() plan.Burst {
+	val := wire.TSval(s.Rand.Uint32())
+	half := s.script(wire.LinuxSYN(s.MSS, val, scale), val)
+	half.OnSYNACK, half.Ladder = plan.Ignore, plan.Single()
+	b := plan.Burst{Label: "backlog", Kind: plan.KindBacklog, Listen: backlogWait + 400*time.Millisecond, Linger: true,
+		Arms: []plan.Arm{{Name: armHalf, Via: plan.Raw, Script: half}}}
+	for i := range s.Backlog {
+		s.shot(&b, 0, time.Duration(i)*backlogGap)
+	}
+	return b
+}
