@@ -33,6 +33,8 @@ type DiagnoseOptions struct {
 	Backlog int
 	// Contrast is another service to compare the target with, as address and port; zero: a port of the target's own address.
 	Contrast netip.AddrPort
+	// Transfer is what the target's service exchanges; nil: no data phase is examined.
+	Transfer *experiment.Transfer
 	// Members are the real servers behind the target, HOST:PORT each. They are investigated directly at the same time, and compared.
 	Members []string
 	// Focus narrows the investigation; zero: every cause is looked for.
@@ -116,6 +118,9 @@ func (r *Round) conclude() {
 // pursue is the adaptive loop: what was seen decides what is tried next. It fills the round's observations; r.Err says why nothing
 // could be tried, r.Why what ended it early.
 func (p *Prober) pursue(ctx context.Context, addr netip.AddrPort, m Module, o DiagnoseOptions, r *Round) {
+	if r.Err = p.checkTransfer(r.Target, o.Transfer); r.Err != nil {
+		return
+	}
 	if o.SizeBurst {
 		m.Burst = max(m.Burst, overflowing(r.OwnQueue))
 	}
@@ -170,7 +175,7 @@ func (p *Prober) inquiry(addr netip.AddrPort, m Module, o *DiagnoseOptions, r *R
 	host := p.Host()
 	return &experiment.Investigation{Host: r.input(), Focus: o.Focus, MaxSYNs: o.MaxSYNs, Rand: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())), Setup: experiment.Setup{
 		Source: netip.AddrPortFrom(m.Source, 0), Dst: addr, Burst: m.Burst, Ladder: host.Ladder, Listen: m.Timeout, MSS: mss(addr),
-		HalfOpen: p.engine.opts.Limits.HalfOpen, NoRaw: host.CaptureError != nil, MayPrime: o.MayPrime, MayForget: o.MayForget, LateReset: o.LateReset, Hold: o.Hold, Backlog: o.Backlog, Contrast: o.Contrast,
+		HalfOpen: p.engine.opts.Limits.HalfOpen, NoRaw: host.CaptureError != nil, MayPrime: o.MayPrime, MayForget: o.MayForget, Transfer: o.Transfer, LateReset: o.LateReset, Hold: o.Hold, Backlog: o.Backlog, Contrast: o.Contrast,
 		PrimeAnyway: o.Prime.Anyway, PrimeWith: o.Prime.With, Control: netip.AddrPortFrom(o.Prime.Control, 0), Heal: o.Prime.Heal, Others: ownAddresses(m.Interface, addr.Addr())}}
 }
 

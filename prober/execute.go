@@ -16,7 +16,7 @@ import (
 // execute fires the shots and waits until all are settled, listening is over, or ctx ends.
 func (e *engine) execute(ctx context.Context, r *run) {
 	start := time.Now()
-	var conns []kdial.Conn
+	var conns, moving []kdial.Conn
 	e.mu.Lock()
 	for i := range r.shots {
 		s := &r.shots[i]
@@ -25,6 +25,8 @@ func (e *engine) execute(ctx context.Context, r *run) {
 		case s.raw:
 			s.first = r.due(i, start)
 			e.schedule(r, i)
+		case s.trace != nil:
+			moving = append(moving, r.connect(i))
 		default:
 			conns = append(conns, r.connect(i))
 		}
@@ -34,6 +36,9 @@ func (e *engine) execute(ctx context.Context, r *run) {
 		r.finish()
 	}
 	e.mu.Unlock()
+	if len(moving) > 0 {
+		e.transfers(ctx, r, moving)
+	}
 	if len(conns) > 0 {
 		e.dial(ctx, r, conns)
 	}
@@ -53,16 +58,7 @@ func (r *run) connect(i int) kdial.Conn {
 
 // dial makes the kernel's connects. The flow table knows each before its SYN leaves.
 func (e *engine) dial(ctx context.Context, r *run, conns []kdial.Conn) {
-	started := func(i int, local netip.AddrPort, _ time.Time) {
-		e.mu.Lock()
-		defer e.mu.Unlock()
-		s := &r.shots[i]
-		if a := local.Addr().Unmap(); a.IsValid() && !a.IsUnspecified() {
-			s.flow.Src = netip.AddrPortFrom(a, local.Port())
-			r.corr.Bind(i, s.flow)
-		}
-		s.rec, _ = e.flows.add(s.flow, r.slot, uint32(i), nil)
-	}
+	started := func(i int, local netip.AddrPort, _ time.Time) { e.starts(r, i, local) }
 	done := func(res kdial.Result) {
 		e.mu.Lock()
 		defer e.mu.Unlock()

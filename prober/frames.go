@@ -109,7 +109,9 @@ func (e *engine) incoming(f *rawsock.Frame, seg *wire.Segment, r *run, shot int)
 		r.corr.Stray("before_the_first_syn") // it answers nothing, and must not set the shot's clock going
 		return
 	}
-	r.corr.Incoming(shot, time.Unix(0, f.At), seg)
+	if s.trace == nil || s.trace.add(f, seg) {
+		r.corr.Incoming(shot, time.Unix(0, f.At), seg)
+	}
 	if len(f.Link) >= 14 {
 		r.corr.Delivered(wire.MAC(f.Link[6:12]))
 	}
@@ -139,6 +141,9 @@ func (e *engine) outgoing(f *rawsock.Frame, seg *wire.Segment) {
 		return
 	}
 	r.tape.keep(f, shot)
+	if t := r.shots[shot].trace; t != nil && !t.add(f, seg) {
+		return
+	}
 	r.corr.Outgoing(shot, time.Unix(0, f.At), f.IfIndex, nextHopMAC(f), seg)
 }
 

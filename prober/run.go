@@ -34,6 +34,7 @@ type run struct {
 	lag      time.Duration
 	diverted []diversion
 	aliases  []int32 // in the flow table: flows that local NAT made of ours
+	traced   bool    // some shots have a data phase
 	blind    error   // the capture failed under way
 	broken   error   // ctx ended before listening did
 	unread   uint64  // frames that the reader had not come to when the burst ended
@@ -68,6 +69,8 @@ type liveShot struct {
 	// next is when its timer in the heap fires, counted from first; valid where timed.
 	next  time.Duration
 	timed bool
+	// trace keeps the segments of a data phase; nil: there is none.
+	trace *trace
 	// last is the newest frame seen each way, so that a device stacked on another does not show it twice.
 	last [2]sighting
 }
@@ -104,6 +107,7 @@ func (e *engine) run(ctx context.Context, q request) (observe.Observation, error
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	r := newRun(q.burst, cancel)
+	r.trace()
 	r.tape = newRecorder(q.record)
 	if err := e.begin(r); err != nil {
 		return observe.Observation{}, err
@@ -130,6 +134,7 @@ func (e *engine) run(ctx context.Context, q request) (observe.Observation, error
 		return observe.Observation{}, err
 	}
 	e.readyPings(r)
+	q.counters = q.counters || r.traced
 	before := e.snapshot(q)
 	started := time.Now()
 	e.execute(ctx, r)
@@ -209,6 +214,9 @@ func (e *engine) finish(r *run, fill func(*observe.Observation)) observe.Observa
 	e.detach(r)
 	o := r.corr.Observation()
 	fill(o)
+	for k := range o.Transfers {
+		r.shots[o.Transfers[k].Attempt].trace.into(&o.Transfers[k])
+	}
 	o.CaptureDrops += uint32(min(r.unread, 1<<31))
 	o.SendLag = r.lag
 	o.Captured = e.noTap == nil && r.blind == nil

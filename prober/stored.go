@@ -73,6 +73,11 @@ func replay(s *evidence.Round) Round {
 		t := TCPResult(*s.TCP)
 		r.TCP = &t
 	}
+	for i := range r.Observations {
+		for k := range r.Observations[i].Transfers {
+			r.Observations[i].Transfers[k].Judge()
+		}
+	}
 	switch {
 	case s.Error != "":
 		r.Err = &ReplayedError{s.Error}

@@ -32,6 +32,7 @@ type Observation struct {
 	Entries      []NeighborEntry  `json:"neighbor_entries,omitempty"`
 	Pings        []Ping           `json:"pings,omitempty"` // ICMP echo requests beside the attempts
 	Attempts     []Attempt        `json:"attempts"`
+	Transfers    []Transfer       `json:"transfers,omitempty"`
 }
 
 // Recorded says what was kept of a burst's frames.
@@ -133,6 +134,7 @@ func newObservation(o *observe.Observation) Observation {
 	for i := range o.Attempts {
 		v.Attempts = append(v.Attempts, newAttempt(&o.Attempts[i], numbers))
 	}
+	v.Transfers = newTransfers(o)
 	return v
 }
 

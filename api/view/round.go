@@ -73,6 +73,8 @@ type Diagnosis struct {
 	FirstContact *FirstContact `json:"first_contact,omitempty"`
 	// Measurements are figures beside the causes: no faults.
 	Measurements []Measurement `json:"measurements,omitempty"`
+	// DataPhases are what the bursts with a data phase did, an arm a row.
+	DataPhases []DataPhase `json:"data_phases,omitempty"`
 	// Clocks are the timestamp clocks that a named cause is about.
 	Clocks []ClockSeries `json:"clocks,omitempty"`
 }
@@ -153,6 +155,7 @@ func newDiagnosis(r *prober.Round) Diagnosis {
 	for i := range d.Measurements {
 		v.Measurements = append(v.Measurements, newMeasurement(&d.Measurements[i]))
 	}
+	v.DataPhases = newDataPhases(r.Observations)
 	for i := range d.Clocks {
 		v.Clocks = append(v.Clocks, newClockSeries(&d.Clocks[i]))
 	}

@@ -30,15 +30,15 @@ var house = []room{
 	{name: "cmd/*", kernel: true, may: []string{
 		"api/...", "targets/...", "prober", "prober/lab/...", "prober/internal/*", "prober/evidence", "prober/results", "prober/results/minute",
 		"prober/watch", "prober/experiment", "prober/handshake", "prober/profile", "prober/pulse", "prober/testimony", "prober/peers", "prober/diagnose/catalogue", "prober/diagnose",
-		"prober/observe", "prober/plan", "prober/stats", "prober/wire"}},
+		"prober/observe", "prober/plan", "prober/retrans", "prober/stats", "prober/wire"}},
 	{name: "api/...", may: []string{
 		"targets/...", "prober", "prober/evidence", "prober/results", "prober/results/minute", "prober/watch",
-		"prober/experiment", "prober/profile", "prober/testimony", "prober/peers", "prober/diagnose/catalogue", "prober/diagnose", "prober/observe", "prober/plan", "prober/wire"}},
+		"prober/experiment", "prober/profile", "prober/testimony", "prober/peers", "prober/diagnose/catalogue", "prober/diagnose", "prober/observe", "prober/plan", "prober/retrans", "prober/wire"}},
 	{name: "targets/...", may: []string{
 		"prober", "prober/experiment", "prober/diagnose", "prober/observe", "prober/plan", "prober/wire"}},
 	{name: "prober", may: []string{
 		"prober/internal/*", "prober/evidence", "prober/results", "prober/results/minute", "prober/experiment", "prober/handshake", "prober/profile", "prober/pulse", "prober/testimony", "prober/diagnose",
-		"prober/observe", "prober/plan", "prober/stats", "prober/wire"}},
+		"prober/observe", "prober/plan", "prober/retrans", "prober/stats", "prober/wire"}},
 	{name: "prober/watch", may: []string{ // a host's own counters, live
 		"prober/internal/*", "prober/testimony", "prober/peers", "prober/diagnose"}},
 	{name: "prober/lab/...", kernel: true, may: []string{
@@ -48,7 +48,7 @@ var house = []room{
 	{name: "prober/internal/*", kernel: true, may: []string{
 		"prober/peers", "prober/observe", "prober/plan", "prober/wire"}},
 	{name: "prober/evidence", may: []string{
-		"prober/diagnose", "prober/observe", "prober/plan", "prober/wire"}},
+		"prober/diagnose", "prober/observe", "prober/plan", "prober/retrans", "prober/wire"}},
 	{name: "prober/results", may: []string{
 		"prober/results/minute", "prober/diagnose", "prober/observe", "prober/plan", "prober/wire"}},
 	{name: "prober/results/minute", pure: true, may: []string{"prober/observe"}}, // what is stored of connections, as octets
@@ -60,8 +60,9 @@ var house = []room{
 	{name: "prober/pulse", pure: true, may: []string{"prober/plan", "prober/wire"}},
 	{name: "prober/diagnose/catalogue", pure: true, may: []string{"prober/diagnose", "prober/plan"}}, // texts for people; what judges does not read them
 	{name: "prober/diagnose", pure: true, may: []string{
-		"prober/observe", "prober/plan", "prober/stats", "prober/wire"}},
-	{name: "prober/observe", pure: true, may: []string{"prober/plan", "prober/wire"}},
+		"prober/observe", "prober/plan", "prober/retrans", "prober/stats", "prober/wire"}},
+	{name: "prober/observe", pure: true, may: []string{"prober/plan", "prober/retrans", "prober/wire"}},
+	{name: "prober/retrans", pure: true, may: []string{"prober/wire"}},
 	{name: "prober/peers", pure: true, may: []string{"prober/stats"}}, // what a host's connections say of their peers
 	{name: "prober/plan", pure: true, may: []string{"prober/wire"}},
 	{name: "prober/stats", pure: true},

@@ -117,7 +117,7 @@ func runDiagnose(ctx context.Context, run *lab.Running, out, progress io.Writer,
 	for _, m := range run.Question().Members {
 		args = append(args, "--member", m)
 	}
-	args = append(args, flags...)
+	args = append(append(args, exchanged(run.Question().Exchange)...), flags...)
 	child := run.Client().Command(ctx, "/proc/self/exe", args...)
 	child.Args[0] = os.Args[0]
 	child.Stdout, child.Stderr, child.ExtraFiles = out, progress, []*os.File{w}
@@ -141,6 +141,14 @@ func runDiagnose(ctx context.Context, run *lab.Running, out, progress io.Writer,
 		return doc, fmt.Errorf("diagnose on the client gave no result: %w", errors.Join(decodeErr, err))
 	}
 	return doc, nil
+}
+
+// exchanged are the flags by which the owner of a target says what its service exchanges.
+func exchanged(way string) []string {
+	if way == "" {
+		return nil
+	}
+	return []string{"--transfer", way}
 }
 
 // grants are the flags by which the owner of a target allows what can hurt; the lab owns its targets.

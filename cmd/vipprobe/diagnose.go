@@ -17,6 +17,7 @@ func diagnoseCommand() *cobra.Command {
 	var f probeFlags
 	var o prober.DiagnoseOptions
 	var prime primeFlags
+	var transfer transferFlags
 	var from string
 	cmd := &cobra.Command{
 		Use:   "diagnose TARGET...",
@@ -27,7 +28,8 @@ func diagnoseCommand() *cobra.Command {
 			"--hold and --backlog (places taken at the target for seconds).\n\n" +
 			"Exit 0: healthy; 1: a cause is named; 2: the command line or the configuration is wrong; 3: this machine or its\n" +
 			"network denies it; 4: inconclusive; 130: interrupted, with a report of what there was.",
-		Example: "  vipprobe diagnose 192.0.2.10:443 --evidence case-7\n  vipprobe diagnose --from case-7",
+		Example: "  vipprobe diagnose 192.0.2.10:443 --evidence case-7\n  vipprobe diagnose --from case-7\n" +
+			"  vipprobe diagnose 192.0.2.10:80 --transfer http:/file --bytes 1MB --flows 8",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if from != "" {
 				return nil
@@ -41,6 +43,9 @@ func diagnoseCommand() *cobra.Command {
 			if err := prime.read(cmd.Flags(), &o); err != nil {
 				return err
 			}
+			if err := transfer.read(cmd.Flags(), &o); err != nil {
+				return err
+			}
 			return f.diagnose(cmd, args, o)
 		},
 	}
@@ -49,6 +54,7 @@ func diagnoseCommand() *cobra.Command {
 	f.formats = append(f.formats, "markdown")
 	cmd.Flags().StringVar(&from, "from", "", "judge the observations of a bundle again, its directory or observations.json, without a network")
 	prime.register(cmd.Flags(), &o)
+	transfer.register(cmd.Flags())
 	registerDiagnose(cmd.Flags(), &o)
 	cmd.Flags().BoolVar(&f.explain, "explain", false, "tell all: every burst and reason, and how it was found, step by step: asked, seen, ruled out, left")
 	return cmd

@@ -36,7 +36,7 @@ func labScoreCommand() *cobra.Command {
 				return insideAs(cmd, os.Args[1:], o.Only != "" && needsRoot(o.Only))
 			}
 			o.Parallel, o.Loss = parallel, loss/100
-			o.Diagnose = lab.Exec(func(q lab.Question) []string { return sized(grants(q.Grants), burst) })
+			o.Diagnose = lab.Exec(func(q lab.Question) []string { return sized(append(grants(q.Grants), exchanged(q.Exchange)...), burst) })
 			if output == "table" {
 				o.Progress = func(r lab.Row) { fmt.Fprintf(cmd.ErrOrStderr(), "%-12s %s %s\n", r.Result, r.Scenario, r.NearMiss) }
 			}

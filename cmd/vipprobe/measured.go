@@ -23,6 +23,7 @@ func (p *printer) measured(r *prober.Round) {
 	if p.explain || aboutNeighbours(r) {
 		p.exchanges(r)
 	}
+	p.transferred(r)
 	p.asides(r)
 	p.figures(r.Diagnosis.Measurements)
 }

@@ -121,4 +121,6 @@ func (f *Finding) RefusesByTSval() bool {
 }
 
 // Benign reports whether a verdict explains something that is no fault: it is told in a note, however firm it is, and never as a cause.
-func (v Verdict) Benign() bool { return v == SYNCookiesActive || v == DeferAcceptBenign }
+func (v Verdict) Benign() bool {
+	return v == SYNCookiesActive || v == DeferAcceptBenign || v == SpuriousRetransTLP
+}

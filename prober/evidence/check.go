@@ -30,6 +30,11 @@ func checkObservation(o *observe.Observation) error {
 			return fmt.Errorf(".attempts[%d]%w", i, err)
 		}
 	}
+	for i := range o.Transfers {
+		if k := o.Transfers[i].Attempt; k < 0 || k >= len(o.Attempts) {
+			return fmt.Errorf(".transfers[%d].attempt: %d, want one of %d attempts", i, k, len(o.Attempts))
+		}
+	}
 	if o.Recorded == nil {
 		return nil
 	}

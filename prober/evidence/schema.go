@@ -62,6 +62,8 @@ func words(t reflect.Type) []string {
 		return named[plan.Reaction]()
 	case reflect.TypeFor[plan.Closing]():
 		return named[plan.Closing]()
+	case reflect.TypeFor[plan.Way]():
+		return named[plan.Way]()
 	case reflect.TypeFor[wire.Checksum]():
 		return named[wire.Checksum]()
 	}

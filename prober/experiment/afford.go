@@ -31,11 +31,11 @@ func (v *Investigation) lacks(b *plan.Burst, seen []observe.Observation) string 
 	return ""
 }
 
-// shorten fits a burst of kernel connects, or of primes, of which the first is enough, to the time left, as long as that is time enough for an
+// shorten fits a burst of kernel connects, or of primes, of which the first is enough, or of data phases, to the time left, as long as that is time enough for an
 // answer and its absence.
 func shorten(b *plan.Burst, left time.Duration) bool {
 	const least = 400 * time.Millisecond
-	if b.Kind != plan.KindConnect && b.Kind != plan.KindPrime || left < least {
+	if b.Kind != plan.KindConnect && b.Kind != plan.KindPrime && !moves(b.Kind) || left < least {
 		return false
 	}
 	b.Listen = left - (b.Span() - b.Listen)

@@ -70,6 +70,8 @@ type Setup struct {
 	Control netip.AddrPort
 	// Heal waits after a proof by priming until the server has forgotten.
 	Heal bool
+	// Transfer is a data phase with the target; nil: none.
+	Transfer *Transfer
 	// MayForget permits deleting our own neighbour entry of the next hop before the first burst.
 	MayForget bool
 }
@@ -100,6 +102,9 @@ func (v *Investigation) opening(seen []observe.Observation) []Step {
 	steps := []Step{first, again, tsvals[0], tsvals[1]}
 	if len(seen) > 0 && seen[0].Kind == plan.KindConnect && silent(&seen[0]) {
 		steps = []Step{first, tsvals[0], tsvals[1], again} // a repeat of silence takes seconds
+	}
+	if v.Transfer != nil {
+		steps = append(steps, Step{plan.KindTransfer, "does data pass whole, once, and in order?"})
 	}
 	steps = append(append(steps, v.Focus.opening()...), Step{plan.KindSticky, "does loss keep to a flow, and which way is it?"})
 	if v.MayPrime {
@@ -176,7 +181,7 @@ func traitsOf(k plan.Kind) traits {
 		plan.KindConnect: {4, 4}, plan.KindQuadrants: {8, 1}, plan.KindSticky: {8, 2}, plan.KindEven: {8, 2}, plan.KindOracle: {16, 1}, plan.KindFollow: {24, 1}, plan.KindPlain: {2, 1},
 		plan.KindPaced: {4, 3}, plan.KindRate: {4, 3}, plan.KindSizes: {2, 3}, plan.KindOther: {2, 1}, plan.KindSurvey: {2, 1}, plan.KindCells: {12, 1}, plan.KindWatch: {3, 5},
 		plan.KindServed: {2, 2}, plan.KindReuse: {2, 2}, plan.KindStateful: {2, 2}, plan.KindWalk: {2, 3}, plan.KindSource: {2, 2}, plan.KindHold: {2, 5}, plan.KindBacklog: {2, 5},
-		plan.KindAgain: {6, 2}, plan.KindPing: {2, 2},
+		plan.KindAgain: {6, 2}, plan.KindPing: {2, 2}, plan.KindTransfer: {3, 4}, plan.KindGentle: {4, 4}, plan.KindSmall: {3, 4},
 	}
 	if t, ok := known[k]; ok {
 		return t
@@ -279,7 +284,7 @@ func (v *Investigation) pointless(k plan.Kind, seen []observe.Observation) bool 
 	if k == plan.KindPrime && !v.mayPrime(seen) {
 		return true
 	}
-	if k == plan.KindConnect {
+	if k == plan.KindConnect || moves(k) {
 		return len(seen) > 0 && !answered(seen, plan.KindConnect)
 	}
 	if k == plan.KindReuse && lossy(seen) {
@@ -340,10 +345,10 @@ func (v *Investigation) dead(seen []observe.Observation) bool {
 
 // can reports whether a burst of the kind can be made here at all.
 func (v *Investigation) can(k plan.Kind) bool {
-	if k == plan.KindSource && len(v.Others) == 0 || k == plan.KindHold && v.Hold == 0 || k == plan.KindBacklog && v.Backlog == 0 {
+	if k == plan.KindSource && len(v.Others) == 0 || k == plan.KindHold && v.Hold == 0 || k == plan.KindBacklog && v.Backlog == 0 || moves(k) && v.Transfer == nil {
 		return false
 	}
 	return !v.NoRaw || !raw(k)
 }
 
-func raw(k plan.Kind) bool { return k != plan.KindConnect && k != plan.KindResolve }
+func raw(k plan.Kind) bool { return k != plan.KindConnect && k != plan.KindResolve && !moves(k) }

@@ -23,7 +23,9 @@ type Question struct {
 	// Members are the real servers behind a VIP, where the client can reach them and the scenario says that it is told of them.
 	Members []string
 	Grants  []Grant
-	Budget  time.Duration
+	// Exchange is the data that the service exchanges, as --transfer has it, where its owner says so; empty: nothing is said.
+	Exchange string
+	Budget   time.Duration
 }
 
 // Named is one cause that a diagnosis names.
@@ -43,7 +45,7 @@ func (r *Running) Question() Question {
 	if r.Scenario.Compare {
 		members = r.Members()
 	}
-	return Question{Client: r.Client(), Targets: r.Targets(), Members: members, Grants: r.Scenario.Grants, Budget: r.Scenario.budget()}
+	return Question{Client: r.Client(), Targets: r.Targets(), Members: members, Grants: r.Scenario.Grants, Exchange: r.Scenario.Exchange, Budget: r.Scenario.budget()}
 }
 
 func (s Scenario) budget() time.Duration {

@@ -279,7 +279,7 @@ func slbRetransmit() Scenario {
 			"lost; the same with tcp_reordering=6 repeats less.",
 		Params: []Param{{"share", "0.05", "of the segments that are overtaken"}, {"hold", "2ms", "for how long"},
 			{"reordering", "3", "net.ipv4.tcp_reordering of the balancer"}, {"seed", "1", "of the choice"}},
-		Pending:    dataPhase,
+		Exchange:   "source",
 		Label:      Is(diagnose.PathReordering),
 		NearMisses: []NearMiss{{"in order", map[string]string{"share": "0"}, Healthy()}},
 		Build: func(st *Stage) {

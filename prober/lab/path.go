@@ -122,7 +122,7 @@ func dataLoss() Scenario {
 		Name:       "data-loss",
 		Story:      "Two data segments of a hundred are lost on the way to the client; handshakes are spared.",
 		Params:     lossParams("0.02"),
-		Pending:    dataPhase,
+		Exchange:   "source",
 		Label:      Is(diagnose.PathLoss),
 		NearMisses: []NearMiss{noLoss()},
 		Build: func(st *Stage) {
@@ -140,7 +140,7 @@ func dataReorder() Scenario {
 		Story: "Now and then a data segment is overtaken by those behind it; none is lost. The receiver's SACKs make the sender repeat what had " +
 			"arrived.",
 		Params:     []Param{{"share", "0.02", "of the segments that are held up"}, {"hold", "3ms", "for how long"}, {"seed", "1", "of the choice"}},
-		Pending:    dataPhase,
+		Exchange:   "source",
 		Label:      Is(diagnose.PathReordering),
 		NearMisses: []NearMiss{{"in order", map[string]string{"share": "0"}, Healthy()}},
 		Build: func(st *Stage) {
@@ -156,8 +156,9 @@ func tlpOnly() Scenario {
 		Name: "tlp-only",
 		Story: "The last segment of each answer is late by more than two round trips, so the server sends a tail loss probe that was not needed. " +
 			"No reason for alarm.",
-		Params: []Param{{"late", "300ms", "by how much the last segment is"}},
-		Label:  Healthy().OrAlso(diagnose.SpuriousRetransTLP),
+		Params:   []Param{{"late", "300ms", "by how much the last segment is"}},
+		Exchange: "source",
+		Label:    Healthy().Noting(diagnose.SpuriousRetransTLP),
 		Build: func(st *Stage) {
 			// 14 full segments of 1,448 octets and a short one. Alone in flight, it is probed after 2·SRTT and 200 ms (tcp_schedule_loss_probe in
 			// net/ipv4/tcp_output.c, 6.18).
@@ -168,6 +169,3 @@ func tlpOnly() Scenario {
 		},
 	}
 }
-
-// dataPhase is why faults of the data phase are not named.
-const dataPhase = "handshakes are healthy here; the data phase is not examined yet"

@@ -29,6 +29,8 @@ type Scenario struct {
 	Slow bool
 	// Grants are what the diagnosis may do here although it can hurt: the things that a user would have to allow.
 	Grants []Grant
+	// Exchange is what data the target's service exchanges, as a user would say it (--transfer); empty: only handshakes are examined.
+	Exchange string
 	// Compare: the diagnosis is told the real servers behind the VIP, as one who owns them would tell it.
 	Compare bool
 	// Budget is how long a diagnosis may take; 0 means 20 s.

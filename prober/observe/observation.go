@@ -89,7 +89,9 @@ type Observation struct {
 	Attempts []Attempt
 	// Pings are the burst's ICMP echo requests: they say nothing of a connection and are no attempts.
 	Pings    []Ping
-	Neighbor []NeighborEvent
+	// Transfers are the data phases of the attempts that had one.
+	Transfers []Transfer
+	Neighbor  []NeighborEvent
 	// Entries is what the kernel's neighbour table said of NextHop, and of the destination where that is another: its state before the burst
 	// was prepared, every change that it told since, and its state at the end. Empty where nobody asked for it.
 	Entries []NeighborEntry

@@ -6,6 +6,10 @@ import "time"
 // judged live. What lasted from one reading to another keeps the length that the monotonic clock gave it.
 func (o *Observation) wall() {
 	o.Started, o.Finished = WallSpan(o.Started, o.Finished)
+	for i := range o.Transfers {
+		t := &o.Transfers[i]
+		t.Began, t.Ended = WallSpan(t.Began, t.Ended)
+	}
 	for i := range o.Attempts {
 		a := &o.Attempts[i]
 		for k := range a.SYNs {

@@ -92,6 +92,8 @@ type Exchange struct {
 	Close Closing
 	// CloseDelay waits between the last thing sent (or the first answer to Data, whichever is later) and our own close.
 	CloseDelay time.Duration
+	// Transfer is the data phase of a Kernel shot; nil: none. It is ended by Abort.
+	Transfer *Transfer
 }
 
 // TSClock yields the TSval of a raw shot's segments: Start at the first SYN, then forward at Hz ticks a second.
@@ -120,7 +122,7 @@ func (c TSClock) SYN(n int, d time.Duration) wire.TSval {
 }
 
 // Script is everything a shot does but when and on which flow. Kernel shots use only Ladder (as the expectation, read
-// from the machine), HopLimit and, of Exchange, Close: Abort (SO_LINGER 0) or CloseFirst.
+// from the machine), HopLimit and, of Exchange, Close: Abort (SO_LINGER 0) or CloseFirst, and Transfer.
 type Script struct {
 	// Options of the SYN, timestamps with a placeholder value that Clock fills in.
 	Options wire.Options
@@ -209,6 +211,9 @@ const (
 	KindKnown     Kind = "known"     // the same again, now that the borrowed address is known
 	KindBacklog   Kind = "backlog"   // many SYN-ACKs left unanswered: how many requests does the listener keep?
 	KindProfile   Kind = "profile"   // what a host is like: options, times, closed ports
+	KindTransfer  Kind = "transfer"  // a real data phase on kernel connections
+	KindGentle    Kind = "gentle"    // the same with little in flight: is loss our own doing?
+	KindSmall     Kind = "small"     // the same in small segments: is size what does not pass?
 	KindIdle      Kind = "idle"      // connections completed and left silent for seconds, then a line: was the listener waiting for data?
 )
 

@@ -30,6 +30,8 @@ type Conn struct {
 	// Interface binds the socket to a device (SO_BINDTODEVICE; without CAP_NET_RAW since Linux 5.7, net/core/sock.c
 	// sock_setbindtodevice); "" does not.
 	Interface string
+	// Data shapes the socket for a data phase.
+	Data Data
 	// SynCount is TCP_SYNCNT, how often the SYN is repeated, 1 … 127; 0 leaves net.ipv4.tcp_syn_retries. Linux ≥ 6.5 adds
 	// tcp_syn_linear_timeouts to it (net/ipv4/tcp_timer.c tcp_write_timeout, 6.18).
 	SynCount int

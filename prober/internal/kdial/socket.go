@@ -119,6 +119,9 @@ func options(fd, family int, c *Conn) error {
 			return setup("set the hop limit", err)
 		}
 	}
+	if err := dataOptions(fd, &c.Data); err != nil {
+		return err
+	}
 	if c.SynCount != 0 {
 		if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_SYNCNT, c.SynCount); err != nil {
 			return setup("set TCP_SYNCNT", err)
