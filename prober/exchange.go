@@ -40,6 +40,9 @@ type exchange struct {
 const (
 	sampleTime  = 20 * time.Millisecond
 	standsStill = 4 * time.Second
+	// trailTime is the least retransmission timeout and the longest delayed acknowledgment of Linux (include/net/tcp.h TCP_RTO_MIN,
+	// TCP_DELACK_MAX, 6.18).
+	trailTime = 200 * time.Millisecond
 )
 
 // run moves the octets, and gives up where nothing moves any more or ctx ends.
@@ -70,10 +73,10 @@ func (x *exchange) run(ctx context.Context) {
 	x.sample()
 }
 
-// trail waits for what two round trips can still bring: a duplicate SACK for a copy that was needless.
+// trail waits for what may still come: a duplicate SACK for a copy that was needless, a late original.
 func (x *exchange) trail(ctx context.Context) {
 	x.sample()
-	pause(ctx, min(2*x.info.RTT+50*time.Millisecond, 500*time.Millisecond))
+	pause(ctx, min(2*x.info.RTT+trailTime, time.Second))
 }
 
 // sample reads the kernel's account.

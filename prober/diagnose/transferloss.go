@@ -17,6 +17,9 @@ const (
 	unproven = 0.05
 )
 
+// leastP stands for all that is less: to go by the arithmetic alone would claim more than any measurement can.
+const leastP = 1e-12
+
 // dataRules is how many rules of the data phase rest on chance: loss and order, two ways each, and losses that keep to a flow. Together they name
 // a cause that is not there once in 10,000 rounds; each divides its share by the bursts that it has looked at.
 const dataRules = 5
@@ -53,7 +56,7 @@ func lossChance(c *Carried) float64 {
 		return 1
 	}
 	p0 := noise + unproven*float64(c.Spurious.Total()+c.Reordered)/float64(c.Segments)
-	return stats.BinomialAtLeast(min(c.Moments, c.Segments), c.Segments, min(p0, 1))
+	return max(stats.BinomialAtLeast(min(c.Moments, c.Segments), c.Segments, min(p0, 1)), leastP)
 }
 
 func dataLoss(in *Input, all []dataFlow, h Heading) (Finding, bool) {
@@ -123,12 +126,20 @@ func lossEvidence(all []dataFlow, asked, gentle *Carried, p float64) []string {
 			classes(&c.c.Copies), number(c.c.Lost), c.c.Moments, classes(&c.c.Spurious)))
 	}
 	if gentle.Segments > 0 {
-		out = append(out, fmt.Sprintf("so many on a path that loses one segment in %d: p = %.2g; a queue that is full of our own data is ruled out there", int(1/noise), p))
+		out = append(out, fmt.Sprintf("so many on a path that loses one segment in %d: p %s; a queue that is full of our own data is ruled out there", int(1/noise), chanceText(p)))
 	}
 	if arms := byArm(all, asked.Heading); len(arms) > 1 {
 		out = append(out, "by congestion control: "+strings.Join(arms, "; "))
 	}
 	return out
+}
+
+// chanceText writes a p-value with its sign.
+func chanceText(p float64) string {
+	if p <= leastP {
+		return fmt.Sprintf("< %.0e", leastP)
+	}
+	return fmt.Sprintf("= %.2g", p)
 }
 
 // byArm tells what each congestion control met.

@@ -28,7 +28,7 @@ func dataOrder(in *Input, all []dataFlow, h Heading) (Finding, bool) {
 		return Finding{}, false
 	}
 	looks := in.bursts(plan.KindTransfer) + in.bursts(plan.KindGentle)
-	p := stats.BinomialAtLeast(min(c.Reordered, c.Segments), c.Segments, noise)
+	p := max(stats.BinomialAtLeast(min(c.Reordered, c.Segments), c.Segments, noise), leastP)
 	level := firmData(p, looks)
 	if level == LevelUnknown {
 		return Finding{}, false
@@ -37,7 +37,7 @@ func dataOrder(in *Input, all []dataFlow, h Heading) (Finding, bool) {
 	f := Finding{Verdict: PathReordering, Level: level, P: p,
 		Summary: fmt.Sprintf("%s of %s data segments arrived behind later ones %s (%s), %s", number(c.Reordered), number(c.Segments), h, percents(share.Low, share.High), reach(&c)),
 		Evidence: []string{
-			fmt.Sprintf("so many where one segment in %d may be overtaken: p = %.2g", int(1/noise), p),
+			fmt.Sprintf("so many where one segment in %d may be overtaken: p %s", int(1/noise), chanceText(p)),
 			orderProof(&c),
 			fmt.Sprintf("sent again %s: %s; needless, as duplicates prove: %s", h, classes(&c.Copies), classes(&c.Spurious)),
 		},

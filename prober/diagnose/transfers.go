@@ -72,11 +72,13 @@ func (c *Carried) add(o *Carried) {
 	c.Counted = c.Counted || o.Counted
 }
 
-// carried reads one flow, one way.
+// carried reads one flow, one way. A capture with gaps misses copies, and so losses; it never makes any. What it would make is a hole that
+// filled although nothing was seen to leave again.
 func carried(o *observe.Observation, t *observe.Transfer, h Heading) Carried {
-	if len(t.Segments) == 0 || !o.Whole() || t.Over > 0 {
+	if len(t.Segments) == 0 {
 		return counted(t, h)
 	}
+	whole := o.Whole() && t.Over == 0
 	r := &t.Read
 	if h == Back {
 		in := &r.Received
@@ -86,6 +88,9 @@ func carried(o *observe.Observation, t *observe.Transfer, h Heading) Carried {
 	out := &r.Sent
 	c := Carried{Heading: h, Flows: 1, Segments: out.Segments, Octets: out.Octets, Copies: out.Copies, Spurious: out.Spurious, Lost: out.Lost(), Moments: out.Lossy,
 		Reordered: out.Reordered, Extent: out.Extent, Twice: out.DSACKs}
+	if !whole {
+		c.Reordered, c.Extent = 0, 0
+	}
 	return c
 }
 

@@ -108,6 +108,13 @@ func keep(s *Stored) {
 				a.Answered = max(-1, a.Answered%max(1, len(a.SYNs)))
 				a.Retransmissions, a.Unseen, a.Lost = a.Retransmissions&1023, a.Unseen&1023, a.Lost&1023
 			}
+			if len(o.Attempts) == 0 {
+				o.Transfers = nil
+			}
+			for n := range o.Transfers {
+				t := &o.Transfers[n]
+				t.Attempt = max(t.Attempt, -t.Attempt, 0) % len(o.Attempts)
+			}
 			if o.Recorded == nil {
 				continue
 			}

@@ -183,6 +183,8 @@ func (d *decoder) value(v reflect.Value) error {
 		return d.object(v)
 	case reflect.Slice:
 		return d.list(v)
+	case reflect.Array:
+		return d.array(v)
 	case reflect.Map:
 		return d.table(v)
 	case reflect.Pointer:
@@ -233,6 +235,22 @@ func (d *decoder) list(v reflect.Value) error {
 		list = reflect.Append(list, x)
 	}
 	v.Set(list)
+	return d.delim(']')
+}
+
+// array reads a list of just so many elements.
+func (d *decoder) array(v reflect.Value) error {
+	if err := d.delim('['); err != nil {
+		return err
+	}
+	for i := range v.Len() {
+		if !d.json.More() {
+			return d.fail("%d elements, want %d", i, v.Len())
+		}
+		if err := d.at(fmt.Sprintf("[%d]", i), func() error { return d.value(v.Index(i)) }); err != nil {
+			return err
+		}
+	}
 	return d.delim(']')
 }
 

@@ -64,7 +64,7 @@ func (e *encoder) value(v reflect.Value) error {
 		return e.text(v.String())
 	case reflect.Pointer:
 		return e.value(v.Elem())
-	case reflect.Slice:
+	case reflect.Slice, reflect.Array:
 		return e.list(v)
 	case reflect.Map:
 		return e.table(v)

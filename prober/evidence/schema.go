@@ -10,6 +10,7 @@ import (
 
 	"github.com/vipprobe/vipprobe/prober/observe"
 	"github.com/vipprobe/vipprobe/prober/plan"
+	"github.com/vipprobe/vipprobe/prober/retrans"
 	"github.com/vipprobe/vipprobe/prober/wire"
 )
 
@@ -64,6 +65,8 @@ func words(t reflect.Type) []string {
 		return named[plan.Closing]()
 	case reflect.TypeFor[plan.Way]():
 		return named[plan.Way]()
+	case reflect.TypeFor[retrans.Key]():
+		return named[retrans.Key]()
 	case reflect.TypeFor[wire.Checksum]():
 		return named[wire.Checksum]()
 	}

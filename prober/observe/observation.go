@@ -88,7 +88,7 @@ type Observation struct {
 	Finished time.Time
 	Attempts []Attempt
 	// Pings are the burst's ICMP echo requests: they say nothing of a connection and are no attempts.
-	Pings    []Ping
+	Pings []Ping
 	// Transfers are the data phases of the attempts that had one.
 	Transfers []Transfer
 	Neighbor  []NeighborEvent

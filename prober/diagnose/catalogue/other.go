@@ -63,7 +63,11 @@ func pathLoss() Entry {
 		Verdict: diagnose.PathLoss, Group: Data, Title: "data segments are lost",
 		Symptoms:  []string{"Connects are well, transfers are slow or have pauses of 200 ms and more; retransmissions on the sender."},
 		Mechanism: []Fact{{"SACK and RACK repeat a lost segment within about a round trip, a lost tail costs a probe or an RTO.", "RFC 6675 §5; RFC 8985 §6; RFC 6298 §2.4"}},
-		Proof:     []Proof{{plan.KindData, diagnose.NotApplicable, "the data phase is not examined yet from outside: the sender's TCP_INFO and counters decide"}},
+		Proof: []Proof{
+			{plan.KindTransfer, diagnose.Inconclusive, "diagnose --transfer: copies that fill holes, and that no duplicate SACK or late original proves needless"},
+			{plan.KindGentle, diagnose.Confirmed, "as many with little in flight, where no queue can be full of ours, as a path that loses one segment in 10,000 shows once in 50,000 " +
+				"times; where losses keep to some connections it is ecmp_path_loss"},
+		},
 		LookAlikes: []LookAlike{
 			{diagnose.PathReordering, "repeats turn out needless: DSACKs come back"},
 			{diagnose.SpuriousRetransTLP, "one tail segment, needlessly"},
@@ -85,12 +89,14 @@ func pathReordering() Entry {
 		Mechanism: []Fact{
 			{"Three segments SACKed past a hole look like loss; RACK waits a share of the round trip, and more once it has seen reordering.", "RFC 6675 §5; RFC 8985 §6"},
 			{"tcp_reordering is the threshold to begin with; RACK made it matter less. GRO or a driver may reorder after the wire.", "Documentation/networking/ip-sysctl.rst tcp_reordering, Linux 6.18"},
+			{"Linux counts the IPv4 identification of a connection up with every segment, so a receiver sees in which order they were sent.", "include/net/ip.h ip_select_ident_segs, Linux 6.18"},
 		},
-		Proof:      []Proof{{plan.KindData, diagnose.NotApplicable, "the data phase is not examined yet from outside: the sender's TCP_INFO and counters decide"}},
+		Proof: []Proof{{plan.KindTransfer, diagnose.Confirmed, "diagnose --transfer: data that left once is SACKed or acknowledged behind later data, or comes with an older identification or " +
+			"timestamp than what came before it, more often than one segment in 10,000"}},
 		LookAlikes: []LookAlike{{diagnose.PathLoss, "no DSACK answers the repeats"}, {diagnose.SpuriousRetransTLP, "one tail segment only"}},
 		Remedies: []Remedy{
 			{"receiver", "find what reorders: per-packet balancing, a bond in round robin, a driver's receive offload (ethtool -K <dev> gro off, lro off to test)."},
-			{"sender, old kernels", "net.ipv4.tcp_reordering up: helps where loss is found by counting duplicates (before RACK, which is the default since 4.18; unverified)."},
+			{"sender, old kernels", "net.ipv4.tcp_reordering up, in each network namespace and before the listener is made: helps where tcp_force_fast_retransmit still is (4.18 and 6.1 have it); 6.18 decides by RACK alone."},
 		},
 		Counters: []Counter{
 			{"sender", "TcpExt TCPSACKReorder, TCPTSReorder, TCPDSACKRecv, TCPDSACKUndo", "reordering seen, needless repeats undone"},
@@ -105,7 +111,7 @@ func spuriousRetransTLP() Entry {
 		Verdict: diagnose.SpuriousRetransTLP, Group: Data, Benign: true, Title: "tail loss probes that were not needed",
 		Symptoms:   []string{"A few retransmissions of last segments, nobody is slower for it."},
 		Mechanism:  []Fact{{"When the last segment is not acknowledged for about two round trips it is sent again, in case it was lost; a late ACK makes that needless.", "RFC 8985 §7"}},
-		Proof:      []Proof{{plan.KindData, diagnose.NotApplicable, "the data phase is not examined yet from outside: TCPLossProbes against TCPLossProbeRecovery on the sender"}},
+		Proof:      []Proof{{plan.KindTransfer, diagnose.Confirmed, "diagnose --transfer: the last segment in flight came twice, or a duplicate SACK says so, and nothing else was missing; always a note, never a cause"}},
 		LookAlikes: []LookAlike{{diagnose.PathLoss, "TCPLossProbeRecovery rises too"}, {diagnose.PathReordering, "segments in the middle are concerned"}},
 		Remedies:   []Remedy{{"monitoring", "no alarm on TLP alone; leave net.ipv4.tcp_early_retrans=3."}},
 		Counters:   []Counter{{"sender", "TcpExt TCPLossProbes, TCPLossProbeRecovery", "the first rises, the second does not"}},

@@ -128,7 +128,8 @@ func mtuBlackhole() Entry {
 		Verdict: diagnose.MTUBlackhole, Group: Path, Title: "large packets are swallowed on the way",
 		Symptoms:  []string{"Connect and login work, then it hangs: on the first large answer, file, TLS certificate or query. Small requests always work."},
 		Mechanism: []Fact{{"A packet too big for a link is dropped with an ICMP error that names the MTU; where that error is filtered or never sent, the sender repeats full-sized segments for ever.", "RFC 1191 §3; RFC 8201 §3; RFC 2923 §2.1; RFC 4821 §1"}},
-		Proof:     []Proof{{plan.KindSizes, diagnose.Confirmed, "segments of 500 octets are acknowledged, full-sized ones on the same path never (Fisher), and no ICMP error came"}},
+		Proof: []Proof{{plan.KindSizes, diagnose.Confirmed, "segments of 500 octets are acknowledged, full-sized ones on the same path never (Fisher), and no ICMP error came"},
+			{plan.KindSmall, diagnose.Confirmed, "diagnose --transfer: data phases stand still at a segment that never passes, either way, and the same data passes with an MSS of 500 (Fisher)"}},
 		LookAlikes: []LookAlike{
 			{diagnose.PathLoss, "large segments come through in the end"},
 			{diagnose.LBFullProxyMasks, "small segments are not acknowledged either"},
