@@ -42,6 +42,8 @@ type Options struct {
 	Reload func() error
 	// Ready says why the service cannot work yet; nil: it always can.
 	Ready func() error
+	// Testimony returns what is told of this host, and to whom, as it is now; nil, or a nil result: nothing.
+	Testimony func() *Testimony
 	// Metrics are the service's own; nil: new ones.
 	Metrics *Metrics
 	// Registry is what /metrics shows; nil: a new one with the Go runtime and the process. The Server adds Metrics to it.
@@ -137,6 +139,7 @@ func (s *Server) routes() http.Handler {
 	r.Get("/logs", s.serveLogs)
 	r.Get("/api/v1/verdicts", s.serveVerdicts)
 	r.Get("/api/v1/verdicts/{verdict}", s.serveVerdict)
+	r.Get("/api/v1/testimony", s.serveTestimony)
 	r.Get("/-/healthy", func(w http.ResponseWriter, _ *http.Request) { writeText(w, http.StatusOK, "Healthy") })
 	r.Get("/-/ready", s.serveReady)
 	r.Post("/-/reload", s.serveReload)

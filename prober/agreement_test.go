@@ -33,8 +33,8 @@ type witnessKey struct {
 // testimony is when tcpdump saw each segment, repeats in order.
 type testimony map[witnessKey][]time.Time
 
-// witness is a tcpdump beside us on the client's device, whose capture is read as it is written.
-type witness struct {
+// onlooker is a tcpdump beside us on the client's device, whose capture is read as it is written.
+type onlooker struct {
 	rig  *rig
 	cmd  *exec.Cmd
 	says *bufio.Scanner
@@ -58,9 +58,9 @@ func tcpdumpPath(t testing.TB) string {
 }
 
 // callWitness starts a tcpdump and returns when it captures.
-func (r *rig) callWitness(t testing.TB) *witness {
+func (r *rig) callWitness(t testing.TB) *onlooker {
 	t.Helper()
-	w := &witness{rig: r, saw: make(chan testimony, 1)}
+	w := &onlooker{rig: r, saw: make(chan testimony, 1)}
 	w.cmd = r.client.Command(t.Context(), tcpdumpPath(t), "-i", r.near.Name, "-w", "-", "-U", "--immediate-mode",
 		"--time-stamp-precision=nano", "-s", "256", "-B", "32768", "-Z", "root", "tcp")
 	out, err := w.cmd.StdoutPipe()
@@ -91,7 +91,7 @@ func (r *rig) callWitness(t testing.TB) *witness {
 }
 
 // listen reads the capture up to the marker, and the rest of it so that tcpdump never waits for us.
-func (w *witness) listen(out io.Reader) {
+func (w *onlooker) listen(out io.Reader) {
 	defer close(w.saw)
 	capture, err := pcapgo.NewReader(out)
 	if err != nil {
@@ -118,7 +118,7 @@ func (w *witness) listen(out io.Reader) {
 }
 
 // testify ends the capture and returns all of it.
-func (w *witness) testify(t testing.TB) testimony {
+func (w *onlooker) testify(t testing.TB) testimony {
 	t.Helper()
 	w.rig.burst(t, to(time.Second, 1, []plan.Arm{kernelArm(plan.Single())}, on(serverV4, markerPort)))
 	var all testimony

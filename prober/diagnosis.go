@@ -51,8 +51,13 @@ type DiagnoseOptions struct {
 	Seconds float64
 	// MaxSYNs bounds the SYNs sent to each address, repeats included; 0: no bound but those of the Limits.
 	MaxSYNs int
+	// Testimony are servers whose own counters are read all the while: the target's, or its members'.
+	Testimony []TestimonySource
 	// Progress is told of every burst before it begins; nil: nobody is. Bursts to different addresses tell it at the same time.
 	Progress func(Progress)
+
+	inquest *inquest
+	member  bool // what is investigated is a member of the target
 }
 
 // Progress is one burst of a diagnosis that is about to begin.
@@ -81,6 +86,10 @@ func (p *Prober) Diagnose(ctx context.Context, target string, o DiagnoseOptions)
 	if err != nil {
 		return nil, err
 	}
+	if o.inquest, err = inquire(ctx, target, &o); err != nil {
+		return nil, err
+	}
+	defer o.inquest.close()
 	rounds := make([]Round, len(addrs))
 	var members []Round
 	var wg sync.WaitGroup
@@ -103,6 +112,9 @@ func (p *Prober) investigate(ctx context.Context, ep Endpoint, addr netip.AddrPo
 		return r
 	}
 	r.Duration = time.Since(r.Started)
+	if !o.member { // what its SYNs move is heard with the target's
+		r.Witnesses = o.inquest.said(ctx)
+	}
 	r.conclude()
 	r.Success = r.Diagnosis.Healthy()
 	return r

@@ -7,6 +7,8 @@ import (
 
 	"github.com/vipprobe/vipprobe/prober/diagnose"
 	"github.com/vipprobe/vipprobe/prober/experiment"
+	"github.com/vipprobe/vipprobe/prober/observe"
+	"github.com/vipprobe/vipprobe/prober/witness"
 )
 
 // MaxMembers is how many real servers one diagnosis takes, and membersAtOnce how many of them are investigated at a time, so that they
@@ -20,7 +22,7 @@ const (
 // not be probed.
 func (p *Prober) members(ctx context.Context, m Module, o DiagnoseOptions) []Round {
 	names := o.Members[:min(len(o.Members), MaxMembers)]
-	o.Focus, o.Members, o.MayPrime, o.LateReset, o.Hold, o.Backlog = experiment.Timestamps, nil, false, false, 0, 0
+	o.Focus, o.Members, o.MayPrime, o.LateReset, o.Hold, o.Backlog, o.member = experiment.Timestamps, nil, false, false, 0, 0, true
 	all := make([][]Round, len(names))
 	slots := make(chan struct{}, membersAtOnce)
 	var wg sync.WaitGroup
@@ -58,19 +60,21 @@ func (p *Prober) member(ctx context.Context, name string, m Module, o DiagnoseOp
 	return rounds
 }
 
-// compare holds each round of the VIP against its members, and puts these behind it.
+// compare holds each round of the VIP against what its servers say of themselves and against its members, and puts these behind it.
 func compare(vip, members []Round) []Round {
 	var met []diagnose.Member
+	var behind []observe.Observation
 	for i := range members {
 		r := &members[i]
 		x := diagnose.Member{Name: r.Target, Observations: r.Observations, Diagnosis: r.Diagnosis}
 		if r.Err != nil {
 			x.Why = r.Err.Error()
 		}
-		met = append(met, x)
+		met, behind = append(met, x), append(behind, r.Observations...)
 	}
 	for i := range vip {
 		if r := &vip[i]; r.Err == nil {
+			witness.Hear(&r.Diagnosis, r.Observations, r.Witnesses, behind...)
 			r.Diagnosis.Compare(r.Observations, met)
 			r.Success = r.Diagnosis.Healthy()
 		}

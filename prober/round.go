@@ -29,7 +29,9 @@ type Round struct {
 	// Follow is how long a remembered TSval was to be followed; 0: diagnose.DefaultFollow.
 	Follow       time.Duration
 	Observations []observe.Observation
-	Diagnosis    diagnose.Diagnosis
+	// Witnesses are the servers whose own counters were read meanwhile.
+	Witnesses []observe.Witness
+	Diagnosis diagnose.Diagnosis
 	// Reasoning is how a diagnosis came to it, step by step; empty for a probe.
 	Reasoning []experiment.Thought
 	// Untested is what a diagnosis would have asked next, had its budget not been spent.

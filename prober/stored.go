@@ -2,6 +2,7 @@ package prober
 
 import (
 	"errors"
+	"slices"
 
 	"github.com/vipprobe/vipprobe/prober/diagnose"
 	"github.com/vipprobe/vipprobe/prober/evidence"
@@ -26,7 +27,7 @@ func Store(rounds []Round) []evidence.Round {
 		r := &rounds[i]
 		out[i] = evidence.Round{Target: r.Target, Addr: r.Addr, Module: r.Module, Kind: string(r.Kind), Started: r.Started.Round(0),
 			Duration: r.Duration, Lookup: r.Lookup, Ladder: r.Ladder, Kernel: r.Kernel, OwnQueue: r.OwnQueue, Priming: r.Priming, Follow: r.Follow, Member: r.Member,
-			Success: r.Success, Why: r.Why, Reasoned: len(r.Reasoning) > 0, Untested: r.Untested, Observations: r.Observations}
+			Success: r.Success, Why: r.Why, Reasoned: len(r.Reasoning) > 0, Untested: r.Untested, Witnesses: r.Witnesses, Observations: r.Observations}
 		if r.Err != nil {
 			out[i].Error = r.Err.Error()
 		}
@@ -48,7 +49,8 @@ func Replay(stored []evidence.Round) []Round {
 	var out []Round
 	for len(stored) > 0 {
 		vip := take(&stored, false)
-		if members := take(&stored, true); len(members) > 0 {
+		members := take(&stored, true)
+		if len(members) > 0 || slices.ContainsFunc(vip, func(r Round) bool { return len(r.Witnesses) > 0 }) {
 			vip = compare(vip, members)
 		}
 		out = append(out, vip...)
@@ -68,7 +70,7 @@ func take(stored *[]evidence.Round, members bool) (out []Round) {
 func replay(s *evidence.Round) Round {
 	r := Round{Target: s.Target, Addr: s.Addr, Module: s.Module, Kind: Kind(s.Kind), Started: s.Started, Duration: s.Duration, Lookup: s.Lookup,
 		Ladder: s.Ladder, Kernel: s.Kernel, OwnQueue: s.OwnQueue, Priming: s.Priming, Follow: s.Follow, Member: s.Member, Success: s.Success, Why: s.Why,
-		Untested: s.Untested, Observations: s.Observations}
+		Untested: s.Untested, Witnesses: s.Witnesses, Observations: s.Observations}
 	if s.TCP != nil {
 		t := TCPResult(*s.TCP)
 		r.TCP = &t

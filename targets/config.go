@@ -29,15 +29,16 @@ const (
 
 // Config is a whole configuration. It cannot be changed; what its methods return is the caller's own copy.
 type Config struct {
-	name     string
-	modules  map[string]*module
-	allow    prober.Allow
-	limits   prober.Limits
-	ports    plan.PortRange
-	jobs     []Job
-	offset   time.Duration
-	detail   Detail
-	warnings []string
+	name      string
+	modules   map[string]*module
+	allow     prober.Allow
+	limits    prober.Limits
+	ports     plan.PortRange
+	jobs      []Job
+	offset    time.Duration
+	detail    Detail
+	testimony Testimony
+	warnings  []string
 }
 
 // Defaults of the file's own keys. The offset is blackbox_exporter's --timeout-offset; the ports lie above the default
@@ -95,6 +96,7 @@ func (c *Config) read(root *section) {
 	if root.word("metrics_detail", &detail, string(DetailNone), string(DetailTarget), string(DetailBackend)) {
 		c.detail = Detail(detail)
 	}
+	c.readTestimony(root)
 	c.readModules(root)
 	c.readJobs(root)
 	root.done()

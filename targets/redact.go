@@ -27,6 +27,7 @@ func (c *Config) Redacted() []byte {
 		{Key: "source_ports", Value: c.ports.String()},
 		{Key: "probe_timeout_offset", Value: c.offset.String()},
 		{Key: "metrics_detail", Value: string(c.detail)},
+		{Key: "testimony", Value: c.shownTestimony()},
 		{Key: "jobs", Value: c.shownJobs()},
 	}
 	return marshal(out)

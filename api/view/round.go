@@ -75,6 +75,8 @@ type Diagnosis struct {
 	Measurements []Measurement `json:"measurements,omitempty"`
 	// DataPhases are what the bursts with a data phase did, an arm a row.
 	DataPhases []DataPhase `json:"data_phases,omitempty"`
+	// Testimony is what the servers' own counters say to the causes, where they were read.
+	Testimony []Testimony `json:"testimony,omitempty"`
 	// Clocks are the timestamp clocks that a named cause is about.
 	Clocks []ClockSeries `json:"clocks,omitempty"`
 }
@@ -156,6 +158,9 @@ func newDiagnosis(r *prober.Round) Diagnosis {
 		v.Measurements = append(v.Measurements, newMeasurement(&d.Measurements[i]))
 	}
 	v.DataPhases = newDataPhases(r.Observations)
+	for i := range d.Testimony {
+		v.Testimony = append(v.Testimony, newTestimony(&d.Testimony[i]))
+	}
 	for i := range d.Clocks {
 		v.Clocks = append(v.Clocks, newClockSeries(&d.Clocks[i]))
 	}

@@ -29,15 +29,15 @@ type room struct {
 var house = []room{
 	{name: "cmd/*", kernel: true, may: []string{
 		"api/...", "targets/...", "prober", "prober/lab/...", "prober/internal/*", "prober/evidence", "prober/results", "prober/results/minute",
-		"prober/watch", "prober/experiment", "prober/handshake", "prober/profile", "prober/pulse", "prober/testimony", "prober/peers", "prober/diagnose/catalogue", "prober/diagnose",
+		"prober/watch", "prober/experiment", "prober/handshake", "prober/profile", "prober/pulse", "prober/witness", "prober/testimony", "prober/peers", "prober/diagnose/catalogue", "prober/diagnose",
 		"prober/observe", "prober/plan", "prober/retrans", "prober/stats", "prober/wire"}},
 	{name: "api/...", may: []string{
 		"targets/...", "prober", "prober/evidence", "prober/results", "prober/results/minute", "prober/watch",
-		"prober/experiment", "prober/profile", "prober/testimony", "prober/peers", "prober/diagnose/catalogue", "prober/diagnose", "prober/observe", "prober/plan", "prober/retrans", "prober/wire"}},
+		"prober/experiment", "prober/profile", "prober/witness", "prober/testimony", "prober/peers", "prober/diagnose/catalogue", "prober/diagnose", "prober/observe", "prober/plan", "prober/retrans", "prober/wire"}},
 	{name: "targets/...", may: []string{
 		"prober", "prober/experiment", "prober/diagnose", "prober/observe", "prober/plan", "prober/wire"}},
 	{name: "prober", may: []string{
-		"prober/internal/*", "prober/evidence", "prober/results", "prober/results/minute", "prober/experiment", "prober/handshake", "prober/profile", "prober/pulse", "prober/testimony", "prober/diagnose",
+		"prober/internal/*", "prober/evidence", "prober/results", "prober/results/minute", "prober/experiment", "prober/handshake", "prober/profile", "prober/pulse", "prober/witness", "prober/testimony", "prober/diagnose",
 		"prober/observe", "prober/plan", "prober/retrans", "prober/stats", "prober/wire"}},
 	{name: "prober/watch", may: []string{ // a host's own counters, live
 		"prober/internal/*", "prober/testimony", "prober/peers", "prober/diagnose"}},
@@ -56,6 +56,8 @@ var house = []room{
 		"prober/testimony", "prober/diagnose", "prober/observe", "prober/plan", "prober/stats", "prober/wire"}},
 	{name: "prober/profile", pure: true, may: []string{"prober/diagnose", "prober/observe", "prober/plan", "prober/wire"}}, // what a host is like
 	{name: "prober/handshake", pure: true, may: []string{"prober/plan", "prober/wire"}},
+	{name: "prober/witness", pure: true, may: []string{ // what servers say of themselves against what was seen of them
+		"prober/testimony", "prober/diagnose", "prober/observe", "prober/plan", "prober/stats", "prober/wire"}},
 	{name: "prober/testimony", pure: true, may: []string{"prober/diagnose"}}, // what a host's counters say, by verdict
 	{name: "prober/pulse", pure: true, may: []string{"prober/plan", "prober/wire"}},
 	{name: "prober/diagnose/catalogue", pure: true, may: []string{"prober/diagnose", "prober/plan"}}, // texts for people; what judges does not read them

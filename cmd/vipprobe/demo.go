@@ -118,6 +118,12 @@ func runDiagnose(ctx context.Context, run *lab.Running, out, progress io.Writer,
 		args = append(args, "--member", m)
 	}
 	args = append(append(args, exchanged(run.Question().Exchange)...), flags...)
+	asking, stop, err := lab.Depose(ctx, run.Question().Deponents)
+	if err != nil {
+		return doc, err
+	}
+	defer stop()
+	args = append(args, asking...)
 	child := run.Client().Command(ctx, "/proc/self/exe", args...)
 	child.Args[0] = os.Args[0]
 	child.Stdout, child.Stderr, child.ExtraFiles = out, progress, []*os.File{w}

@@ -56,6 +56,7 @@ func diagnoseCommand() *cobra.Command {
 	prime.register(cmd.Flags(), &o)
 	transfer.register(cmd.Flags())
 	registerDiagnose(cmd.Flags(), &o)
+	f.testimony.register(cmd.Flags())
 	cmd.Flags().BoolVar(&f.explain, "explain", false, "tell all: every burst and reason, and how it was found, step by step: asked, seen, ruled out, left")
 	return cmd
 }
@@ -110,6 +111,9 @@ func (f *probeFlags) diagnose(cmd *cobra.Command, args []string, o prober.Diagno
 	f.module, f.count = "connect", 1
 	cfg, m, err := f.prepare(cmd)
 	if err != nil {
+		return err
+	}
+	if o.Testimony, err = f.testimony.sources(cfg, args, o.Members); err != nil {
 		return err
 	}
 	ctx := cmd.Context()

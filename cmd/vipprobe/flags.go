@@ -45,6 +45,7 @@ type probeFlags struct {
 	check       experiment.CheckTiming
 	jsonFD      int
 	evidence    evidenceFlags
+	testimony   testimonyFlags
 }
 
 func (f *probeFlags) register(cmd *cobra.Command) {

@@ -45,6 +45,14 @@ func (p *printer) markdownRound(r *prober.Round) {
 		}
 		p.f("\n")
 	}
+	if len(r.Diagnosis.Testimony) > 0 {
+		p.f("### What the servers' own counters say\n\n")
+		for i := range r.Diagnosis.Testimony {
+			t := &r.Diagnosis.Testimony[i]
+			p.f("- %s, %s: %s\n", code(string(t.Verdict)), t.Effect, escape(t.Why))
+		}
+		p.f("\n")
+	}
 	if len(r.Untested) > 0 {
 		p.f("### Untested, since %s\n\n", escape(r.Why))
 		for _, w := range r.Untested {

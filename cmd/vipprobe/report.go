@@ -58,6 +58,7 @@ func (p *printer) diagnosis(r *prober.Round) {
 	}
 	p.measured(r)
 	p.clocks(r.Diagnosis.Clocks)
+	p.testimony(r)
 	for i := range r.Diagnosis.Causes {
 		p.act(&r.Diagnosis.Causes[i], len(r.Diagnosis.Causes) > 1)
 	}

@@ -59,6 +59,8 @@ type service struct {
 	metrics  *api.Metrics
 	log      zerolog.Logger
 	schedule *prober.Schedule
+	// testimony is what is told of this host; nil: nothing.
+	testimony atomic.Pointer[api.Testimony]
 }
 
 func (f *serveFlags) serve(ctx context.Context, stderr io.Writer) error {
@@ -81,6 +83,9 @@ func (f *serveFlags) serve(ctx context.Context, stderr io.Writer) error {
 	if s.prober, err = prober.New(opts); err != nil {
 		return err
 	}
+	if err := s.testify(cfg); err != nil {
+		return errors.Join(usageError{err}, s.prober.Close())
+	}
 	s.schedule = s.prober.NewSchedule(s.metrics)
 	host := s.prober.Host()
 	s.log.Info().Str("kernel", host.Kernel).Stringer("ladder", host.Ladder).Stringer("source_ports", host.SourcePorts).AnErr("capture", host.CaptureError).
@@ -93,7 +98,7 @@ func (f *serveFlags) serve(ctx context.Context, stderr io.Writer) error {
 
 // run serves until ctx ends: HTTP, schedule and SIGHUP, each waited for.
 func (s *service) run(ctx context.Context) error {
-	server, err := api.New(api.Options{Prober: s.prober, Config: s.config.Load, Reload: s.reload, Metrics: s.metrics, Logger: s.log})
+	server, err := api.New(api.Options{Prober: s.prober, Config: s.config.Load, Reload: s.reload, Metrics: s.metrics, Logger: s.log, Testimony: s.testimony.Load})
 	if err != nil {
 		return err
 	}
@@ -148,6 +153,9 @@ func (s *service) reload() error {
 	old := s.config.Load()
 	if cfg.SourcePorts() != old.SourcePorts() || cfg.Limits() != old.Limits() {
 		return fmt.Errorf("%s: source_ports and limits are read at the start only; restart to change them", s.flags.config)
+	}
+	if err := s.testify(cfg); err != nil {
+		return err
 	}
 	s.config.Store(cfg)
 	s.prober.SetAllow(cfg.Allow())

@@ -125,6 +125,8 @@ type Diagnosis struct {
 	Notes []Finding
 	// FirstContact says whether either side had to resolve the other, and what became of what waited for it.
 	FirstContact FirstContact
+	// Testimony is what the servers' own counters say to the causes; none where nobody was asked, or nobody's counters had anything to say.
+	Testimony []Testimony
 	// Headline is the one line on top of every report.
 	Headline string
 	// Measurements are figures that stand beside the causes: no faults.

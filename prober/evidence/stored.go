@@ -38,6 +38,7 @@ type Round struct {
 	Error        string          // why nothing could be probed; empty: something was
 	TCP          *Dialogue
 	Check        *CheckTiming
+	Witnesses    []observe.Witness // servers whose own counters were read meanwhile
 	Observations []observe.Observation
 }
 

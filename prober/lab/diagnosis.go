@@ -22,7 +22,9 @@ type Question struct {
 	Targets []string
 	// Members are the real servers behind a VIP, where the client can reach them and the scenario says that it is told of them.
 	Members []string
-	Grants  []Grant
+	// Deponents are servers that tell their own counters; see Depose.
+	Deponents []Deponent
+	Grants    []Grant
 	// Exchange is the data that the service exchanges, as --transfer has it, where its owner says so; empty: nothing is said.
 	Exchange string
 	Budget   time.Duration
@@ -45,7 +47,7 @@ func (r *Running) Question() Question {
 	if r.Scenario.Compare {
 		members = r.Members()
 	}
-	return Question{Client: r.Client(), Targets: r.Targets(), Members: members, Grants: r.Scenario.Grants, Exchange: r.Scenario.Exchange, Budget: r.Scenario.budget()}
+	return Question{Client: r.Client(), Targets: r.Targets(), Members: members, Deponents: r.stage.Deponents, Grants: r.Scenario.Grants, Exchange: r.Scenario.Exchange, Budget: r.Scenario.budget()}
 }
 
 func (s Scenario) budget() time.Duration {
@@ -67,13 +69,19 @@ func Exec(flags func(Question) []string) Diagnoser {
 		if flags != nil {
 			args = append(args, flags(q)...)
 		}
+		asking, stop, err := Depose(ctx, q.Deponents)
+		if err != nil {
+			return nil, err
+		}
+		defer stop()
+		args = append(args, asking...)
 		// What still runs after its time has hung.
 		ctx, cancel := context.WithTimeout(ctx, q.Budget+10*time.Second)
 		defer cancel()
 		cmd := q.Client.Command(ctx, "/proc/self/exe", args...)
 		var out, errs bytes.Buffer
 		cmd.Stdout, cmd.Stderr = &out, &errs
-		err := q.Client.Run(cmd)
+		err = q.Client.Run(cmd)
 		if _, ended := errors.AsType[*exec.ExitError](err); err != nil && !ended {
 			return nil, fmt.Errorf("run diagnose: %w", err)
 		}
@@ -108,6 +116,10 @@ func parseCauses(b []byte) ([]Named, error) {
 					Summary  string           `json:"summary"`
 					Evidence []string         `json:"evidence"`
 				} `json:"notes"`
+				Testimony []struct {
+					Verdict diagnose.Verdict `json:"verdict"`
+					Effect  string           `json:"effect"`
+				} `json:"testimony"`
 				Measurements []struct {
 					Name   string `json:"name"`
 					Value  *int   `json:"value"`
@@ -133,6 +145,9 @@ func parseCauses(b []byte) ([]Named, error) {
 			if undecided(n.Verdict) && len(r.Diagnosis.Causes) == 0 {
 				named = merge(named, Named{n.Verdict, level(n.Level), append(n.Evidence, n.Summary)})
 			}
+		}
+		for _, t := range r.Diagnosis.Testimony {
+			beside = append(beside, testimonyWord+string(t.Verdict)+" "+t.Effect)
 		}
 		for _, m := range r.Diagnosis.Measurements {
 			beside = append(beside, figure(m.Name, m.Value, m.AtMost))

@@ -94,6 +94,14 @@ func (l Label) Saying(text string) Label {
 // Noting adds a note that must stand beside the verdict.
 func (l Label) Noting(v diagnose.Verdict) Label { return l.Saying(noteWord + string(v)) }
 
+// Told adds what the servers' own counters must come to beside the verdict.
+func (l Label) Told(v diagnose.Verdict, effect diagnose.Effect) Label {
+	return l.Saying(testimonyWord + string(v) + " " + string(effect))
+}
+
+// testimonyWord is before a testimony's verdict and effect among the evidence.
+const testimonyWord = "testimony "
+
 // noteWord is before a note's verdict among the evidence.
 const noteWord = "note "
 
@@ -132,6 +140,7 @@ func All() []Scenario {
 		pathScenarios(),
 		middleboxScenarios(),
 		selfScenarios(),
+		toldScenarios(),
 		incidents(),
 	} {
 		all = append(all, group...)

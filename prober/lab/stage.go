@@ -21,6 +21,8 @@ type Stage struct {
 	Target  string
 	Others  []string // further targets
 	Members []string
+	// Deponents are hosts that tell their own counters.
+	Deponents []Deponent
 	// Rearm brings back a fault that first contact uses up.
 	Rearm func() error
 }

@@ -83,6 +83,7 @@ func MaybeChild() {
 // settle gives the new PID namespace its own /proc, so that /proc/PID means what getpid says. Where the mount is refused (a
 // container that masks parts of /proc: mount_namespaces(7)) the old one still answers /proc/self.
 func settle() {
+	keepNeighborStat()
 	if unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "") == nil {
 		_ = unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "")
 	}

@@ -23,6 +23,9 @@ type Recycle struct {
 	// !want_cookie).
 	Cookies bool
 
+	// OnRefused is told of each SYN that is refused, as it is; nil: nobody is.
+	OnRefused func()
+
 	hosts map[netip.Addr]*remembered
 	conns map[wire.Flow]*closing // by the client's direction
 	drops int
@@ -102,6 +105,9 @@ func (r *Recycle) Pass(now time.Time, p Packet) []Departure {
 	case SYN(p) && p.Dir == In:
 		if r.refuses(now, p.Seg) {
 			r.drops++
+			if r.OnRefused != nil {
+				r.OnRefused()
+			}
 			return nil
 		}
 		r.open(now, &p.Seg)
