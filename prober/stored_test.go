@@ -45,6 +45,9 @@ func TestARoundComesBackFromItsFile(t *testing.T) {
 	want := Round{Target: "web.example.org:80", Addr: netip.MustParseAddrPort("192.0.2.1:80"), Module: "connect", Kind: KindConnect,
 		Started: time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC), Duration: time.Second, Lookup: time.Millisecond, Ladder: plan.Linear(time.Second, 4, 6),
 		Kernel: "6.18.5", OwnQueue: diagnose.Queue{Least: 3, Most: 5}, Priming: diagnose.Priming{May: true}, Follow: time.Second, Untested: []diagnose.Want{{Kind: plan.KindPaced, Why: "is it rate?"}}, Member: true, Success: true, Why: "because", TCP: &TCPResult{TLSVersion: "TLS 1.3", ExpectInfo: map[string]string{"a": "b"}},
+		Witnesses: []observe.Witness{{Server: "web.example.org:80", Direct: true, Source: observe.SourceVipprobe, Kernel: "3.10.0", Port: 80, Settings: map[string]string{"net.ipv4.tcp_syncookies": "1"},
+			Missing: []string{"nothing"}, Statements: []observe.Statement{{Asked: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Answered: time.Date(2026, 1, 2, 3, 4, 5, 9, time.UTC),
+				Counters: map[string]int64{"TcpExt.ListenDrops": 1}, Listeners: []observe.ListenQueue{{Addr: netip.MustParseAddrPort("[::]:80"), Queued: 1, Backlog: 2, HalfOpen: 3, Counted: true}}}}}},
 		Observations: []observe.Observation{{Label: "first contact", Kind: plan.KindConnect, Captured: true, Attempts: []observe.Attempt{
 			{Via: plan.Kernel, Flow: wire.Flow{Dst: netip.MustParseAddrPort("192.0.2.1:80")}, Outcome: observe.Accepted, SYNs: []observe.SYN{{TSval: 7, HasTS: true}}}}}}}
 	for f, v := range reflect.ValueOf(want).Fields() {
