@@ -241,6 +241,11 @@ func (b *budget) release(res *reservation, attempts []observe.Attempt, pings []o
 		charge(t.rate, now, repeats[dst])
 	}
 	charge(b.global, now, total)
+	b.quiet(now, silent)
+}
+
+// quiet books flows that nobody answered and wakes who waits for room. The caller holds the lock.
+func (b *budget) quiet(now time.Time, silent int) {
 	if silent > 0 {
 		b.silent = append(b.silent, silence{now, silent})
 		b.silenced += silent
@@ -255,6 +260,19 @@ func (b *budget) free() {
 		close(b.freed)
 		b.freed = make(chan struct{})
 	}
+}
+
+// reserveSweep takes the room of n flows that may go unanswered; its tokens are taken one by one. release gives it back and books those that did.
+func (b *budget) reserveSweep(ctx context.Context, n int) (release func(silent int), err error) {
+	if err := b.reserve(ctx, "sweep", &reservation{flows: n}); err != nil {
+		return nil, err
+	}
+	return func(silent int) {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.open -= n
+		b.quiet(time.Now(), silent)
+	}, nil
 }
 
 // unanswered reports whether a flow left and drew nothing at all.

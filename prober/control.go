@@ -15,6 +15,8 @@ func (e *engine) control(f *rawsock.Frame) {
 	switch {
 	case r == wire.ReasonNone && f.Outgoing: // ours to others, and on loopback the first sight of what comes back
 		e.stray("icmp_outgoing")
+	case r == wire.ReasonNone && e.sweeps.of(e.rx.icmp.Quoted.Src.Port()) != nil:
+		e.sweeps.of(e.rx.icmp.Quoted.Src.Port()).icmp(&e.rx.icmp, f.At)
 	case r == wire.ReasonNone:
 		e.icmp(f, &e.rx.icmp)
 	case r == wire.ReasonICMPType && e.echo(f):

@@ -47,6 +47,7 @@ type engine struct {
 	wake    chan struct{}
 	began   time.Time
 	rx      receiver
+	sweeps  *sweeps
 	seen    atomic.Uint64 // frames that the reader is done with
 	drops   atomic.Uint64 // frames lost, as last read
 
@@ -83,7 +84,7 @@ func newEngine(opts EngineOptions) (*engine, error) {
 	opts.Limits = opts.Limits.withDefaults()
 	e := &engine{opts: opts, began: time.Now(), flows: newFlowTable(), runs: make([]*run, 1), wake: make(chan struct{}, 1),
 		rx: receiver{out: newOutbox()}, strays: map[string]int{}, pings: map[pingKey]pingRef{}, budget: newBudget(opts.Limits), paths: newPaths(),
-		hops: newHops(opts.Limits.ARPRate)}
+		hops: newHops(opts.Limits.ARPRate), sweeps: newSweeps()}
 	if err := e.readHost(); err != nil {
 		return nil, err
 	}
@@ -182,6 +183,7 @@ func (e *engine) Close() error {
 	e.running.Wait()
 	e.cancel()
 	e.workers.Wait()
+	e.sweeps.close()
 	errs := []error{e.ports.close(), e.paths.close(), e.dialer.Close()}
 	if e.tap != nil {
 		errs = append(errs, e.tap.Close())

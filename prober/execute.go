@@ -152,26 +152,33 @@ const (
 
 // drain waits until the reader has seen every frame that the kernel has captured by now.
 func (e *engine) drain(r *run) {
+	if missing := e.drained(); missing > 0 {
+		e.behind(r, missing)
+	}
+}
+
+// drained waits like drain and returns how many frames the reader had not come to in time.
+func (e *engine) drained() (missing uint64) {
 	if e.tap == nil {
-		return
+		return 0
 	}
 	st, err := e.tap.Stats()
 	if err != nil {
-		return
+		return 0
 	}
 	tick := time.NewTicker(drainTick)
 	defer tick.Stop()
 	end := time.Now().Add(drainTime)
 	for e.seen.Load() < st.Delivered() {
 		if e.capturing() != nil {
-			return
+			return 0
 		}
 		if time.Now().After(end) {
-			e.behind(r, st.Delivered()-e.seen.Load())
-			return
+			return st.Delivered() - e.seen.Load()
 		}
 		<-tick.C
 	}
+	return 0
 }
 
 // behind notes that a burst ended before its last frames were read.

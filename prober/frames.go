@@ -27,6 +27,11 @@ type receiver struct {
 func (e *engine) onFrame(f *rawsock.Frame) {
 	if f == nil {
 		e.flush(e.rx.out)
+		e.sweeps.flush()
+		return
+	}
+	if e.sweeps.frame(f) {
+		e.seen.Add(1)
 		return
 	}
 	switch f.EtherType {

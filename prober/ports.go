@@ -38,6 +38,8 @@ type hold struct {
 	h    *rawsock.Hold
 	uses int
 	idle time.Time // since when uses is 0
+	// sweep says that the port's flows may go to any destination.
+	sweep bool
 }
 
 // minPorts is the fewest ports that an engine can work with: one for a kernel connect, one for a raw shot.
@@ -59,6 +61,8 @@ type want struct {
 	n       int
 	raw     bool
 	lent    bool                   // src is borrowed: no socket of this host can have it
+	sweep   bool                   // for flows to any destination: no other raw shot may have the port until its quarantine is over
+	unheld  bool                   // the kernel may answer on a raw port
 	bindAny bool                   // the kernel binds the connect to no address
 	busy    func(port uint16) bool // the flow is still known under this port
 }
@@ -159,7 +163,7 @@ func (ps *ports) claim(w want, port uint16) error {
 		return nil
 	}
 	if w.raw {
-		return ps.hold(w.src, port)
+		return ps.hold(w, port)
 	}
 	if ps.bound[port] {
 		return errOurs
@@ -199,9 +203,16 @@ func (ps *ports) keep(src netip.Addr, port uint16) error {
 }
 
 // hold keeps a raw port out of the kernel's hands.
-func (ps *ports) hold(src netip.Addr, port uint16) error {
+func (ps *ports) hold(w want, port uint16) error {
+	src := w.src
 	key := holdKey{src, port}
 	h := ps.holds[key]
+	if h != nil && (w.sweep || h.sweep) && (h.uses > 0 || time.Since(h.idle) < plan.PortQuarantine) {
+		return errOurs
+	}
+	if w.unheld {
+		return rawsock.PortFree(src, port)
+	}
 	if h == nil {
 		x, err := rawsock.HoldPort(src, port, "")
 		if ps.foreign && errors.Is(err, rawsock.ErrForeignSource) {
@@ -215,6 +226,7 @@ func (ps *ports) hold(src netip.Addr, port uint16) error {
 		ps.holds[key] = h
 	}
 	h.uses++
+	h.sweep = w.sweep
 	return nil
 }
 

@@ -1,0 +1,122 @@
+package prober
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"math/rand/v2"
+	"net/netip"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/vipprobe/vipprobe/prober/sweep"
+	"github.com/vipprobe/vipprobe/prober/wire"
+)
+
+// SweepRequest asks for one raw SYN, or a burst of a few, to each of many targets.
+type SweepRequest struct {
+	// Targets are addresses and ports; each must be permitted by the allow list, else nothing is sent.
+	Targets iter.Seq[netip.AddrPort]
+	// Shots are SYNs to each target, back to back, from as many source ports: 1 to Limits.HalfOpen; 0: 1.
+	Shots int
+	// Rate of SYNs a second to all targets together, at most Limits.GlobalRate; 0: that.
+	Rate float64
+	// Wait for answers after the last SYN; 0: 1 s. It ends when every probe has its answer.
+	Wait time.Duration
+	// Source and Interface as in Module.
+	Source    netip.Addr
+	Interface string
+	// Transmit chooses how SYNs leave.
+	Transmit Transmit
+}
+
+// Transmit is how a sweep hands its SYNs to the device.
+type Transmit uint8
+
+// TransmitPacket is a packet socket with a capture beside it: every SYN and its answer is timed by the kernel, every SYN-ACK reset by us.
+//
+// The others are for floods in a lab, towards a sink or a device under test: nothing is captured, no answer counted or timed, and SYN-ACKs are
+// left to this host's kernel, which resets them unless a firewall swallows that. They need a Prober with NoCapture. TransmitXDP sends by AF_XDP in
+// copy mode: its packets pass no tap (tcpdump does not see them), no queueing discipline and no packet filter of this host.
+const (
+	TransmitPacket Transmit = iota
+	TransmitBlind
+	TransmitXDP
+)
+
+// SweepReport is what came of a sweep.
+type SweepReport struct {
+	Started, Finished time.Time
+	LastSent          time.Time // when the last SYN had been handed over
+	// CaptureDrops are frames that the capture lost: with any, a probe without an answer may have had one.
+	CaptureDrops uint64
+	// Ignored counts frames by their disposition.
+	Ignored map[string]uint64
+	Book    *sweep.Book
+}
+
+// Sweep sends what q asks for and waits for the answers. One sweep runs at a time; others wait their turn. An error means that not all was
+// sent; the report then holds what was, and is nil where that is nothing.
+func (p *Prober) Sweep(ctx context.Context, q SweepRequest) (*SweepReport, error) {
+	q, err := p.engine.sweepDefaults(q)
+	if err != nil {
+		return nil, &EnvironmentError{Err: fmt.Errorf("sweep: %w", err)}
+	}
+	select {
+	case p.engine.sweeps.turn <- struct{}{}:
+		defer func() { <-p.engine.sweeps.turn }()
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	book, err := sweep.New(wire.TSval(rand.Uint32()))
+	if err != nil {
+		return nil, err
+	}
+	s := &sweeper{engine: p.engine, q: q, book: book, all: make(chan struct{}), counts: map[string]uint64{}}
+	defer s.close()
+	if err := s.prepare(ctx, func(a netip.Addr) error {
+		return p.permitted("", a, Module{Source: q.Source, Interface: q.Interface}, nil)
+	}); err != nil {
+		return nil, err
+	}
+	return s.run(ctx)
+}
+
+func (e *engine) sweepDefaults(q SweepRequest) (SweepRequest, error) {
+	limits := e.opts.Limits
+	if q.Shots == 0 {
+		q.Shots = 1
+	}
+	if q.Rate == 0 {
+		q.Rate = limits.GlobalRate
+	}
+	if q.Wait == 0 {
+		q.Wait = time.Second
+	}
+	noTap := e.capturing()
+	switch {
+	case q.Targets == nil:
+		return q, errors.New("no targets")
+	case q.Shots < 1 || q.Shots > min(limits.HalfOpen, limits.PerTargetBurst):
+		return q, fmt.Errorf("%d SYNs to each target at once; the limits permit 1 to %d", q.Shots, min(limits.HalfOpen, limits.PerTargetBurst))
+	case q.Rate < 0 || q.Rate > limits.GlobalRate:
+		return q, fmt.Errorf("%.4g SYNs a second; the limit is %.4g", q.Rate, limits.GlobalRate)
+	case q.Wait < 0:
+		return q, fmt.Errorf("to wait %s for answers", q.Wait)
+	case q.Transmit == TransmitPacket && noTap != nil:
+		return q, fmt.Errorf("it needs a capture: %w", noTap)
+	case q.Transmit > TransmitXDP:
+		return q, fmt.Errorf("no such way to transmit: %d", q.Transmit)
+	case q.Transmit != TransmitPacket && noTap == nil:
+		return q, errors.New("a transmission without capture needs a prober without one: its tap would take each packet all the same")
+	}
+	return q, nil
+}
+
+// sweepChunk is how many SYNs wait for their tokens together: what is due within a millisecond, so that a fast sweep shares system calls and
+// a slow one sends evenly.
+func (q *SweepRequest) chunk(l *rate.Limiter) int {
+	return max(1, min(int(q.Rate/1000), 256, l.Burst()))
+}

@@ -1,0 +1,40 @@
+package sweep
+
+import (
+	"slices"
+	"time"
+)
+
+// Summary counts the probes of a book.
+type Summary struct {
+	Probes int
+	States map[State]int
+	// Unseen is how many were sent as far as this host knows, but not seen to leave: their answers have no time.
+	Unseen int
+	// Times are those of the probes that were answered and timed: the number of them, the least, quantiles and the most.
+	Timed                      int
+	Least, P50, P90, P99, Most time.Duration
+}
+
+// Summarize counts.
+func (b *Book) Summarize() Summary {
+	s := Summary{Probes: len(b.records), States: map[State]int{}}
+	var took []int64
+	for i := range b.records {
+		r := &b.records[i]
+		s.States[r.state]++
+		if r.sent == 0 && r.state != NotSent {
+			s.Unseen++
+		}
+		if r.took >= 0 && (r.state == Accepted || r.state == Refused) {
+			took = append(took, r.took)
+		}
+	}
+	if s.Timed = len(took); s.Timed == 0 {
+		return s
+	}
+	slices.Sort(took)
+	at := func(per int) time.Duration { return time.Duration(took[(len(took)-1)*per/100]) }
+	s.Least, s.P50, s.P90, s.P99, s.Most = at(0), at(50), at(90), at(99), at(100)
+	return s
+}

@@ -1,0 +1,185 @@
+package prober
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"github.com/vipprobe/vipprobe/prober/internal/rawsock"
+	"github.com/vipprobe/vipprobe/prober/sweep"
+)
+
+// wayfinder finds the ways of a sweep's targets. Targets that this host routes alike share one question to the kernel.
+type wayfinder struct {
+	s        *sweeper
+	check    func(netip.Addr) error
+	prefixes *rawsock.Prefixes
+	last     struct {
+		class wayClass
+		way   uint32
+	}
+	known map[wayClass]uint32
+	ports map[netip.Addr][]uint16
+	guns  map[gunKey]int
+}
+
+// wayClass is a prefix of destinations that leave alike; a single address where its neighbours may leave otherwise.
+type wayClass = netip.Prefix
+
+type gunKey struct {
+	ifindex int
+	v6      bool
+}
+
+// prepare enters every probe in the book. An error means that nothing will be sent.
+func (s *sweeper) prepare(ctx context.Context, check func(netip.Addr) error) error {
+	prefixes, err := rawsock.ReadPrefixes()
+	if err != nil {
+		return &EnvironmentError{Err: fmt.Errorf("sweep: %w", err)}
+	}
+	f := &wayfinder{s: s, check: check, prefixes: prefixes, known: map[wayClass]uint32{}, ports: map[netip.Addr][]uint16{}, guns: map[gunKey]int{}}
+	for dst := range s.q.Targets {
+		dst = netip.AddrPortFrom(dst.Addr().Unmap(), dst.Port())
+		if err := f.add(ctx, dst); err != nil {
+			return err
+		}
+	}
+	if s.book.Len() == 0 {
+		return &EnvironmentError{Err: errors.New("sweep: no targets")}
+	}
+	s.open = s.book.Len()
+	return nil
+}
+
+func (f *wayfinder) add(ctx context.Context, dst netip.AddrPort) error {
+	if err := f.check(dst.Addr()); err != nil {
+		return err
+	}
+	if dst.Port() == 0 {
+		return &TargetError{Target: dst.String(), Why: "port 0"}
+	}
+	way, err := f.way(ctx, dst)
+	if err != nil {
+		return err
+	}
+	for _, port := range f.ports[f.s.book.WayOf(way).Src] {
+		f.s.book.Add(dst, way, port)
+	}
+	return nil
+}
+
+// way is the number of dst's way in the book.
+func (f *wayfinder) way(ctx context.Context, dst netip.AddrPort) (uint32, error) {
+	addr := dst.Addr()
+	class, alike := f.prefixes.Match(addr)
+	if alike && f.last.class.IsValid() && class == f.last.class {
+		return f.last.way, nil
+	}
+	single := netip.PrefixFrom(addr.WithZone(""), addr.BitLen())
+	for _, c := range []wayClass{class, single} {
+		if way, known := f.known[c]; known {
+			return way, nil
+		}
+	}
+	path, err := f.s.engine.paths.route(addr, f.s.q.Source, f.s.q.Interface, f.s.engine.opts.AllowForeignSource)
+	if err != nil {
+		return 0, &EnvironmentError{Target: dst.String(), Err: err}
+	}
+	way, err := f.open(ctx, path, dst)
+	if err != nil {
+		return 0, &EnvironmentError{Target: dst.String(), Err: err}
+	}
+	if !alike || path.route.OnLink || path.route.Local {
+		class = single
+	} else {
+		f.last.class, f.last.way = class, way
+	}
+	f.known[class] = way
+	return way, nil
+}
+
+// open makes a way ready.
+func (f *wayfinder) open(ctx context.Context, p *path, dst netip.AddrPort) (uint32, error) {
+	link, err := f.link(ctx, p, dst)
+	if err != nil {
+		return 0, err
+	}
+	gun, err := f.gun(p.route)
+	if err != nil {
+		return 0, err
+	}
+	src := p.route.Src
+	if f.ports[src] == nil {
+		if f.ports[src], err = f.claim(src); err != nil {
+			return 0, err
+		}
+	}
+	return f.s.book.AddWay(sweep.Way{Src: src, Link: link, Gun: gun}), nil
+}
+
+// link finds the link header, and with a capture also sees whether the kernel would leave the same way.
+func (f *wayfinder) link(ctx context.Context, p *path, dst netip.AddrPort) (h [14]byte, err error) {
+	e := f.s.engine
+	if f.s.q.Transmit != TransmitPacket {
+		mac, err := e.hops.resolve(ctx, p.route)
+		if err != nil {
+			return h, err
+		}
+		return p.route.LinkHeader(mac), nil
+	}
+	st, err := e.readyRaw(ctx, request{target: dst.String(), source: f.s.q.Source, iface: f.s.q.Interface, check: f.check}, p, dst)
+	if err != nil {
+		return h, err
+	}
+	if why := st.whyNotRaw(); why != "" {
+		return h, errors.New(why)
+	}
+	return st.way.link, nil
+}
+
+// gun is the number of the sender of a device and family; with a capture there is another one for resets.
+func (f *wayfinder) gun(r rawsock.Route) (int, error) {
+	key := gunKey{r.IfIndex, r.Dst.Is6()}
+	if k, known := f.guns[key]; known {
+		return k, nil
+	}
+	s := f.s
+	g, err := s.newGun(r)
+	if err != nil {
+		return 0, err
+	}
+	s.guns, s.loaded = append(s.guns, g), append(s.loaded, make([]int, rawsock.VolleySize))
+	if s.q.Transmit == TransmitPacket {
+		back, err := rawsock.NewVolley(r)
+		if err != nil {
+			return 0, err
+		}
+		s.returns = append(s.returns, back)
+	}
+	f.guns[key] = len(s.guns) - 1
+	return f.guns[key], nil
+}
+
+func (s *sweeper) newGun(r rawsock.Route) (gun, error) {
+	if s.q.Transmit == TransmitXDP {
+		return rawsock.NewXDP(r)
+	}
+	return rawsock.NewVolley(r)
+}
+
+// claim takes the source ports of one address of ours.
+func (f *wayfinder) claim(src netip.Addr) ([]uint16, error) {
+	if src.Is6() && src.IsLinkLocalUnicast() {
+		return nil, errors.New("sweeps do not go to link-local addresses")
+	}
+	w := want{src: src, n: f.s.q.Shots, raw: true, sweep: true, unheld: f.s.q.Transmit != TransmitPacket}
+	ports, err := f.s.engine.ports.take(context.Background(), w)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range ports {
+		f.s.ports = append(f.s.ports, sweepPort{w, p})
+	}
+	return ports, nil
+}
