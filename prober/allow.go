@@ -118,14 +118,20 @@ func special(addr netip.Addr) string {
 
 // metadata reports whether a cloud hands out credentials or configuration at the address, as the providers document it.
 func metadata(addr netip.Addr) bool {
-	switch addr.String() {
-	case "169.254.169.254", // AWS, Azure, Google, OpenStack and others
-		"fd00:ec2::254",   // AWS
-		"fd20:ce::254",    // Google
-		"168.63.129.16",   // Azure's wire server
-		"100.100.100.200", // Alibaba
-		"192.0.0.192":     // Oracle
+	b := addr.As16()
+	switch b {
+	case mapped(169, 254, 169, 254), // AWS, Azure, Google, OpenStack and others
+		[16]byte{0xfd, 0x00, 0x0e, 0xc2, 14: 0x02, 15: 0x54}, // AWS: fd00:ec2::254
+		[16]byte{0xfd, 0x20, 0x00, 0xce, 14: 0x02, 15: 0x54}, // Google: fd20:ce::254
+		mapped(168, 63, 129, 16),                             // Azure's wire server
+		mapped(100, 100, 100, 200),                           // Alibaba
+		mapped(192, 0, 0, 192):                               // Oracle
 		return true
 	}
 	return false
+}
+
+// mapped is an IPv4 address in IPv6 (RFC 4291 §2.5.5.2).
+func mapped(a, b, c, d byte) [16]byte {
+	return [16]byte{10: 0xff, 11: 0xff, 12: a, 13: b, 14: c, 15: d}
 }

@@ -15,17 +15,12 @@ type wayfinder struct {
 	s        *sweeper
 	check    func(netip.Addr) error
 	prefixes *rawsock.Prefixes
-	last     struct {
-		class wayClass
-		way   uint32
-	}
-	known map[wayClass]uint32
-	ports map[netip.Addr][]uint16
-	guns  map[gunKey]int
+	last     rawsock.Span // of the target before, where all in it leave by lastWay
+	lastWay  uint32
+	known    map[rawsock.Span]uint32 // a span of one address where its neighbours may leave otherwise
+	ports    map[netip.Addr][]uint16
+	guns     map[gunKey]int
 }
-
-// wayClass is a prefix of destinations that leave alike; a single address where its neighbours may leave otherwise.
-type wayClass = netip.Prefix
 
 type gunKey struct {
 	ifindex int
@@ -38,7 +33,7 @@ func (s *sweeper) prepare(ctx context.Context, check func(netip.Addr) error) err
 	if err != nil {
 		return &EnvironmentError{Err: fmt.Errorf("sweep: %w", err)}
 	}
-	f := &wayfinder{s: s, check: check, prefixes: prefixes, known: map[wayClass]uint32{}, ports: map[netip.Addr][]uint16{}, guns: map[gunKey]int{}}
+	f := &wayfinder{s: s, check: check, prefixes: prefixes, known: map[rawsock.Span]uint32{}, ports: map[netip.Addr][]uint16{}, guns: map[gunKey]int{}}
 	for dst := range s.q.Targets {
 		dst = netip.AddrPortFrom(dst.Addr().Unmap(), dst.Port())
 		if err := f.add(ctx, dst); err != nil {
@@ -72,15 +67,17 @@ func (f *wayfinder) add(ctx context.Context, dst netip.AddrPort) error {
 // way is the number of dst's way in the book.
 func (f *wayfinder) way(ctx context.Context, dst netip.AddrPort) (uint32, error) {
 	addr := dst.Addr()
-	class, alike := f.prefixes.Match(addr)
-	if alike && f.last.class.IsValid() && class == f.last.class {
-		return f.last.way, nil
+	if f.last.Contains(addr) {
+		return f.lastWay, nil
 	}
-	single := netip.PrefixFrom(addr.WithZone(""), addr.BitLen())
-	for _, c := range []wayClass{class, single} {
-		if way, known := f.known[c]; known {
-			return way, nil
-		}
+	span, alike := f.prefixes.Span(addr)
+	single := rawsock.Span{First: addr.WithZone(""), Last: addr.WithZone("")}
+	if way, known := f.known[span]; known {
+		f.last, f.lastWay = span, way
+		return way, nil
+	}
+	if way, known := f.known[single]; known {
+		return way, nil
 	}
 	path, err := f.s.engine.paths.route(addr, f.s.q.Source, f.s.q.Interface, f.s.engine.opts.AllowForeignSource)
 	if err != nil {
@@ -91,11 +88,11 @@ func (f *wayfinder) way(ctx context.Context, dst netip.AddrPort) (uint32, error)
 		return 0, &EnvironmentError{Target: dst.String(), Err: err}
 	}
 	if !alike || path.route.OnLink || path.route.Local {
-		class = single
+		span = single
 	} else {
-		f.last.class, f.last.way = class, way
+		f.last, f.lastWay = span, way
 	}
-	f.known[class] = way
+	f.known[span] = way
 	return way, nil
 }
 

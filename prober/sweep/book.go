@@ -61,7 +61,8 @@ type record struct {
 // Book holds the probes of one sweep. Add everything first; then one goroutine may call Put while another calls the rest.
 type Book struct {
 	seed    maphash.Seed
-	records []record
+	records []*[pageSize]record // pages, so that none is ever moved
+	n       int
 	ways    []Way
 	syn     [2]*wire.Template // IPv4, IPv6
 	rst     [2]*wire.Template
@@ -101,22 +102,31 @@ func (b *Book) AddWay(w Way) uint32 {
 
 // Add enters a probe from a source port to dst, whose address must be of the way's family.
 func (b *Book) Add(dst netip.AddrPort, way uint32, sport uint16) {
-	b.records = append(b.records, record{dst: dst.Addr().As16(), way: way, sport: sport, dport: dst.Port(), took: -1, state: Pending})
+	if b.n%pageSize == 0 {
+		b.records = append(b.records, new([pageSize]record))
+	}
+	*b.at(b.n) = record{dst: dst.Addr().As16(), way: way, sport: sport, dport: dst.Port(), took: -1, state: Pending}
+	b.n++
 }
 
+// pageSize is how many records, of 48 octets each, are made at once.
+const pageSize = 1024
+
+func (b *Book) at(i int) *record { return &b.records[i/pageSize][i%pageSize] }
+
 // Len is how many probes there are.
-func (b *Book) Len() int { return len(b.records) }
+func (b *Book) Len() int { return b.n }
 
 // WayOf is the way of that number.
 func (b *Book) WayOf(way uint32) *Way { return &b.ways[way] }
 
 // Way is the way of probe i.
-func (b *Book) Way(i int) *Way { return &b.ways[b.records[i].way] }
+func (b *Book) Way(i int) *Way { return &b.ways[b.at(i).way] }
 
 // iss masks a probe's number by a keyed function of its flow, as RFC 6528 §3 asks of an initial sequence number: an answer leads back
 // to its record without a search, and a forged one leads nowhere.
 func (b *Book) iss(i uint32) wire.Seq {
-	r := &b.records[i]
+	r := b.at(int(i))
 	return wire.Seq(i ^ b.mask(&r.dst, r.sport, r.dport))
 }
 
@@ -133,7 +143,7 @@ func (r *record) addr() netip.Addr { return netip.AddrFrom16(r.dst).Unmap() }
 
 // Flow is the flow of probe i as we send it.
 func (b *Book) Flow(i int) wire.Flow {
-	r := &b.records[i]
+	r := b.at(int(i))
 	return wire.Flow{Src: netip.AddrPortFrom(b.ways[r.way].Src, r.sport), Dst: netip.AddrPortFrom(r.addr(), r.dport)}
 }
 
@@ -160,10 +170,10 @@ func (b *Book) PutReset(p []byte, i int) int {
 func (b *Book) find(src, dst netip.AddrPort, seq wire.Seq) int {
 	d := dst.Addr().As16()
 	i := uint32(seq) ^ b.mask(&d, src.Port(), dst.Port())
-	if i >= uint32(len(b.records)) {
+	if i >= uint32(b.n) {
 		return -1
 	}
-	r := &b.records[i]
+	r := b.at(int(i))
 	if r.dport != dst.Port() || r.sport != src.Port() || r.dst != d || b.ways[r.way].Src != src.Addr() {
 		return -1
 	}

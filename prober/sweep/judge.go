@@ -38,7 +38,7 @@ func (b *Book) Outgoing(s *wire.Segment, at int64) Disposition {
 	if i < 0 {
 		return Stray
 	}
-	r := &b.records[i]
+	r := b.at(i)
 	if r.sent != 0 {
 		return LeftAgain
 	}
@@ -82,7 +82,7 @@ func (b *Book) Unreachable(f wire.Flow, seq wire.Seq, hasSeq bool, at int64) Dis
 }
 
 func (b *Book) answered(i int, state State, at int64) Disposition {
-	r := &b.records[i]
+	r := b.at(i)
 	if r.state != Pending {
 		return Again
 	}
@@ -94,7 +94,7 @@ func (b *Book) answered(i int, state State, at int64) Disposition {
 }
 
 // Refuse notes that this host did not take probe i.
-func (b *Book) Refuse(i int) { b.records[i].state = NotSent }
+func (b *Book) Refuse(i int) { b.at(i).state = NotSent }
 
 // Result is one probe as it ended.
 type Result struct {
@@ -107,6 +107,6 @@ type Result struct {
 
 // Result returns probe i.
 func (b *Book) Result(i int) Result {
-	r := &b.records[i]
+	r := b.at(i)
 	return Result{Flow: b.Flow(i), State: r.state, Left: r.sent != 0, Timed: r.took >= 0, Took: time.Duration(max(r.took, 0))}
 }

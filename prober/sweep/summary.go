@@ -18,10 +18,10 @@ type Summary struct {
 
 // Summarize counts.
 func (b *Book) Summarize() Summary {
-	s := Summary{Probes: len(b.records), States: map[State]int{}}
+	s := Summary{Probes: b.n, States: map[State]int{}}
 	var took []int64
-	for i := range b.records {
-		r := &b.records[i]
+	for i := range b.n {
+		r := b.at(i)
 		s.States[r.state]++
 		if r.sent == 0 && r.state != NotSent {
 			s.Unseen++

@@ -10,11 +10,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Prefixes are all destinations that this host's routes and routing rules tell apart. Two addresses with the same longest match
-// among them match the same of them, and so are routed alike, unless the route has several next hops.
+// Prefixes cut the addresses of both families where this host's routes and routing rules tell destinations apart: all between two
+// neighbouring cuts match the same of them, and so are routed alike, unless one of the routes has several next hops.
 type Prefixes struct {
-	several map[netip.Prefix]bool // of every prefix: whether a route to it has several next hops
-	lengths [2][]int              // that occur, longest first; IPv4, IPv6
+	cuts    [2][]netip.Addr // first addresses of spans, ascending; IPv4, IPv6
+	several []netip.Prefix  // that have several next hops
+}
+
+// Span is a run of addresses that are routed alike, both ends included.
+type Span struct{ First, Last netip.Addr }
+
+// Contains reports whether a, an address without zone, lies in the span. The zero Span contains none.
+func (s Span) Contains(a netip.Addr) bool {
+	return s.First.IsValid() && s.First.BitLen() == a.BitLen() && !a.Less(s.First) && !s.Last.Less(a)
 }
 
 // ReadPrefixes reads the routes of all tables, and the rules, of the calling thread's namespace.
@@ -27,26 +35,22 @@ func ReadPrefixes() (*Prefixes, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list routing rules: %w", err)
 	}
-	p := &Prefixes{several: map[netip.Prefix]bool{}}
+	p := &Prefixes{}
 	for i := range routes {
 		p.add(routes[i].Dst, len(routes[i].MultiPath) > 1)
 	}
 	for i := range rules {
-		if rules[i].Dst != nil {
-			p.add(rules[i].Dst, false)
-		}
+		p.add(rules[i].Dst, false)
 	}
-	p.index()
+	p.sort()
 	return p, nil
 }
 
 // add enters a prefix; nil is that of a default route, of either family.
 func (p *Prefixes) add(dst *net.IPNet, several bool) {
 	if dst == nil {
-		for _, a := range []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()} {
-			d := netip.PrefixFrom(a, 0)
-			p.several[d] = p.several[d] || several
-		}
+		p.cut(netip.PrefixFrom(netip.IPv4Unspecified(), 0), several)
+		p.cut(netip.PrefixFrom(netip.IPv6Unspecified(), 0), several)
 		return
 	}
 	a, ok := netip.AddrFromSlice(dst.IP)
@@ -54,24 +58,39 @@ func (p *Prefixes) add(dst *net.IPNet, several bool) {
 	if !ok || size == 0 {
 		return
 	}
-	if a.Is4In6() && size == 32 {
+	if size == 32 {
 		a = a.Unmap()
 	}
-	d := netip.PrefixFrom(a, bits).Masked()
-	p.several[d] = p.several[d] || several
+	p.cut(netip.PrefixFrom(a, bits).Masked(), several)
 }
 
-func (p *Prefixes) index() {
-	for d := range p.several {
-		f := &p.lengths[familyOf(d.Addr())]
-		if !slices.Contains(*f, d.Bits()) {
-			*f = append(*f, d.Bits())
-		}
+func (p *Prefixes) cut(d netip.Prefix, several bool) {
+	f := &p.cuts[familyOf(d.Addr())]
+	*f = append(*f, d.Addr())
+	if next := lastOf(d).Next(); next.IsValid() {
+		*f = append(*f, next)
 	}
-	for i := range p.lengths {
-		slices.Sort(p.lengths[i])
-		slices.Reverse(p.lengths[i])
+	if several {
+		p.several = append(p.several, d)
 	}
+}
+
+func (p *Prefixes) sort() {
+	for i, zero := range []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()} {
+		f := append(p.cuts[i], zero)
+		slices.SortFunc(f, netip.Addr.Compare)
+		p.cuts[i] = slices.Compact(f)
+	}
+}
+
+// lastOf is the last address of a prefix.
+func lastOf(d netip.Prefix) netip.Addr {
+	b := d.Addr().AsSlice()
+	for bit := d.Bits(); bit < len(b)*8; bit++ {
+		b[bit/8] |= 0x80 >> (bit % 8)
+	}
+	a, _ := netip.AddrFromSlice(b)
+	return a
 }
 
 func familyOf(a netip.Addr) int {
@@ -81,27 +100,17 @@ func familyOf(a netip.Addr) int {
 	return 1
 }
 
-// Match returns the longest prefix that a is in, of length 0 where there is no other. alike is false where addresses in it may be
-// routed differently all the same.
-func (p *Prefixes) Match(a netip.Addr) (match netip.Prefix, alike bool) {
-	a = a.Unmap()
-	alike = true
-	for _, bits := range p.lengths[familyOf(a)] {
-		d, err := a.WithZone("").Prefix(bits)
-		if err != nil {
-			continue
-		}
-		several, known := p.several[d]
-		if !known {
-			continue
-		}
-		if !match.IsValid() {
-			match = d
-		}
-		alike = alike && !several // a rule may choose a table that has the shorter one alone
+// Span returns the span that a lies in. alike is false where addresses in it may be routed differently all the same.
+func (p *Prefixes) Span(a netip.Addr) (s Span, alike bool) {
+	a = a.Unmap().WithZone("")
+	cuts := p.cuts[familyOf(a)]
+	i, at := slices.BinarySearchFunc(cuts, a, netip.Addr.Compare)
+	if !at {
+		i--
 	}
-	if !match.IsValid() {
-		match, _ = a.WithZone("").Prefix(0)
+	s = Span{cuts[i], lastOf(netip.PrefixFrom(a, 0).Masked())}
+	if i+1 < len(cuts) {
+		s.Last = cuts[i+1].Prev()
 	}
-	return match, alike
+	return s, !slices.ContainsFunc(p.several, func(d netip.Prefix) bool { return d.Contains(a) })
 }
