@@ -1,49 +1,119 @@
-// Command vipprobe-bench measures vipprobe in private network namespaces, and prints what it found. It needs no privilege where the kernel
-// permits user namespaces, and touches nothing outside of them.
+// Command vipprobe-bench measures vipprobe's engine beside its peers: zmap, masscan, hping3, nping and blackbox_exporter, whichever are
+// installed, and net.Dialer. It runs all of them in turn between two network namespaces of its own and prints one table; it touches no other
+// network. As root it takes about four minutes; see -h.
 package main
 
 import (
 	"context"
+	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"runtime"
+	"slices"
+	"strings"
+	"syscall"
 
+	"github.com/vipprobe/vipprobe/cmd/vipprobe-bench/bench"
+	"github.com/vipprobe/vipprobe/cmd/vipprobe-bench/figures"
 	"github.com/vipprobe/vipprobe/prober/lab/topo"
 )
 
-const usage = `usage: vipprobe-bench scale [flags]
-
-scale   the cost of scheduled rounds against the number of targets, and of SYNs in flight
-`
-
 func main() {
-	// The first thread must never be another host's: topo takes its namespace for home.
-	runtime.LockOSThread()
-	topo.MaybeChild()
-	if len(os.Args) > 1 && os.Args[1] == workerName {
-		os.Exit(worker(os.Args[2:]))
+	if len(os.Args) > 1 && os.Args[1] == "worker" {
+		os.Exit(exit(bench.Worker(context.Background(), os.Args[2:], os.Stdout)))
 	}
-	if len(os.Args) < 2 || os.Args[1] != "scale" {
-		fmt.Fprint(os.Stderr, usage)
+	runtime.LockOSThread() // the first thread stays in the namespace that the network calls home
+	o, output, err := options(os.Args[1:], os.Stderr)
+	if err != nil {
 		os.Exit(2)
 	}
-	os.Exit(enter(func() int { return scale(os.Args[2:]) }))
+	os.Exit(enter(func() int { return exit(run(o, output, os.Stdout)) }))
 }
 
-// enter runs inside private namespaces; for root without a user namespace, because the cores that a device is received on (rps_cpus) are root's
-// to choose.
+func exit(err error) int {
+	if err == nil {
+		return 0
+	}
+	fmt.Fprintln(os.Stderr, "vipprobe-bench:", err)
+	return 3
+}
+
+func options(args []string, errs io.Writer) (o bench.Options, output string, err error) {
+	f := flag.NewFlagSet("vipprobe-bench", flag.ContinueOnError)
+	f.SetOutput(errs)
+	f.StringVar(&output, "o", "table", "output: table or json")
+	f.IntVar(&o.Rounds, "rounds", 3, "rounds, 1 to 99")
+	only := f.String("only", "", "parts to run, separated by commas: "+strings.Join(bench.Parts(), ", "))
+	quiet := f.Bool("q", false, "no progress on standard error")
+	if err := f.Parse(args); err != nil {
+		return o, "", err
+	}
+	if *only != "" {
+		o.Only = strings.Split(*only, ",")
+	}
+	o.Progress = errs
+	if *quiet {
+		o.Progress = io.Discard
+	}
+	if err := check(&o, output, f.Args()); err != nil {
+		fmt.Fprintln(errs, "vipprobe-bench:", err)
+		return o, "", err
+	}
+	return o, output, nil
+}
+
+func check(o *bench.Options, output string, rest []string) error {
+	for _, p := range o.Only {
+		if !slices.Contains(bench.Parts(), p) {
+			return fmt.Errorf("-only: no part %q; there are %s", p, strings.Join(bench.Parts(), ", "))
+		}
+	}
+	switch {
+	case output != "table" && output != "json":
+		return fmt.Errorf("-o: %q is neither table nor json", output)
+	case o.Rounds < 1 || o.Rounds > 99:
+		return fmt.Errorf("-rounds: %d is not within 1 and 99", o.Rounds)
+	case len(rest) > 0:
+		return fmt.Errorf("%q: no arguments are expected", rest[0])
+	}
+	return nil
+}
+
+func run(o bench.Options, output string, w io.Writer) error {
+	if !topo.Inside() {
+		return fmt.Errorf("private namespaces are needed: %w", topo.Supported())
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	report, err := bench.Run(ctx, o)
+	if err != nil {
+		return err
+	}
+	return write(report, output, w)
+}
+
+func write(r *figures.Report, output string, w io.Writer) error {
+	if output == "json" {
+		return r.WriteJSON(w)
+	}
+	return r.WriteTable(w)
+}
+
+// enter is topo.Enter, but for root all of the machine's first users exist inside as well: tcpdump insists on becoming another one than root.
 func enter(run func() int) int {
-	if topo.Inside() || os.Geteuid() != 0 {
+	topo.MaybeChild()
+	if topo.Inside() || os.Geteuid() != 0 || topo.Supported() != nil {
 		return topo.Enter(run)
 	}
 	cmd := exec.CommandContext(context.Background(), "/proc/self/exe", os.Args[1:]...)
 	cmd.Args[0] = os.Args[0]
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	topo.ReexecPrivileged(cmd)
+	topo.Reexec(cmd)
+	all := []syscall.SysProcIDMap{{ContainerID: 0, HostID: 0, Size: 1 << 16}}
+	cmd.SysProcAttr.UidMappings, cmd.SysProcAttr.GidMappings, cmd.SysProcAttr.GidMappingsEnableSetgroups = all, all, true
 	code, err := topo.Wait(cmd)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-	}
-	return code
+	return max(code, exit(err))
 }

@@ -7,6 +7,7 @@ import (
 	"syscall"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 // Route sends a destination ("10.0.1.0/24", "default", "default6") by one or more gateways; several are an ECMP route with
@@ -96,4 +97,28 @@ func (l *Link) HasNeighbor(addr netip.Addr) (bool, error) {
 		return err
 	})
 	return found, err
+}
+
+// LocalPrefix makes every address of a prefix the host's own, without listing any ("AnyIP").
+func (h *Host) LocalPrefix(prefix string) {
+	h.Build("local prefix "+prefix, func() error {
+		p, err := netip.ParsePrefix(prefix)
+		if err != nil {
+			return err
+		}
+		lo, err := h.nl.LinkByName("lo")
+		if err != nil {
+			return err
+		}
+		return h.nl.RouteAdd(&netlink.Route{Dst: ipNet(p), LinkIndex: lo.Attrs().Index, Type: unix.RTN_LOCAL, Table: unix.RT_TABLE_LOCAL, Scope: netlink.SCOPE_HOST})
+	})
+}
+
+// SentPackets is how many packets the link's device has sent since it was made.
+func (l *Link) SentPackets() (uint64, error) {
+	link, err := l.Host.nl.LinkByName(l.Name)
+	if err != nil {
+		return 0, err
+	}
+	return link.Attrs().Statistics.TxPackets, nil
 }

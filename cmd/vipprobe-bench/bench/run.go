@@ -1,0 +1,146 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/vipprobe/vipprobe/cmd/vipprobe-bench/figures"
+)
+
+// Options shape a run.
+type Options struct {
+	Rounds int
+	// Only are the parts to run; none: all. See Parts.
+	Only []string
+	// Progress is told what runs.
+	Progress io.Writer
+}
+
+// Parts are the names for Options.Only.
+func Parts() []string { return []string{"transmit", "match", "connect", "raw", "time"} }
+
+// course is one run of the benchmark under way.
+type course struct {
+	rig      *rig
+	dir      string
+	report   *figures.Report
+	progress io.Writer
+}
+
+// Run runs everything, in turn and in rounds, inside private namespaces (see topo.Enter). Contestants that are not installed are left out; one
+// that fails leaves a line in the report and the others go on. An error means that nothing could be measured.
+func Run(ctx context.Context, o Options) (*figures.Report, error) {
+	r, err := newRig(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	dir, err := os.MkdirTemp("", "vipprobe-bench")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	c := &course{rig: r, dir: dir, report: &figures.Report{Began: time.Now(), Rounds: o.Rounds}, progress: o.Progress}
+	if c.report.Host, err = host(ctx); err != nil {
+		return nil, err
+	}
+	for round := range o.Rounds {
+		if err := c.round(ctx, round, o.wants); err != nil {
+			return nil, err
+		}
+	}
+	c.report.Took = time.Since(c.report.Began)
+	c.report.Judge(targets(o.wants))
+	return c.report, nil
+}
+
+func (o *Options) wants(part string) bool {
+	if len(o.Only) == 0 {
+		return true
+	}
+	for _, p := range o.Only {
+		if p == part {
+			return true
+		}
+	}
+	return false
+}
+
+// round runs every contestant once, those that are compared one right after the other.
+func (c *course) round(ctx context.Context, round int, wants func(string) bool) error {
+	for _, part := range []struct {
+		name string
+		list []contestant
+	}{{"transmit", transmit()}, {"match", match(c.dir)}, {"connect", connect()}, {"raw", raw()}} {
+		if !wants(part.name) {
+			continue
+		}
+		for i := range part.list {
+			c.one(ctx, round, &part.list[i])
+		}
+		if part.name == "connect" {
+			c.blackbox(ctx, round, wants("raw"))
+		}
+	}
+	if wants("time") {
+		c.times(ctx, round)
+	}
+	return context.Cause(ctx)
+}
+
+func (c *course) one(ctx context.Context, round int, x *contestant) {
+	if !x.installed() || ctx.Err() != nil {
+		return
+	}
+	fmt.Fprintf(c.progress, "round %d: %s\n", round+1, strings.Join(x.argv(c.rig), " "))
+	ms, err := x.run(ctx, c.rig)
+	if err != nil {
+		c.failed(round, x.name, err)
+		return
+	}
+	for _, m := range ms {
+		c.report.Add(m.figure, x.name, m.unit, round, m.value)
+		c.report.Note(m.figure, x.name, command(x, c.rig, c.dir))
+	}
+}
+
+// command is how a person would run the contestant.
+func command(x *contestant, r *rig, dir string) string {
+	s := strings.ReplaceAll(strings.Join(x.argv(r), " "), dir, "/tmp")
+	s = strings.ReplaceAll(s, "/proc/self/exe", "vipprobe-bench")
+	if x.forced {
+		s += fmt.Sprintf("   (killed after %s)", x.limit)
+	}
+	return s
+}
+
+func (c *course) failed(round int, name string, err error) {
+	if errors.Is(err, context.Canceled) {
+		return
+	}
+	c.report.Failures = append(c.report.Failures, fmt.Sprintf("round %d, %s: %v", round+1, name, err))
+}
+
+// targets are the bounds that the figures are meant to keep.
+func targets(wants func(string) bool) []figures.Target {
+	var all []figures.Target
+	add := func(part string, t ...figures.Target) {
+		if wants(part) {
+			all = append(all, t...)
+		}
+	}
+	add("transmit", figures.Target{Figure: transmitCPU, Over: "masscan", Of: ours, Least: 1.6},
+		figures.Target{Figure: transmitCPU, Over: "masscan", Of: oursXDP, Least: 2.4})
+	add("match", figures.Target{Figure: matchCPU, Over: "zmap", Of: ours, Least: 1.6}, figures.Target{Figure: matchCPU, Over: "masscan", Of: ours, Least: 2.2},
+		figures.Target{Figure: matchSeen, Of: ours, Least: 99.99, Unit: "%"})
+	add("connect", figures.Target{Figure: connectCPU, Over: "net.Dialer", Of: ours, Least: 2.2},
+		figures.Target{Figure: connectCPU, Over: blackbox, Of: ours, Least: 18})
+	add("raw", figures.Target{Figure: coalesced(2000), Over: blackbox, Of: ours, Least: 80}, figures.Target{Figure: memory, Of: ours, Most: 64, Unit: "octets"})
+	add("time", figures.Target{Figure: errorOf(1000, true), Of: oursRaw, Most: 1, Unit: "µs"}, figures.Target{Figure: errorOf(1000, true), Of: oursKernel, Most: 1, Unit: "µs"})
+	return all
+}
