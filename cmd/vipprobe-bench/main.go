@@ -102,7 +102,8 @@ func write(r *figures.Report, output string, w io.Writer) error {
 	return r.WriteTable(w)
 }
 
-// enter is topo.Enter, but for root all of the machine's first users exist inside as well: tcpdump insists on becoming another one than root.
+// enter is topo.Enter, but root keeps the machine's own users and capabilities: tcpdump insists on becoming another user, and steering the
+// responder to a core of its own asks for CAP_NET_ADMIN.
 func enter(run func() int) int {
 	topo.MaybeChild()
 	if topo.Inside() || os.Geteuid() != 0 || topo.Supported() != nil {
@@ -111,9 +112,7 @@ func enter(run func() int) int {
 	cmd := exec.CommandContext(context.Background(), "/proc/self/exe", os.Args[1:]...)
 	cmd.Args[0] = os.Args[0]
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	topo.Reexec(cmd)
-	all := []syscall.SysProcIDMap{{ContainerID: 0, HostID: 0, Size: 1 << 16}}
-	cmd.SysProcAttr.UidMappings, cmd.SysProcAttr.GidMappings, cmd.SysProcAttr.GidMappingsEnableSetgroups = all, all, true
+	topo.ReexecPrivileged(cmd)
 	code, err := topo.Wait(cmd)
 	return max(code, exit(err))
 }

@@ -30,6 +30,7 @@ type rig struct {
 	*topo.Net
 	client, server *topo.Host
 	near, far      *topo.Link
+	steered        error // why the responder has no core of its own; nil: it can have one
 }
 
 func newRig(ctx context.Context) (*rig, error) {
@@ -52,6 +53,10 @@ func newRig(ctx context.Context) (*rig, error) {
 		return nil, err
 	}
 	n.Go(r.nudge)
+	r.steered = errors.New("there is only one core")
+	if runtime.NumCPU() > 1 {
+		r.steered = errors.Join(r.far.Steer(responderCore), r.far.Steer(-1))
+	}
 	return r, nil
 }
 
@@ -83,6 +88,26 @@ func (r *rig) nudge(ctx context.Context) {
 			_, _ = c.Write([]byte{0}) // refused by ICMP: all the same
 		}
 	}
+}
+
+// responderCore answers in the parts where the responder is apart; contestants then run on the first core.
+const responderCore = 1
+
+// apart gives the responder a core of its own, and the contestants another, until together.
+func (r *rig) apart() (together func(), err error) {
+	if r.steered != nil {
+		return func() {}, nil
+	}
+	if err := r.far.Steer(responderCore); err != nil {
+		return nil, err
+	}
+	if err := r.client.Pin(0); err != nil {
+		return nil, errors.Join(err, r.far.Steer(-1))
+	}
+	return func() {
+		_ = r.client.Pin(-1) // what fails here fails the next part
+		_ = r.far.Steer(-1)
+	}, nil
 }
 
 // usage is what a process has cost.

@@ -80,9 +80,17 @@ func (c *course) round(ctx context.Context, round int, wants func(string) bool) 
 		if !wants(part.name) {
 			continue
 		}
+		together := func() {}
+		if part.name == "match" || part.name == "raw" {
+			var err error
+			if together, err = c.rig.apart(); err != nil {
+				return err
+			}
+		}
 		for i := range part.list {
 			c.one(ctx, round, &part.list[i])
 		}
+		together()
 		if part.name == "connect" {
 			c.blackbox(ctx, round, wants("raw"))
 		}
