@@ -199,7 +199,7 @@ func (ps *ports) leave(r plan.PortRange) {
 func (ps *ports) keep(src netip.Addr, port uint16) error {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
-	return ps.hold(src, port)
+	return ps.hold(want{src: src, raw: true}, port)
 }
 
 // hold keeps a raw port out of the kernel's hands.

@@ -151,7 +151,8 @@ const (
 // ourPort is the port of a TCP frame that would be ours: its source going out, its destination coming in; 0, which is nobody's, for
 // everything else. Fragments and IPv6 extension headers lead past sweeps.
 func ourPort(f *rawsock.Frame) uint16 {
-	b, at := f.Net, 0
+	b := f.Net
+	var at int
 	switch {
 	case len(b) > at4Protocol && b[0]>>4 == 4 && b[at4Protocol] == protocolTCP && binary.BigEndian.Uint16(b[6:])&0x3fff == 0:
 		at = int(b[0]&0xf) * 4

@@ -29,7 +29,7 @@ type room struct {
 var house = []room{
 	{name: "cmd/*", kernel: true, may: []string{
 		"api/...", "targets/...", "prober", "prober/lab/...", "prober/internal/*", "prober/evidence", "prober/results", "prober/results/minute",
-		"prober/watch", "prober/experiment", "prober/handshake", "prober/profile", "prober/pulse", "prober/witness", "prober/testimony", "prober/peers", "prober/diagnose/catalogue", "prober/diagnose",
+		"prober/watch", "prober/experiment", "prober/handshake", "prober/profile", "prober/pulse", "prober/sweep", "prober/witness", "prober/testimony", "prober/peers", "prober/diagnose/catalogue", "prober/diagnose",
 		"prober/observe", "prober/plan", "prober/retrans", "prober/stats", "prober/wire"}},
 	{name: "api/...", may: []string{
 		"targets/...", "prober", "prober/evidence", "prober/results", "prober/results/minute", "prober/watch",
@@ -37,7 +37,7 @@ var house = []room{
 	{name: "targets/...", may: []string{
 		"prober", "prober/experiment", "prober/diagnose", "prober/observe", "prober/plan", "prober/wire"}},
 	{name: "prober", may: []string{
-		"prober/internal/*", "prober/evidence", "prober/results", "prober/results/minute", "prober/experiment", "prober/handshake", "prober/profile", "prober/pulse", "prober/witness", "prober/testimony", "prober/diagnose",
+		"prober/internal/*", "prober/evidence", "prober/results", "prober/results/minute", "prober/experiment", "prober/handshake", "prober/profile", "prober/pulse", "prober/sweep", "prober/witness", "prober/testimony", "prober/diagnose",
 		"prober/observe", "prober/plan", "prober/retrans", "prober/stats", "prober/wire"}},
 	{name: "prober/watch", may: []string{ // a host's own counters, live
 		"prober/internal/*", "prober/testimony", "prober/peers", "prober/diagnose"}},
@@ -59,6 +59,7 @@ var house = []room{
 	{name: "prober/witness", pure: true, may: []string{ // what servers say of themselves against what was seen of them
 		"prober/testimony", "prober/diagnose", "prober/observe", "prober/plan", "prober/stats", "prober/wire"}},
 	{name: "prober/testimony", pure: true, may: []string{"prober/diagnose"}}, // what a host's counters say, by verdict
+	{name: "prober/sweep", pure: true, may: []string{"prober/wire"}},
 	{name: "prober/pulse", pure: true, may: []string{"prober/plan", "prober/wire"}},
 	{name: "prober/diagnose/catalogue", pure: true, may: []string{"prober/diagnose", "prober/plan"}}, // texts for people; what judges does not read them
 	{name: "prober/diagnose", pure: true, may: []string{

@@ -1,6 +1,6 @@
 // Command vipprobe-bench measures vipprobe's engine beside its peers: zmap, masscan, hping3, nping and blackbox_exporter, whichever are
 // installed, and net.Dialer. It runs all of them in turn between two network namespaces of its own and prints one table; it touches no other
-// network. As root it takes about four minutes; see -h.
+// network. As root it takes about four minutes; see -h. "vipprobe-bench scale" measures scheduled rounds against the number of targets.
 package main
 
 import (
@@ -22,11 +22,19 @@ import (
 )
 
 func main() {
-	if len(os.Args) > 1 && os.Args[1] == "worker" {
-		os.Exit(exit(bench.Worker(context.Background(), os.Args[2:], os.Stdout)))
+	// The first thread must never be another host's: topo takes its namespace for home.
+	runtime.LockOSThread()
+	topo.MaybeChild()
+	args := os.Args[1:]
+	switch {
+	case len(args) > 0 && args[0] == workerName:
+		os.Exit(worker(args[1:]))
+	case len(args) > 0 && args[0] == bench.WorkerName:
+		os.Exit(exit(bench.Worker(context.Background(), args[1:], os.Stdout)))
+	case len(args) > 0 && args[0] == "scale":
+		os.Exit(enter(func() int { return scale(args[1:]) }))
 	}
-	runtime.LockOSThread() // the first thread stays in the namespace that the network calls home
-	o, output, err := options(os.Args[1:], os.Stderr)
+	o, output, err := options(args, os.Stderr)
 	if err != nil {
 		os.Exit(2)
 	}
@@ -102,11 +110,10 @@ func write(r *figures.Report, output string, w io.Writer) error {
 	return r.WriteTable(w)
 }
 
-// enter is topo.Enter, but root keeps the machine's own users and capabilities: tcpdump insists on becoming another user, and steering the
-// responder to a core of its own asks for CAP_NET_ADMIN.
+// enter runs inside private namespaces; for root without a user namespace: the cores that a device is received on (rps_cpus) are root's to choose,
+// and tcpdump insists on becoming another user.
 func enter(run func() int) int {
-	topo.MaybeChild()
-	if topo.Inside() || os.Geteuid() != 0 || topo.Supported() != nil {
+	if topo.Inside() || os.Geteuid() != 0 {
 		return topo.Enter(run)
 	}
 	cmd := exec.CommandContext(context.Background(), "/proc/self/exe", os.Args[1:]...)

@@ -33,7 +33,7 @@ const workerName = "scale-worker"
 func worker(args []string) int {
 	var r scaleRun
 	if len(args) != 1 || json.Unmarshal([]byte(args[0]), &r) != nil {
-		fmt.Fprint(os.Stderr, usage)
+		fmt.Fprintln(os.Stderr, "vipprobe-bench: a worker was started by hand")
 		return 2
 	}
 	runtime.GOMAXPROCS(1)

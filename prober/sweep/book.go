@@ -143,7 +143,7 @@ func (r *record) addr() netip.Addr { return netip.AddrFrom16(r.dst).Unmap() }
 
 // Flow is the flow of probe i as we send it.
 func (b *Book) Flow(i int) wire.Flow {
-	r := b.at(int(i))
+	r := b.at(i)
 	return wire.Flow{Src: netip.AddrPortFrom(b.ways[r.way].Src, r.sport), Dst: netip.AddrPortFrom(r.addr(), r.dport)}
 }
 

@@ -29,7 +29,7 @@ func (d Disposition) String() string {
 	return names[0]
 }
 
-// Outgoing takes a segment of ours that the tap saw leave at at (ns since 1970).
+// Outgoing takes a segment of ours that the tap saw leaving, at a time (ns since 1970).
 func (b *Book) Outgoing(s *wire.Segment, at int64) Disposition {
 	if s.Flags&(wire.SYN|wire.ACK|wire.RST) != wire.SYN {
 		return Other

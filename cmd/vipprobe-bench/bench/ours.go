@@ -33,9 +33,12 @@ type job struct {
 	tap     bool
 }
 
+// WorkerName is the argument of a process of ours that is measured.
+const WorkerName = "worker"
+
 // args is the job as a command line for Worker.
 func (j job) args() []string {
-	return []string{"/proc/self/exe", "worker", "-what=" + j.what, "-prefix=" + j.prefix, "-targets=" + text(j.targets), "-shots=" + text(j.shots),
+	return []string{"/proc/self/exe", WorkerName, "-what=" + j.what, "-prefix=" + j.prefix, "-targets=" + text(j.targets), "-shots=" + text(j.shots),
 		"-rate=" + strconv.FormatFloat(j.rate, 'f', -1, 64), "-repeat=" + text(j.repeat), "-wait=" + j.wait.String(), "-tap=" + strconv.FormatBool(j.tap)}
 }
 

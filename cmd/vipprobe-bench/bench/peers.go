@@ -93,7 +93,7 @@ func transmit() []contestant {
 		{name: "masscan", needs: "masscan", limit: 8 * time.Second, read: perPacket, argv: func(*rig) []string {
 			return append([]string{"masscan", flood, "-p80", "--rate", "10000000", "--router-mac", sinkMAC}, masscanCommon()...)
 		}},
-		{name: "zmap", needs: "zmap", read: perPacket, argv: func(r *rig) []string {
+		{name: "zmap", needs: "zmap", read: perPacket, argv: func(*rig) []string {
 			return append(zmapCommon(sinkMAC), "-r", "10000000", "-n", text(floodSize), "-o", os.DevNull, sunk)
 		}},
 		{name: "hping3", needs: "hping3", limit: 2 * time.Second, forced: true, read: perPacket, argv: func(*rig) []string {

@@ -72,7 +72,7 @@ func mac(s string) net.HardwareAddr {
 func (r *rig) nudge(ctx context.Context) {
 	var c net.Conn
 	if err := r.server.Do(func() (err error) {
-		c, err = net.Dial("udp", net.JoinHostPort(clientAddr, "9"))
+		c, err = (&net.Dialer{}).DialContext(ctx, "udp", net.JoinHostPort(clientAddr, "9"))
 		return err
 	}); err != nil {
 		return
@@ -95,7 +95,7 @@ const responderCore = 1
 
 // apart gives the responder a core of its own, and the contestants another, until together.
 func (r *rig) apart() (together func(), err error) {
-	if r.steered != nil {
+	if r.together() {
 		return func() {}, nil
 	}
 	if err := r.far.Steer(responderCore); err != nil {
@@ -109,6 +109,9 @@ func (r *rig) apart() (together func(), err error) {
 		_ = r.far.Steer(-1)
 	}, nil
 }
+
+// together reports whether the responder works on the sender's core.
+func (r *rig) together() bool { return r.steered != nil }
 
 // usage is what a process has cost.
 type usage struct {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -63,12 +64,7 @@ func (o *Options) wants(part string) bool {
 	if len(o.Only) == 0 {
 		return true
 	}
-	for _, p := range o.Only {
-		if p == part {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(o.Only, part)
 }
 
 // round runs every contestant once, those that are compared one right after the other.

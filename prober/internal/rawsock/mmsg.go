@@ -29,7 +29,7 @@ func sendto(fd int, data []byte, to unsafe.Pointer, size uintptr) unix.Errno {
 
 func rawName(a *unix.RawSockaddrLinklayer) *byte { return (*byte)(unsafe.Pointer(a)) }
 
-// sendmmsg hands messages from up to to to the kernel; see LinkSender.sendmmsg.
+// sendmmsg hands the messages of slots from … to−1 to the kernel; see LinkSender.sendmmsg.
 func (v *Volley) sendmmsg(from, to int) (int, unix.Errno) {
 	r, _, errno := unix.Syscall6(unix.SYS_SENDMMSG, uintptr(v.fd), uintptr(unsafe.Pointer(&v.msgs[from])), uintptr(to-from), 0, 0, 0)
 	if errno != 0 {

@@ -119,7 +119,7 @@ func (x *XDP) option(name int, value unsafe.Pointer, size uintptr) error {
 	return nil
 }
 
-// Slot, Add, Full, Len and Flush are those of a Volley.
+// Slot is where the next packet goes; see Volley.
 func (x *XDP) Slot() []byte {
 	return x.memory[x.free[len(x.free)-1-x.count]:][:SlotSize]
 }
