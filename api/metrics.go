@@ -31,6 +31,7 @@ type Metrics struct {
 	rounds         *prometheus.CounterVec
 	lag            prometheus.Histogram
 	skipped        *prometheus.CounterVec
+	diagnoses      *prometheus.CounterVec
 	drops          prometheus.Counter
 	requests       *prometheus.CounterVec
 	unknownModules prometheus.Counter
@@ -64,8 +65,9 @@ func NewMetrics(o MetricsOptions) *Metrics {
 		reloadedAt: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "vipprobe_config_last_reload_success_timestamp_seconds", Help: "When the configuration in force was loaded, in Unix time.",
 		}),
-		rounds:  counters("vipprobe_rounds_total", "Scheduled rounds by result: success, failure, or error where nothing could be probed.", "job_name", "module", "result"),
-		skipped: counters("vipprobe_schedule_skipped_rounds_total", "Scheduled rounds that were left out: running, the one before still ran; overload, it waited a whole interval for its turn; primed, a diagnosis primed the target and its probes are paused; budget, a limit did not permit it; ports, no source port was fresh; maintenance, it fell into a window.", "job_name", "reason"),
+		rounds:    counters("vipprobe_rounds_total", "Scheduled rounds by result: success, failure, or error where nothing could be probed.", "job_name", "module", "result"),
+		skipped:   counters("vipprobe_schedule_skipped_rounds_total", "Scheduled rounds that were left out: running, the one before still ran; overload, it waited a whole interval for its turn; primed, a diagnosis primed the target and its probes are paused; budget, a limit did not permit it; ports, no source port was fresh; maintenance, it fell into a window.", "job_name", "reason"),
+		diagnoses: counters("vipprobe_diagnoses_total", "Diagnoses that scheduled rounds called for.", "job_name", "module"),
 		drops: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "vipprobe_capture_dropped_frames_total", Help: "Frames that the capture lost during scheduled rounds.",
 		}),
@@ -140,6 +142,12 @@ func (m *Metrics) Healthy(job, module string, labels map[string]string, h *probe
 	m.noteHealthy(job, labels, h)
 }
 
+// Diagnosed takes what a diagnosis found that a scheduled round called for.
+func (m *Metrics) Diagnosed(job, module string, labels map[string]string, target string, found []prober.Round) {
+	m.diagnoses.WithLabelValues(job, module).Inc()
+	m.noteDiagnosis(job, labels, target, found)
+}
+
 func resultOf(r *prober.Round) string {
 	switch {
 	case r.Err != nil:
@@ -178,7 +186,7 @@ func (m *Metrics) Describe(chan<- *prometheus.Desc) {}
 // Collect streams every series.
 func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 	for _, c := range []prometheus.Collector{
-		m.build, m.reloaded, m.reloadedAt, m.handshake, m.neighbor, m.rounds, m.lag, m.skipped, m.drops, m.requests, m.unknownModules,
+		m.build, m.reloaded, m.reloadedAt, m.handshake, m.neighbor, m.rounds, m.lag, m.skipped, m.diagnoses, m.drops, m.requests, m.unknownModules,
 	} {
 		c.Collect(ch)
 	}

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
@@ -28,7 +29,8 @@ type targetSeries struct {
 	stalls   uint64
 	success  bool
 	causes   []diagnose.Cause
-	median   float64 // seconds; valid where known
+	found    []diagnose.Cause // of the last diagnosis, until a round is well
+	median   float64          // seconds; valid where known
 	worst    float64
 	known    bool
 }
@@ -87,6 +89,7 @@ func (m *Metrics) Retain(jobs []targets.Job) {
 		m.handshake.DeletePartialMatch(l)
 		m.rounds.DeletePartialMatch(l)
 		m.skipped.DeletePartialMatch(l)
+		m.diagnoses.DeletePartialMatch(l)
 		delete(m.jobs, job)
 	}
 }
@@ -129,9 +132,33 @@ func (m *Metrics) noteHealthy(job string, labels map[string]string, h *prober.He
 	}
 	s := m.of(k, labels)
 	s.outcomes[observe.Accepted] += uint64(h.Connections)
-	s.success, s.causes, s.known = true, nil, len(h.RTTs) > 0
+	s.success, s.causes, s.found, s.known = true, nil, nil, len(h.RTTs) > 0
 	if s.known {
 		s.median, s.worst = view.Rank(h.RTTs, 0.5).Seconds(), view.Rank(h.RTTs, 1).Seconds()
+	}
+}
+
+// noteDiagnosis keeps what a diagnosis named: it says more than a round does, until one is well again.
+func (m *Metrics) noteDiagnosis(job string, labels map[string]string, target string, found []prober.Round) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.detail == targets.DetailNone {
+		return
+	}
+	for i := range found {
+		k := seriesKey{job: job, target: target}
+		if a := found[i].Addr.Addr(); m.detail == targets.DetailBackend && a.IsValid() {
+			k.address = a.String()
+		}
+		s := m.of(k, labels)
+		if i == 0 || m.detail == targets.DetailBackend {
+			s.found = nil
+		}
+		for _, c := range found[i].Diagnosis.Causes {
+			if c.Verdict != diagnose.Healthy && len(s.found) < maxSeries {
+				s.found = append(s.found, diagnose.Cause{Verdict: c.Verdict, Level: c.Level})
+			}
+		}
 	}
 }
 
@@ -173,6 +200,9 @@ func (s *targetSeries) note(r *prober.Round, f *figures) {
 		s.stalls += uint64(n)
 	}
 	s.success = s.success && f.success
+	if s.success && len(r.Diagnosis.Causes) == 0 {
+		s.found = nil
+	}
 	for _, c := range r.Diagnosis.Causes {
 		if c.Verdict != diagnose.Healthy && len(s.causes) < maxSeries {
 			s.causes = append(s.causes, diagnose.Cause{Verdict: c.Verdict, Level: c.Level})
@@ -206,15 +236,24 @@ func sorted(p []*dto.LabelPair) []*dto.LabelPair {
 	return p
 }
 
+// chunk is how many targets' series are made at a time: rounds that are told meanwhile wait for no more than that.
+const chunk = 256
+
 func (m *Metrics) collectTargets(ch chan<- prometheus.Metric) {
 	m.mu.Lock()
-	all := make([]prometheus.Metric, 0, maxSeries*len(m.series))
-	for _, s := range m.series {
-		all = s.append(all, &m.desc)
-	}
+	list := slices.Collect(maps.Values(m.series))
 	m.mu.Unlock()
-	for _, x := range all {
-		ch <- x
+	some := make([]prometheus.Metric, 0, chunk*maxSeries)
+	for part := range slices.Chunk(list, chunk) {
+		some = some[:0]
+		m.mu.Lock()
+		for _, s := range part {
+			some = s.append(some, &m.desc)
+		}
+		m.mu.Unlock()
+		for _, x := range some {
+			ch <- x
+		}
 	}
 }
 
@@ -239,7 +278,11 @@ func (s *targetSeries) append(all []prometheus.Metric, d *targetDescs) []prometh
 	}
 	add(d.stalls, true, float64(s.stalls))
 	add(d.success, false, truth(s.success))
-	for _, c := range s.causes {
+	causes := s.causes
+	if len(s.found) > 0 {
+		causes = s.found
+	}
+	for _, c := range causes {
 		add(d.diagnosis, false, 1, pair("verdict", string(c.Verdict)), pair("level", c.Level.String()))
 	}
 	if s.known && room >= 2 {

@@ -38,7 +38,7 @@ type illRound struct {
 }
 
 // ill takes a round that was not well off the table and has it judged; unread frames had not been read when its time was over.
-func (l *light) ill(b *lightBurst, unread uint64) {
+func (l *light) ill(ctx context.Context, b *lightBurst, unread uint64) {
 	t := b.d.light
 	l.delivered()
 	x := &illRound{d: b.d, job: b.job, dst: b.Dst, src: b.Src, script: *b.Arm, listen: b.Listen, started: b.started, finished: time.Now(),
@@ -75,7 +75,7 @@ func (l *light) ill(b *lightBurst, unread uint64) {
 	select {
 	case l.judge <- x:
 	default:
-		l.tell(x) // the judges are behind: the schedule waits for them, and its lag shows it
+		l.tell(ctx, x) // the judges are behind: the schedule waits for them, and its lag shows it
 	}
 }
 
@@ -93,18 +93,22 @@ func (l *light) overheard(x *illRound) (out []observe.NeighborEvent) {
 }
 
 // judging makes ill rounds whole and tells them, until there are no more.
-func (l *light) judging(context.Context) {
+func (l *light) judging(ctx context.Context) {
 	for x := range l.judge {
-		l.tell(x)
+		l.tell(ctx, x)
 	}
 }
 
-func (l *light) tell(x *illRound) {
+func (l *light) tell(ctx context.Context, x *illRound) {
 	if x.d.gone.Load() {
 		return
 	}
 	r := l.p.whole(x)
-	l.s.sink.Observe(x.job.Name, x.job.Module.Name, x.job.Labels, []Round{r})
+	rounds := []Round{r}
+	l.s.sink.Observe(x.job.Name, x.job.Module.Name, x.job.Labels, rounds)
+	if ctx.Err() == nil {
+		l.s.inquire(ctx, x.d, x.job, rounds)
+	}
 }
 
 // whole makes the round that the ordinary way would have given.

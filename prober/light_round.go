@@ -149,7 +149,7 @@ func (l *light) cycle(ctx context.Context, now time.Time) time.Time {
 		l.backlog = l.backlog[1:]
 	}
 	l.flush()
-	l.unpark(now)
+	l.unpark(ctx, now)
 	if l.live > 0 || len(l.backlog) > 0 || len(l.asks) > 0 {
 		return now.Add(batch)
 	}
@@ -221,7 +221,7 @@ func (l *light) park(b *lightBurst) {
 	l.parked = append(l.parked, b)
 }
 
-func (l *light) unpark(now time.Time) {
+func (l *light) unpark(ctx context.Context, now time.Time) {
 	if len(l.parked) == 0 {
 		return
 	}
@@ -232,7 +232,7 @@ func (l *light) unpark(now time.Time) {
 			kept = append(kept, b)
 			continue
 		}
-		l.ill(b, b.need-min(seen, b.need))
+		l.ill(ctx, b, b.need-min(seen, b.need))
 	}
 	clear(l.parked[len(kept):])
 	l.parked = kept

@@ -15,12 +15,13 @@ import (
 type told struct {
 	healthy chan Healthy
 	rounds  chan Round
+	found   chan []Round
 	mu      sync.Mutex
 	skipped map[Skip]int
 }
 
 func newTold() *told {
-	return &told{healthy: make(chan Healthy, 1000), rounds: make(chan Round, 1000), skipped: map[Skip]int{}}
+	return &told{healthy: make(chan Healthy, 1000), rounds: make(chan Round, 1000), found: make(chan []Round, 10), skipped: map[Skip]int{}}
 }
 
 func (s *told) Observe(_, _ string, _ map[string]string, rounds []Round) {
@@ -34,6 +35,8 @@ func (s *told) Healthy(_, _ string, _ map[string]string, h *Healthy) {
 	c.RTTs = append([]time.Duration(nil), h.RTTs...)
 	s.healthy <- c
 }
+
+func (s *told) Diagnosed(_, _ string, _ map[string]string, _ string, found []Round) { s.found <- found }
 
 func (s *told) Fail(string, string, string, map[string]string) {}
 func (s *told) Lag(time.Duration)                              {}

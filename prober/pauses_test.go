@@ -80,10 +80,11 @@ type skips struct {
 	skipped map[Skip]int
 }
 
-func (s *skips) Observe(_, _ string, _ map[string]string, rounds []Round) { s.rounds += len(rounds) }
-func (s *skips) Healthy(string, string, map[string]string, *Healthy)      {}
-func (s *skips) Fail(string, string, string, map[string]string)           {}
-func (s *skips) Lag(time.Duration)                                        {}
+func (s *skips) Observe(_, _ string, _ map[string]string, rounds []Round)     { s.rounds += len(rounds) }
+func (s *skips) Healthy(string, string, map[string]string, *Healthy)          {}
+func (s *skips) Diagnosed(string, string, map[string]string, string, []Round) {}
+func (s *skips) Fail(string, string, string, map[string]string)               {}
+func (s *skips) Lag(time.Duration)                                            {}
 func (s *skips) Skipped(_ string, why Skip) {
 	if s.skipped == nil {
 		s.skipped = map[Skip]int{}

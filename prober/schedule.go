@@ -19,6 +19,8 @@ type Job struct {
 	Labels   map[string]string
 	// Maintenance are times in which nothing of the job is probed.
 	Maintenance []Window
+	// Diagnose has a target diagnosed at once when a round of its is not well: within a budget, and not again for ten minutes.
+	Diagnose bool
 }
 
 // Sink takes what scheduled rounds gave. Its methods may be called at the same time from several goroutines.
@@ -27,6 +29,8 @@ type Sink interface {
 	Observe(job, module string, labels map[string]string, rounds []Round)
 	// Healthy takes a round of which nothing was kept but what it says.
 	Healthy(job, module string, labels map[string]string, h *Healthy)
+	// Diagnosed takes what a diagnosis found that a round called for; its frames are in it.
+	Diagnosed(job, module string, labels map[string]string, target string, found []Round)
 	// Fail notes a target that gave no round: its name did not resolve, or nothing could be probed at all.
 	Fail(job, module, target string, labels map[string]string)
 	// Lag is how late a round began.
@@ -84,7 +88,8 @@ func (p *Prober) Schedule(ctx context.Context, jobs []Job, sink Sink) {
 type Schedule struct {
 	probe func(context.Context, string, Module) ([]Round, error)
 	sink  Sink
-	fast  fastPath // nil: none
+	fast  fastPath   // nil: none
+	asks  *inquiries // nil: no diagnoses
 	slots chan struct{}
 	wake  chan struct{}
 	set   atomic.Pointer[[]Job] // to be put in force; nil: nothing new
@@ -127,7 +132,7 @@ type fastPath interface {
 // NewSchedule makes a schedule of nothing: see Set and Run.
 func (p *Prober) NewSchedule(sink Sink) *Schedule {
 	s := newSchedule(p.Probe, sink, inFlight)
-	s.fast = newLight(p, s)
+	s.fast, s.asks = newLight(p, s), newInquiries(p.Diagnose)
 	return s
 }
 
@@ -269,6 +274,7 @@ func (s *Schedule) round(ctx context.Context, d *dueTarget, j *Job) {
 		}
 		if rounds = s.unpaused(j, rounds); len(rounds) > 0 {
 			s.sink.Observe(j.Name, j.Module.Name, j.Labels, rounds)
+			s.inquire(ctx, d, j, rounds)
 		}
 	})
 }

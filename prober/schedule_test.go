@@ -83,6 +83,10 @@ func (n *notes) Healthy(job, module string, labels map[string]string, h *Healthy
 	n.add("%s/%s %v: healthy round of %s", job, module, labels, h.Target)
 }
 
+func (n *notes) Diagnosed(job, module string, labels map[string]string, target string, _ []Round) {
+	n.add("%s/%s %v: %s diagnosed", job, module, labels, target)
+}
+
 func (n *notes) Fail(job, module, target string, labels map[string]string) {
 	n.add("%s/%s %v: %s failed", job, module, labels, target)
 }

@@ -121,7 +121,7 @@ func TestEverythingIsRead(t *testing.T) {
 		t.Errorf("limits (-want +got):\n%s", diff)
 	}
 	wantJobs := []Job{{Name: "vips", Module: "paws", Interval: 30 * time.Second, Timeout: 20 * time.Second,
-		Targets: []string{"192.0.2.10:443", "[2001:db8::10]:443", "vip.example:5432"}, Labels: map[string]string{"team": "net", "zone": "7"}}}
+		Targets: []string{"192.0.2.10:443", "[2001:db8::10]:443", "vip.example:5432"}, Labels: map[string]string{"team": "net", "zone": "7"}, Diagnose: true}}
 	if diff := cmp.Diff(wantJobs, c.Jobs()); diff != "" {
 		t.Errorf("jobs (-want +got):\n%s", diff)
 	}

@@ -18,6 +18,10 @@ type Job struct {
 	Timeout time.Duration
 	Targets []string // HOST:PORT, each valid for prober.ParseEndpoint, none twice
 	Labels  map[string]string
+	// Maintenance are times in which the job does not probe.
+	Maintenance []prober.Window
+	// Diagnose: a round that is not well is followed by a diagnosis.
+	Diagnose bool
 }
 
 // Bounds of a job.
@@ -51,7 +55,7 @@ func (c *Config) readJobs(root *section) {
 }
 
 func (c *Config) readJob(s *section) Job {
-	j := Job{Module: DefaultModule, Interval: defaultInterval}
+	j := Job{Module: DefaultModule, Interval: defaultInterval, Diagnose: true}
 	if !s.str("name", &j.Name) || j.Name == "" {
 		s.doc.fail(s.place("name"), "missing; a job needs a name")
 	}
@@ -59,6 +63,8 @@ func (c *Config) readJob(s *section) Job {
 	s.duration("interval", &j.Interval, minInterval, maxInterval)
 	c.readTargets(s, &j)
 	c.readLabels(s, &j)
+	readMaintenance(s, &j)
+	s.boolean("diagnose", &j.Diagnose)
 	s.done()
 	m, ok := c.modules[j.Module]
 	if !ok {

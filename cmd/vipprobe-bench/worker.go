@@ -36,7 +36,7 @@ func worker(args []string) int {
 		fmt.Fprintln(os.Stderr, "vipprobe-bench: a worker was started by hand")
 		return 2
 	}
-	runtime.GOMAXPROCS(1)
+	runtime.GOMAXPROCS(2) // on one core: what collects metrics and what probes take turns as the kernel has them
 	var one unix.CPUSet
 	one.Set(r.CPU)
 	if err := bindAll(&one); err != nil {

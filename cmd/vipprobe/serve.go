@@ -28,6 +28,7 @@ type serveFlags struct {
 	listen                      []string
 	systemdSocket               bool
 	noCapture                   bool
+	shard                       string
 }
 
 func serveCommand() *cobra.Command {
@@ -48,6 +49,7 @@ func serveCommand() *cobra.Command {
 	fs.BoolVar(&f.systemdSocket, "web.systemd-socket", false, "take the listener from systemd")
 	fs.StringVar(&f.logLevel, "log.level", "info", "debug, info, warn or error")
 	fs.BoolVar(&f.noCapture, "no-capture", false, "do not open a capture ring, even where it is permitted")
+	fs.StringVar(&f.shard, "shard", "", "probe only this service's part of the jobs' targets, INDEX/COUNT: as hashmod of __address__ in Prometheus")
 	return cmd
 }
 
@@ -61,6 +63,7 @@ type service struct {
 	schedule *prober.Schedule
 	// testimony is what is told of this host; nil: nothing.
 	testimony atomic.Pointer[api.Testimony]
+	shard     targets.Shard
 }
 
 func (f *serveFlags) serve(ctx context.Context, stderr io.Writer) error {
@@ -68,7 +71,13 @@ func (f *serveFlags) serve(ctx context.Context, stderr io.Writer) error {
 	if err != nil {
 		return usageError{fmt.Errorf("--log.level: %w", err)}
 	}
-	s := &service{flags: f, log: zerolog.New(stderr).Level(level).With().Timestamp().Logger()}
+	shard := targets.Shard{}
+	if f.shard != "" {
+		if shard, err = targets.ParseShard(f.shard); err != nil {
+			return usageError{fmt.Errorf("--shard: %w", err)}
+		}
+	}
+	s := &service{flags: f, shard: shard, log: zerolog.New(stderr).Level(level).With().Timestamp().Logger()}
 	cfg, err := targets.Load(f.config)
 	if err != nil {
 		return usageError{err}
@@ -175,7 +184,8 @@ func (s *service) jobs() []prober.Job {
 			continue
 		}
 		m.Timeout = j.Timeout
-		out = append(out, prober.Job{Name: j.Name, Module: m, Interval: j.Interval, Targets: j.Targets, Labels: j.Labels})
+		out = append(out, prober.Job{Name: j.Name, Module: m, Interval: j.Interval, Targets: s.shard.Of(j).Targets, Labels: j.Labels,
+			Maintenance: j.Maintenance, Diagnose: j.Diagnose})
 	}
 	return out
 }

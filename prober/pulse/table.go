@@ -90,7 +90,7 @@ func (t *Table) Close(b *Burst) {
 	t.bursts[b.number] = nil
 	t.vacant = append(t.vacant, b.number)
 	if b.tape != nil {
-		t.tapes -= cap(b.tape.text)
+		t.tapes -= b.tape.octets
 	}
 	b.slots = b.slots[:0]
 }
@@ -176,7 +176,7 @@ func (t *Table) suspect(b *Burst) {
 		return
 	}
 	b.tape = t.past.gather(b.last, b.frames)
-	t.tapes += cap(b.tape.text)
+	t.tapes += b.tape.octets
 }
 
 // note keeps a frame of a burst: on its tape where it has one, else in the history.
@@ -190,7 +190,7 @@ func (t *Table) note(b *Burst, f *Frame) {
 		b.tape.Missing++
 		return
 	}
-	was := cap(b.tape.text)
+	was := b.tape.octets
 	b.tape.keep(f)
-	t.tapes += max(0, cap(b.tape.text)-was)
+	t.tapes += b.tape.octets - was
 }
