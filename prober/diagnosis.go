@@ -154,21 +154,43 @@ func (p *Prober) pursue(ctx context.Context, addr netip.AddrPort, m Module, o Di
 			r.Why = ended(ctx, lacking)
 			return
 		}
-		if o.Progress != nil {
-			trace := inv.Trace()
-			o.Progress(Progress{Addr: addr, Label: b.Label, Why: trace[len(trace)-1].Why, Shots: len(b.Shots), Spent: time.Since(r.Started), Most: b.Span()})
-		}
-		err := g.enter(ctx, &b)
-		var obs observe.Observation
-		if err == nil {
-			obs, err = p.step(ctx, r, &b, m)
-		}
-		if !r.keep(obs, err) {
+		bursts := inv.With(b, r.Observations)
+		o.tell(r, bursts, inv.Trace())
+		if !p.together(ctx, &g, bursts) {
 			break
 		}
-		g.after(&b)
 	}
 	r.cutShort(ctx, inv)
+}
+
+// tell reports that bursts are about to begin; trace ends with why they do.
+func (o *DiagnoseOptions) tell(r *Round, bursts []plan.Burst, trace []experiment.Step) {
+	if o.Progress == nil {
+		return
+	}
+	for i := range bursts {
+		b, why := &bursts[i], trace[len(trace)-len(bursts)+i].Why
+		o.Progress(Progress{Addr: r.Addr, Label: b.Label, Why: why, Shots: len(b.Shots), Spent: time.Since(r.Started), Most: b.Span()})
+	}
+}
+
+// together executes bursts that begin at the same time and keeps what they show, in their order. It is false when the round is over.
+func (p *Prober) together(ctx context.Context, g *guard, bursts []plan.Burst) bool {
+	seen, errs := make([]observe.Observation, len(bursts)), make([]error, len(bursts))
+	if errs[0] = g.enter(ctx, &bursts[0]); errs[0] == nil {
+		var wg sync.WaitGroup
+		for i := range bursts {
+			wg.Go(func() { seen[i], errs[i] = p.step(ctx, g.r, &bursts[i], g.m) })
+		}
+		wg.Wait()
+	}
+	for i := range bursts {
+		if !g.r.keep(seen[i], errs[i]) {
+			return false
+		}
+		g.after(&bursts[i])
+	}
+	return true
 }
 
 // cutShort notes what an investigation had still open when ctx ended, if it did.

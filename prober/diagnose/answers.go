@@ -106,15 +106,35 @@ func nops(o *wire.Options) int {
 	return most
 }
 
-// fingerprint is what of a SYN-ACK a stack and its settings decide, and no connection changes.
-func fingerprint(a *observe.Answer) string {
-	var b strings.Builder
+// look is what of a SYN-ACK a stack and its settings decide, and no connection changes.
+type look struct {
+	kinds [40]uint8 // of the options, in their order: a TCP header has room for 40 octets of them (RFC 9293 §3.1)
+	n     uint8
+	scale uint8
+	mss   uint16
+	ttl   uint8 // as it likely began
+}
+
+// fingerprint is the look of a SYN-ACK.
+func fingerprint(a *observe.Answer) look {
+	l := look{ttl: uint8(initialTTL(a.HopLimit))}
 	for opt := range a.Options.All() {
-		fmt.Fprintf(&b, "%d,", opt.Kind)
+		if int(l.n) < len(l.kinds) {
+			l.kinds[l.n] = uint8(opt.Kind)
+			l.n++
+		}
 	}
-	mss, _ := a.Options.MSS()
-	scale, _ := a.Options.WindowScale()
-	fmt.Fprintf(&b, " mss %d wscale %d initial ttl %d", mss, scale, initialTTL(a.HopLimit))
+	l.mss, _ = a.Options.MSS()
+	l.scale, _ = a.Options.WindowScale()
+	return l
+}
+
+func (l look) String() string {
+	var b strings.Builder
+	for _, k := range l.kinds[:l.n] {
+		fmt.Fprintf(&b, "%d,", k)
+	}
+	fmt.Fprintf(&b, " mss %d wscale %d initial ttl %d", l.mss, l.scale, l.ttl)
 	return b.String()
 }
 

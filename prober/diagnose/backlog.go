@@ -21,7 +21,7 @@ type kept struct {
 	mute int
 	// spread is by how much repeats differ in when they came.
 	spread time.Duration
-	prints map[string]bool
+	prints map[look]bool
 }
 
 // cut: after some number of requests no more were kept.
@@ -48,7 +48,7 @@ func BacklogFull(seen []observe.Observation) bool {
 }
 
 func readBacklog(o *observe.Observation) kept {
-	k := kept{prints: map[string]bool{}}
+	k := kept{prints: map[look]bool{}}
 	order := firstSYNOrder(o)
 	fastest := fastestAnswer(order)
 	var soonest, latest time.Duration

@@ -235,8 +235,10 @@ func cellsOpen(in *Input, c *cells, t *tsvals) (Want, bool) {
 	case c.bursts == 0:
 	case t.p < 1e-4 || len(c.flows) == 0:
 		return w, false
-	case c.alike(t):
-		w.Most = fewCells - 1 // both halves lose: that is loss, most likely
+	case c.alike(t, 24) && c.blind() == 0:
+		w.Most = fewCells - 2 // both halves lose, again and again: that is loss
+	case c.alike(t, 2):
+		w.Most = fewCells - 1
 	case t.p < 0.5:
 		w.Why, w.Most = "more flows in all quadrants, until chance can be ruled out", 12
 	case deadSticky(in) > 0 && c.blind() == 0 && readAgain(in).turned():
@@ -245,10 +247,10 @@ func cellsOpen(in *Input, c *cells, t *tsvals) (Want, bool) {
 	return w, c.bursts < w.Most
 }
 
-// alike reports whether silence fell on both halves of the circle about alike: at least twice on either.
-func (c *cells) alike(t *tsvals) bool {
+// alike reports whether silence fell on both halves of the circle about alike: at least so often on either.
+func (c *cells) alike(t *tsvals, least int) bool {
 	in, out := c.total(t.k)
-	return out.silent >= 2 && t.p >= 0.5 && in.silent <= 3*out.silent
+	return min(in.silent, out.silent) >= least && t.p >= 0.5 && in.silent <= 3*out.silent
 }
 
 // deadSticky counts the flows of sticky sweeps, all of one clock, that were never answered.

@@ -170,55 +170,77 @@ func checkUneven(in *Input) []Finding {
 	return []Finding{f}
 }
 
-// concurrency counts the losses of connects made at one instant and of SYNs a few milliseconds apart. once: none of the former lost more than its
-// first SYN, and none of them an answer.
-func concurrency(in *Input) (together, apart silences, once bool, explains []int) {
-	once = true
+// concurrency is what connects made at one instant lost, and SYNs a few milliseconds apart.
+type concurrency struct {
+	together, apart silences
+	// twice counts the connects that lost a repeat as well, which leaves beside others' in the tick of one timer; other is true where one
+	// lost more, or an answer.
+	twice    int
+	other    bool
+	explains []int
+}
+
+func readConcurrency(in *Input) concurrency {
+	var c concurrency
 	for i := range in.Observations {
 		o := &in.Observations[i]
 		spaced := o.Kind == plan.KindQuadrants || o.Kind == plan.KindSticky || o.Kind == plan.KindPaced
 		if !trusted(o) || in.explained[i] || !spaced && o.Kind != plan.KindConnect {
 			continue
 		}
-		group := &apart
 		if !spaced {
-			group = &together
-			explains = append(explains, i)
+			c.explains = append(c.explains, i)
 		}
 		for j := range o.Attempts {
-			f, ok := readFate(&o.Attempts[j])
-			if !ok {
-				continue
-			}
-			group.n++
-			if f.lost() > 0 {
-				group.silent++
-			}
-			if !spaced {
-				once = once && f.answered && f.lost() <= 1 && f.back == 0
+			if f, ok := readFate(&o.Attempts[j]); ok {
+				c.add(&f, spaced)
 			}
 		}
 	}
-	return together, apart, once, explains
+	return c
 }
 
-// checkRace: connects that leave at one instant lose a first SYN here and there, and the repeat always works; SYNs a few milliseconds apart lose
-// none. Neither the first nor the last of the burst suffer more, so no queue or bucket does it.
+func (c *concurrency) add(f *fate, spaced bool) {
+	group := &c.together
+	if spaced {
+		group = &c.apart
+	}
+	group.n++
+	if f.lost() > 0 {
+		group.silent++
+	}
+	if spaced {
+		return
+	}
+	c.other = c.other || !f.answered || f.lost() > 2 || f.back > 0
+	if f.lost() == 2 {
+		c.twice++
+	}
+}
+
+// collide reports whether the losses look like collisions: of SYNs at one instant many, of those a few milliseconds apart one in eight of that at most,
+// and the repeats mostly work.
+func (c *concurrency) collide() bool {
+	return c.together.silent >= 3 && !c.other && 4*c.twice <= c.together.silent && c.apart.n >= 16 && 8*share(c.apart) <= share(c.together)
+}
+
+// checkRace: connects that leave at one instant lose a first SYN here and there, and the repeat works; SYNs a few milliseconds apart lose hardly any, and
+// those far apart none. Neither the first nor the last of the burst suffer more, so no queue or bucket does it.
 func checkRace(in *Input) []Finding {
-	together, apart, once, explains := concurrency(in)
-	if together.silent < 3 || !once || apart.silent > 0 || apart.n < 16 || ordered(in) {
+	c := readConcurrency(in)
+	if !c.collide() || ordered(in) {
 		return nil
 	}
-	p := fisher(together, apart)
+	p := fisher(c.together, c.apart)
 	f := Finding{
 		Verdict: SNATPortRace, Level: Inconclusive, P: p, Settle: "the same burst again",
-		Summary: fmt.Sprintf("%d of %d connects made at one instant lost their first SYN, each repeat worked; of %d SYNs a few milliseconds apart none was lost", together.silent,
-			together.n, apart.n),
+		Summary: fmt.Sprintf("%d of %d connects made at one instant lost their first SYN, and the repeats worked; of %d SYNs a few milliseconds apart or more %d were lost",
+			c.together.silent, c.together.n, c.apart.n, c.apart.silent),
 		Evidence: []string{
 			fmt.Sprintf("Fisher p = %.2g for together against apart", p),
 			"the lost ones lie anywhere in the burst: neither its first (a full queue that drops from the head) nor its last (a bucket that empties)",
 		},
-		Disproof: "loss of SYNs sent apart; a connect that lost two SYNs",
+		Disproof: "loss of SYNs sent far apart; a connect that lost more than a repeat",
 		Remedy: "two flows were given one port at the same time, and conntrack dropped the later (insert_failed rises): give the SNAT more ports or addresses, or let it pick at random " +
 			"(--random-fully; nft: fully-random)",
 		Wants: []Want{{Kind: plan.KindConnect, Why: "the same burst again", Most: 4}},
@@ -226,8 +248,20 @@ func checkRace(in *Input) []Finding {
 	if p >= 1e-2 {
 		return nil
 	}
-	if f.Level = firm(p, in.bursts(plan.KindConnect)); f.Level >= Suspected {
-		f.Wants, f.Settle, f.explains = nil, "", explains
+	f.Level = firm(p, in.bursts(plan.KindConnect))
+	if paced := sum(fates(in, plan.KindPaced)); f.Level >= Suspected && c.apart.silent > 0 {
+		switch {
+		case paced.lost() > 0:
+			return nil
+		case paced.flows < 6:
+			f.Level, f.Settle = Inconclusive, "SYNs far apart: do all of them pass?"
+			f.Wants = []Want{{Kind: plan.KindPaced, Why: f.Settle, Most: 1}}
+			return []Finding{f}
+		}
+		f.Evidence = append(f.Evidence, fmt.Sprintf("single SYNs far apart: %d of %d lost", paced.lost(), paced.syns))
+	}
+	if f.Level >= Suspected {
+		f.Wants, f.Settle, f.explains = nil, "", c.explains
 	}
 	return []Finding{f}
 }

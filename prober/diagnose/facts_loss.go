@@ -56,11 +56,11 @@ func readHead(in *Input) answer {
 }
 
 func readTogether(in *Input) answer {
-	together, apart, _, _ := concurrency(in)
+	c := readConcurrency(in)
 	switch {
-	case together.silent == 0 || apart.n < 16:
+	case c.together.silent == 0 || c.apart.n < 16:
 		return unknown
-	case apart.silent == 0:
+	case c.apart.silent == 0 || c.collide():
 		return yes
 	}
 	return no

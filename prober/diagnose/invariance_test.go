@@ -25,7 +25,7 @@ func round(w *fakenet.World, seed uint64) diagnose.Input {
 		if !more {
 			break
 		}
-		in.Observations = append(in.Observations, w.Run(b))
+		in.Observations = append(in.Observations, w.RunTogether(inv.With(b, in.Observations)...)...)
 	}
 	return in
 }

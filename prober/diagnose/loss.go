@@ -130,18 +130,7 @@ func checkRandomLoss(in *Input) []Finding {
 	if st.dead > 0 && concentration(fates(in, plan.KindSticky)) < 1e-4 && st.flows-st.dead-st.whole <= st.flows/8 {
 		return nil // it keeps to flows
 	}
-	more := []Want{
-		{Kind: plan.KindSticky, Why: "more losses whose direction the echo can tell", Most: 3},
-		{Kind: plan.KindPaced, Why: "does loss fall on single SYNs far apart as well?", Most: 1},
-		{Kind: plan.KindOther, Why: "does another port of the same address lose as much?", Most: 1},
-		{Kind: plan.KindEven, Why: "is loss alike on all flows?", Most: 2},
-	}
-	if t.back == 0 { // an answer that echoes an earlier SYN is a kept request
-		more = append(more, Want{Kind: plan.KindStateful, Why: "does the listener keep its requests, so that echoes tell the direction?", Most: 1})
-	}
-	if headPattern(in) && in.bursts(plan.KindRate) == 0 {
-		more = nil // first of all whether it is the rate: checkRate
-	}
+	more := lossWants(in, t)
 	paced, other := sum(fates(in, plan.KindPaced)), sum(fates(in, plan.KindOther))
 	f := Finding{Verdict: SYNStallUnclassified, Level: Inconclusive, Wants: more, Settle: "more losses, paced SYNs, another port"}
 	if t.forward+t.back == 0 {
@@ -165,12 +154,47 @@ func checkRandomLoss(in *Input) []Finding {
 	return out
 }
 
+// lossWants are the experiments that random loss still lacks.
+func lossWants(in *Input, t tally) []Want {
+	m := readMetering(in)
+	switch {
+	case len(checkPool(in)) > 0:
+		return nil // silence before an eviction, and after it, is what an address that comes and goes has anyway
+	case headPattern(in) && (in.bursts(plan.KindRate) == 0 || m.metered()):
+		return nil // first of all whether it is the rate: checkRate
+	}
+	more := []Want{
+		{Kind: plan.KindPaced, Why: "does loss fall on single SYNs far apart as well?", Most: 1},
+		{Kind: plan.KindOther, Why: "does another port of the same address lose as much?", Most: 1},
+		{Kind: plan.KindEven, Why: "is loss alike on all flows?", Most: evenEnough(in)},
+	}
+	few := func(n int) bool { return n > 0 && n < fewTold }
+	if t.forward+t.back < fewTold || few(t.forward) || few(t.back) {
+		more = append(more, Want{Kind: plan.KindSticky, Why: "more losses whose direction the echo can tell", Most: 3})
+	}
+	if t.back == 0 { // an answer that echoes an earlier SYN is a kept request
+		more = append(more, Want{Kind: plan.KindStateful, Why: "does the listener keep its requests, so that echoes tell the direction?", Most: 1})
+	}
+	return more
+}
+
+// fewTold is how many losses of one direction name it.
+const fewTold = 3
+
+// evenEnough is how many even sweeps are worth it: one where it shows loss that is clearly alike on all flows.
+func evenEnough(in *Input) int {
+	if e := readEven(in); e.total >= 4 && e.chance() > 0.2 {
+		return 1
+	}
+	return 2
+}
+
 // backLoss: an answer that was sent and did not come needs no further separation: listener, queue and filter before it let the SYN in.
 func backLoss(f Finding, t tally) Finding {
 	f.Verdict = SYNACKLoss
 	f.Disproof = "a SYN-ACK that echoes a later SYN than the first; no loss on another return path"
 	f.Remedy = "look at the way back from the server to here: its uplink, asymmetric routing, a stateful device that did not see the SYN, the neighbour entry of this host"
-	if t.back >= 3 {
+	if t.back >= fewTold {
 		f.Level, f.Wants = Confirmed, nil
 	}
 	return f
@@ -184,7 +208,7 @@ func forwardLoss(f Finding, in *Input, t, paced, other tally) Finding {
 	f.Remedy = "follow the path from here to the target hop by hop (counters of drops and errors on each interface); the listener itself is not the cause"
 	even := readEven(in)
 	held, repeated := holds(in)
-	if t.forward < 3 || paced.flows == 0 || other.flows == 0 || len(even.asked) == 0 || held == 0 && t.back == 0 {
+	if t.forward < fewTold || paced.flows == 0 || other.flows == 0 || len(even.asked) == 0 || held == 0 && t.back == 0 {
 		return f
 	}
 	if repeated == 0 && t.back == 0 {
@@ -192,7 +216,7 @@ func forwardLoss(f Finding, in *Input, t, paced, other tally) Finding {
 		f.Summary += "; the listener never repeats a SYN-ACK (cookies, or a SYN proxy), so the direction is not known"
 		return f
 	}
-	if headPattern(in) {
+	if headPattern(in) || headElsewhere(in) {
 		f.Settle = "losses fall on the later SYNs of each burst: what runs out there is no loss on the way"
 		return f
 	}
@@ -210,7 +234,7 @@ func forwardLoss(f Finding, in *Input, t, paced, other tally) Finding {
 // elsewhere says whether the loss of SYNs is the path's: it falls on single ones far apart and on another port of the address as well.
 func (f Finding) elsewhere(t, paced, other tally) Finding {
 	f.Evidence = append(f.Evidence,
-		fmt.Sprintf("single SYNs 400 ms apart: %d of %d lost", paced.lost(), paced.syns),
+		fmt.Sprintf("single SYNs far apart: %d of %d lost", paced.lost(), paced.syns),
 		fmt.Sprintf("another port of the same address: %d of %d lost", other.lost(), other.syns))
 	if other.flows > 0 && other.dead == other.flows {
 		f.Evidence = append(f.Evidence, "the other port answers nothing at all, so it says nothing")

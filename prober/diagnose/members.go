@@ -22,11 +22,11 @@ type Member struct {
 type face struct {
 	asked, answered  int
 	offered, stamped int
-	prints           map[string]bool
+	prints           map[look]bool
 }
 
 func readFace(seen []observe.Observation) face {
-	f := face{prints: map[string]bool{}}
+	f := face{prints: map[look]bool{}}
 	for i := range seen {
 		o := &seen[i]
 		if aside(o.Kind) && o.Kind != plan.KindCells || !trusted(o) {
@@ -151,7 +151,7 @@ func (d *Diagnosis) masked(vip []observe.Observation, members []Member, lines []
 func masking(vip []observe.Observation, members []Member) string {
 	front := readFace(vip)
 	var behind face
-	behind.prints = map[string]bool{}
+	behind.prints = map[look]bool{}
 	for i := range members {
 		f := readFace(members[i].Observations)
 		behind.offered += f.offered

@@ -140,14 +140,14 @@ func checkPool(in *Input) []Finding {
 		return watchPool(served, refused, servedTTL, refusedTTL, names(by))
 	}
 	f := Finding{
-		Verdict: VIPPoolEmpty, Level: firm(p, 1+in.bursts(plan.KindPaced)), P: p,
+		Verdict: VIPPoolEmpty, Level: firm(p, 1+in.bursts(plan.KindPaced)+in.bursts(plan.KindWatch)), P: p,
 		Summary: fmt.Sprintf("the address serves everybody and refuses everybody in turn: %d accepted, %d refused, in %d stretches of time", served, refused, runs),
 		Evidence: []string{
 			fmt.Sprintf("refused with %v; mixed at random they would fall into so few stretches with p = %.2g", names(by), p),
 		},
 		Disproof: "served and refused connections side by side in one burst: then a member refuses, not the pool",
 		Remedy:   "a health check evicts the last real server and takes it back: find why its own connects fail (timeouts, the stalls named here), and let the VIP keep a last resort",
-		Wants:    []Want{{Kind: plan.KindPaced, Why: "does it come and go?", Most: 2}},
+		Wants:    []Want{{Kind: plan.KindWatch, Why: "does it come and go?", Most: 6}},
 	}
 	if servedTTL != refusedTTL && refusedTTL != 0 {
 		f.Evidence = append(f.Evidence, fmt.Sprintf("SYN-ACKs arrive with TTL %d, refusals with %d: another device refuses than serves", servedTTL, refusedTTL))

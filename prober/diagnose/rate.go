@@ -96,6 +96,15 @@ func (m *metering) add(ts []trial) {
 	m.order = append(m.order, max(0, 1-runsChance(answered, len(ts)-answered, runs-1)))
 }
 
+// Through is how many SYNs a second came through bursts at a steady pace, at the least; ok is false where none was made or nothing was lost.
+func Through(seen []observe.Observation) (perSecond float64, ok bool) {
+	m := readMetering(&Input{Observations: seen})
+	if len(m.rates) == 0 {
+		return 0, false
+	}
+	return slices.Min(m.rates), true
+}
+
 // metered reports whether what came through did so bit by bit, at one rate however fast the SYNs came, and without regard to flows.
 func (m *metering) metered() bool {
 	if m.refills < 4 || m.known < 3 || !m.steady || len(m.rates) == 0 {
@@ -134,9 +143,11 @@ func checkRate(in *Input) []Finding {
 	f := Finding{
 		Verdict: SYNRateLimited, Level: Inconclusive,
 		Summary: fmt.Sprintf("the first SYNs of a burst are answered, later ones not: %d of %d had no effect", burst.lost(), burst.syns),
-		Wants: []Want{{Kind: plan.KindRate, Why: "a limiter lets through its own rate and no more", Most: 2},
-			{Kind: plan.KindPaced, Why: "do SYNs far apart all pass?", Most: 2}},
-		Settle: "single SYNs far apart, and at a steady rate",
+		Wants:   []Want{{Kind: plan.KindRate, Why: "a limiter lets through its own rate and no more", Most: 2}},
+		Settle:  "single SYNs far apart, and at a steady rate",
+	}
+	if in.bursts(plan.KindRate) > 0 {
+		f.Wants = append(f.Wants, Want{Kind: plan.KindPaced, Why: "do SYNs far apart all pass?", Most: 2})
 	}
 	m := readMetering(in)
 	if in.bursts(plan.KindRate) > 0 && !m.metered() {
@@ -200,4 +211,22 @@ func headPattern(in *Input) bool {
 		}
 	}
 	return n > 0 && 2*head > n
+}
+
+// headElsewhere reports whether on another port of the address, too, the first SYNs of a burst were answered and later ones not.
+func headElsewhere(in *Input) bool {
+	for i := range in.Observations {
+		o := &in.Observations[i]
+		if o.Kind != plan.KindOther || !trusted(o) {
+			continue
+		}
+		var lost []bool
+		for _, a := range firstSYNOrder(o) {
+			lost = append(lost, len(a.Answers) == 0)
+		}
+		if inTurn(lost) > inOrder {
+			return true
+		}
+	}
+	return false
 }

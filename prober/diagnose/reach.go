@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/vipprobe/vipprobe/prober/observe"
 	"github.com/vipprobe/vipprobe/prober/plan"
@@ -121,6 +122,12 @@ func silentSince(in *Input, f Finding, accepted int, other tally, stray, strayRe
 		f.Settle = "whether SYNs of every TSval are dropped"
 		f.Wants = append(f.Wants, Want{Kind: plan.KindQuadrants, Why: f.Settle, Most: in.bursts(plan.KindQuadrants) + 1})
 	case other.dead < other.flows && strayResets >= 3*stray/4 && sameHops(in):
+		if silentTime(in) < noRefill {
+			f.Summary += stackAlive
+			f.Settle = "time: a bucket that refills slowly lets one SYN through at last"
+			f.Wants = append(f.Wants, Want{Kind: plan.KindPaced, Why: f.Settle, Most: 3})
+			return f
+		}
 		return fullListener(f, in, accepted)
 	case strayResets > 0:
 		f.Summary += stackAlive
@@ -128,6 +135,33 @@ func silentSince(in *Input, f Finding, accepted int, other tally, stray, strayRe
 		f.Summary += "; another port answers, this one no longer gives a sign of a stack"
 	}
 	return f
+}
+
+// noRefill is how long SYNs must have been silent to exclude a limit of so many a second: one of one in five seconds is no limit for a service.
+const noRefill = 5 * time.Second
+
+// silentTime is the time from the first SYN to the service that nothing ever answered to the last.
+func silentTime(in *Input) time.Duration {
+	var first, last time.Time
+	for i := range in.Observations {
+		o := &in.Observations[i]
+		if aside(o.Kind) || !trusted(o) {
+			continue
+		}
+		for j := range o.Attempts {
+			a := &o.Attempts[j]
+			if len(a.SYNs) == 0 || len(a.Answers) > 0 {
+				continue
+			}
+			if at := a.SYNs[0].At; first.IsZero() || at.Before(first) {
+				first = at
+			}
+			if at := lastSYN(a); at.After(last) {
+				last = at
+			}
+		}
+	}
+	return last.Sub(first)
 }
 
 // headThenSilence: the round began with connections that were accepted, in order of their SYNs, and from some SYN on nothing was: it

@@ -11,7 +11,7 @@ import (
 
 // stack is what was seen of the SYN-ACKs of one fingerprint.
 type stack struct {
-	look string
+	look look
 	n    int
 	// lost are the SYNs that went without effect before an answer of this stack: whose they were meant to be is not known for flows that were
 	// never answered.
@@ -21,7 +21,7 @@ type stack struct {
 
 // readStacks groups the answers to raw SYNs with one set of options by fingerprint, in its order. One SYN-ACK of a kind is no stack yet.
 func readStacks(in *Input) []stack {
-	seen := map[string]*stack{}
+	seen := map[look]*stack{}
 	for i := range in.Observations {
 		o := &in.Observations[i]
 		if !trusted(o) || o.Kind == plan.KindOther || o.Kind == plan.KindStray {
@@ -33,11 +33,11 @@ func readStacks(in *Input) []stack {
 			if ans == nil || a.Via != plan.Raw || len(a.SYNs) == 0 || !a.SYNs[0].HasTS {
 				continue
 			}
-			look := fingerprint(ans)
-			if seen[look] == nil {
-				seen[look] = &stack{look: look}
+			l := fingerprint(ans)
+			if seen[l] == nil {
+				seen[l] = &stack{look: l}
 			}
-			seen[look].add(a)
+			seen[l].add(a)
 		}
 	}
 	var out []stack
@@ -54,7 +54,7 @@ func compareStacks(a, b *stack) int {
 	if a.n != b.n {
 		return b.n - a.n
 	}
-	if a.look < b.look {
+	if a.look.String() < b.look.String() {
 		return -1
 	}
 	return 1

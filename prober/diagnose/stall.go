@@ -238,8 +238,38 @@ func checkStalls(in *Input) []Finding {
 		f.Level = Inconclusive
 		f.Settle = "more attempts: a lost SYN or two are no verdict"
 	}
+	if outage(in) {
+		f.Settle = "a longer look: a whole burst was silent, and others were served as a whole"
+		f.Wants = []Want{{Kind: plan.KindPaced, Why: "does the address come and go?", Most: 2}}
+	}
 	f.Evidence = append(f.Evidence, "ladder in force, s: "+strings.TrimSpace(in.Ladder.String()))
 	return []Finding{f}
+}
+
+// outage reports whether some bursts to the service went unanswered as a whole, for no reason that a rule knows, and all others were served as a whole.
+func outage(in *Input) bool {
+	silent, served := 0, 0
+	for i := range in.Observations {
+		o := &in.Observations[i]
+		if aside(o.Kind) || !trusted(o) || in.explained[i] || len(o.Attempts) < 4 {
+			continue
+		}
+		n := 0
+		for j := range o.Attempts {
+			if troubled(&o.Attempts[j]) {
+				n++
+			}
+		}
+		switch n {
+		case 0:
+			served++
+		case len(o.Attempts):
+			silent++
+		default:
+			return false
+		}
+	}
+	return silent > 0 && served > 0
 }
 
 // rung is where on the ladder in force the k-th repeat lies.

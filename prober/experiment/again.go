@@ -14,7 +14,7 @@ import (
 // would have repeated one by itself as well.
 const (
 	againRungs = 10
-	againGap   = 250 * time.Millisecond
+	againGap   = 200 * time.Millisecond
 )
 
 // halfCircle is how far on the TSval of a second clock lies: a server that refuses this host's own as old takes it, and less than half of the circle,

@@ -3,8 +3,10 @@ package experiment
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
+	"github.com/vipprobe/vipprobe/prober/diagnose"
 	"github.com/vipprobe/vipprobe/prober/observe"
 	"github.com/vipprobe/vipprobe/prober/plan"
 	"github.com/vipprobe/vipprobe/prober/wire"
@@ -165,7 +167,7 @@ func (v *Investigation) served(seen []observe.Observation) plan.Burst {
 	b := plan.Burst{Listen: servedWait + 1200*time.Millisecond + 2*patience(seen)}
 	s := v.script(v.clock(seen), thrice(seen), plan.Acknowledge)
 	s.Patience = patience(seen)
-	s.Then = plan.Exchange{Data: []byte("\r\n"), DataDelay: servedWait, Close: plan.Abort, CloseDelay: 50 * time.Millisecond}
+	s.Then = plan.Exchange{Data: []byte("\r\n"), DataDelay: servedWait, Close: plan.Abort, CloseDelay: 50 * time.Millisecond, RTO: patience(seen)}
 	b.Arms = []plan.Arm{{Name: "served", Via: plan.Raw, Script: s}}
 	v.shots(&b, 0, v.flows(8), 0, 2*time.Millisecond)
 	return b
@@ -197,9 +199,18 @@ func (v *Investigation) direction(seen []observe.Observation) plan.Burst {
 	return b
 }
 
-// paced sends single SYNs far apart: what only a burst suffers, these do not.
+// pacedGap is how far apart paced SYNs are: four a second.
+const pacedGap = 250 * time.Millisecond
+
+// paced sends single SYNs far apart: what only a burst suffers, these do not. Where a burst at a steady pace has shown how many a second come through, they
+// keep to three quarters of that; where some are refused they look longer.
 func (v *Investigation) paced(seen []observe.Observation) plan.Burst {
-	const gap = 400 * time.Millisecond
+	gap := pacedGap
+	if rate, ok := diagnose.Through(seen); ok {
+		gap = min(max(time.Duration(float64(time.Second)/(0.75*rate)), pacedGap), 4*pacedGap)
+	} else if refused(seen) {
+		gap = 400 * time.Millisecond // what comes and goes takes seconds
+	}
 	b := plan.Burst{Listen: patience(seen)}
 	b.Arms = []plan.Arm{{Name: "paced", Via: plan.Raw, Script: v.script(v.clock(seen), plan.Single(), plan.Reset)}}
 	v.shots(&b, 0, v.flows(8), gap, gap)
@@ -208,7 +219,7 @@ func (v *Investigation) paced(seen []observe.Observation) plan.Burst {
 
 // ratePace is how many SYNs a second a rate burst sends, the first time; rateTime for how long; rateFlows on how many flows in turn.
 const (
-	ratePace  = 8
+	ratePace  = 16
 	rateTime  = 2500 * time.Millisecond
 	rateFlows = 4
 )
@@ -228,6 +239,19 @@ func (v *Investigation) rate(seen []observe.Observation) plan.Burst {
 	b.Arms = []plan.Arm{{Name: "rate", Via: plan.Raw, Script: s}}
 	v.shots(&b, 0, n, 0, step)
 	return b
+}
+
+// refused reports whether a connection to the target was refused.
+func refused(seen []observe.Observation) bool {
+	for i := range seen {
+		if k := seen[i].Kind; k != plan.KindConnect && k != plan.KindQuadrants && k != plan.KindSticky {
+			continue
+		}
+		if slices.ContainsFunc(seen[i].Attempts, func(a observe.Attempt) bool { return a.Outcome == observe.Refused || a.Outcome == observe.Unreachable }) {
+			return true
+		}
+	}
+	return false
 }
 
 // other asks two neighbouring ports of the same address, which nobody is expected to serve: a host that resets there is up, and what
@@ -300,6 +324,10 @@ func otherPort(port uint16, i int) uint16 {
 	return p
 }
 
+// sizesAfter is when the first of these connections begins: after those of a burst of KindServed beside it, so that a queue that fills refuses them in the
+// order in which both are kept.
+const sizesAfter = 30 * time.Millisecond
+
 // sizes sends small and full-sized segments after the handshake, each on flows of its own.
 func (v *Investigation) sizes(seen []observe.Observation) plan.Burst {
 	b := plan.Burst{Listen: 2200*time.Millisecond + 2*patience(seen)}
@@ -311,11 +339,11 @@ func (v *Investigation) sizes(seen []observe.Observation) plan.Burst {
 		for i := range data {
 			data[i] = '\n'
 		}
-		s.Then = plan.Exchange{Data: data, Close: plan.Abort, CloseDelay: 20 * time.Millisecond}
+		s.Then = plan.Exchange{Data: data, Close: plan.Abort, CloseDelay: 20 * time.Millisecond, RTO: patience(seen)}
 		b.Arms = append(b.Arms, plan.Arm{Name: fmt.Sprintf("%d octets", n), Via: plan.Raw, Script: s})
 	}
 	for i := range v.flows(8) {
-		v.shots(&b, i%2, 1, time.Duration(i)*2*time.Millisecond, 0)
+		v.shots(&b, i%2, 1, sizesAfter+time.Duration(i)*2*time.Millisecond, 0)
 	}
 	return b
 }

@@ -37,7 +37,7 @@ func (v *Investigation) cells(seen []observe.Observation) plan.Burst {
 	return b
 }
 
-// cellGap lets the answer to one SYN, and our reset of it, arrive before the next.
+// cellGap lets the answer to one SYN, and our reset of it, arrive before the next, with room for a busy host at either end.
 func cellGap(seen []observe.Observation) time.Duration {
 	var slowest time.Duration
 	for i := range seen {
@@ -45,5 +45,5 @@ func cellGap(seen []observe.Observation) time.Duration {
 			slowest = max(slowest, seen[i].Attempts[j].RTT)
 		}
 	}
-	return min(max(80*time.Millisecond, 3*slowest), time.Second)
+	return min(max(40*time.Millisecond, 3*slowest), time.Second)
 }

@@ -1,6 +1,7 @@
 package experiment_test
 
 import (
+	"flag"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -50,11 +51,14 @@ func wellWorlds() []func(uint64, *rand.Rand) *fakenet.World {
 	}
 }
 
-// TestHealthy: ten thousand networks with nothing wrong, and nothing is named but health.
+// healthyRounds is how many networks with nothing wrong are tried; 10,000 take minutes.
+var healthyRounds = flag.Int("healthy", 1_000, "networks with nothing wrong")
+
+// TestHealthy: a thousand networks with nothing wrong, and nothing is named but health.
 func TestHealthy(t *testing.T) {
 	t.Parallel()
 	makes := wellWorlds()
-	s := story{name: "healthy", right: only(diagnose.Healthy), share: 1, seeds: 10_000,
+	s := story{name: "healthy", right: only(diagnose.Healthy), share: 1, seeds: *healthyRounds,
 		world: func(seed uint64, r *rand.Rand) *fakenet.World { return makes[r.IntN(len(makes))](seed, r) }}
 	s.play(t)
 }

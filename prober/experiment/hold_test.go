@@ -72,7 +72,7 @@ func holding(w *fakenet.World, seed uint64) *diagnose.Diagnosis {
 		if !more {
 			break
 		}
-		in.Observations = append(in.Observations, w.Run(b))
+		in.Observations = append(in.Observations, w.RunTogether(inv.With(b, in.Observations)...)...)
 	}
 	d := diagnose.Diagnose(in)
 	return &d

@@ -34,6 +34,7 @@ type Investigation struct {
 
 	untested []Step
 	wanting  string
+	judged   judged
 }
 
 // Setup is what every burst of an investigation shares.
@@ -140,18 +141,18 @@ func (v *Investigation) timestamps(seen []observe.Observation, done map[plan.Kin
 	if done[plan.KindQuadrants] < 2 || diagnose.Remembers(seen) {
 		return s, false, false
 	}
-	d := diagnose.Diagnose(v.input(seen))
+	d := v.judge(seen)
 	for i := range d.Causes {
 		if c := &d.Causes[i]; c.Level >= diagnose.Confirmed && c.RefusesByTSval() {
 			return s, false, true
 		}
 	}
-	later := v.primesFirst(seen, &d)
+	later := v.primesFirst(seen, d)
 	for _, w := range d.Wants() {
 		if w.Kind == plan.KindCells && later {
 			continue
 		}
-		if (w.Kind == plan.KindCells || w.Kind == plan.KindSurvey) && !v.skipped(w.Kind) && done[w.Kind] < min(traitsOf(w.Kind).most, cmp.Or(w.Most, 99)) {
+		if (w.Kind == plan.KindCells || w.Kind == plan.KindSurvey) && !v.skipped(w.Kind) && done[w.Kind] < most(w) {
 			return Step{w.Kind, w.Why}, true, false
 		}
 	}
@@ -171,7 +172,7 @@ func (v *Investigation) primesFirst(seen []observe.Observation, d *diagnose.Diag
 
 // Next implements Experiment.
 func (v *Investigation) Next(seen []observe.Observation) (plan.Burst, bool) {
-	if len(seen) >= max(v.MaxBursts, cmp.Or(v.MaxBursts, 40)) {
+	if len(seen) >= v.maxBursts() {
 		return plan.Burst{}, false
 	}
 	v.untested = nil
@@ -189,6 +190,8 @@ func (v *Investigation) Next(seen []observe.Observation) (plan.Burst, bool) {
 		return b, true
 	}
 }
+
+func (v *Investigation) maxBursts() int { return cmp.Or(v.MaxBursts, 40) }
 
 func (v *Investigation) choose(seen []observe.Observation) (Step, bool) {
 	done := map[plan.Kind]int{}
@@ -236,21 +239,20 @@ func (v *Investigation) opens(seen []observe.Observation, done map[plan.Kind]int
 
 // wants is the cheapest experiment that the rules ask for.
 func (v *Investigation) wants(seen []observe.Observation, done map[plan.Kind]int) (Step, bool) {
-	in := v.input(seen)
-	d := diagnose.Diagnose(in)
+	d := v.judge(seen)
 	var open []Step
 	for _, w := range d.Wants() {
 		if !v.Focus.covers(w.Kind) || v.skipped(w.Kind) || sweeps(w.Kind) && diagnose.Remembers(seen) {
 			continue
 		}
-		if done[w.Kind] < min(traitsOf(w.Kind).most, cmp.Or(w.Most, 99)) && v.can(w.Kind) {
+		if done[w.Kind] < most(w) && v.can(w.Kind) {
 			open = append(open, Step{w.Kind, w.Why})
 		}
 	}
 	if len(open) == 0 {
 		return v.lateStep(seen, done)
 	}
-	return telling(in, &d, open), true
+	return telling(v.input(seen), d, open, patience(seen)), true
 }
 
 // sweeps reports whether a kind asks with TSvals all around the circle. After a prime a server may refuse half of them on our own account.

@@ -38,10 +38,10 @@ func (v *Investigation) lateStep(seen []observe.Observation, done map[plan.Kind]
 	return s, false
 }
 
-// watchGap is the time between two SYNs of a watch.
-const watchGap = 600 * time.Millisecond
+// watchGap is the time between two SYNs of a watch: several fall into each second that an address serves.
+const watchGap = 300 * time.Millisecond
 
-// watch sends single SYNs over some ten seconds, with a TSval that is served if any is, so that what comes and goes is not mistaken for what
+// watch sends single SYNs over some five seconds, with a TSval that is served if any is, so that what comes and goes is not mistaken for what
 // turns on the TSval.
 func (v *Investigation) watch(seen []observe.Observation) plan.Burst {
 	val, refused := diagnose.RefusedTSval(seen)

@@ -35,7 +35,7 @@ func TestLateReset(t *testing.T) {
 					HalfOpen: 16, LateReset: tt.wait}}
 			in := diagnose.Input{Ladder: w.Client.Ladder}
 			for b, more := inv.Next(nil); more; b, more = inv.Next(in.Observations) {
-				in.Observations = append(in.Observations, w.Run(b))
+				in.Observations = append(in.Observations, w.RunTogether(inv.With(b, in.Observations)...)...)
 			}
 			d := diagnose.Diagnose(in)
 			if len(d.Causes) != 1 || d.Causes[0].Verdict != diagnose.TWRecyclePAWSDropSNAT {

@@ -210,7 +210,7 @@ func TestMemoryEnds(t *testing.T) {
 					if !more {
 						break
 					}
-					in.Observations = append(in.Observations, w.Run(b))
+					in.Observations = append(in.Observations, w.RunTogether(inv.With(b, in.Observations)...)...)
 				}
 				m, ok := diagnose.ReadMemory(in.Observations)
 				if !ok {

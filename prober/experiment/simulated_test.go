@@ -84,7 +84,7 @@ func pursue(w *fakenet.World, seed uint64, most time.Duration, change func(*expe
 		if !more {
 			break
 		}
-		in.Observations = append(in.Observations, w.Run(b))
+		in.Observations = append(in.Observations, w.RunTogether(inv.With(b, in.Observations)...)...)
 	}
 	return result{w, in.Observations, inv.Trace(), diagnose.Diagnose(in), w.Elapsed() - began}
 }

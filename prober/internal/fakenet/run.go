@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/vipprobe/vipprobe/prober/handshake"
@@ -23,6 +24,8 @@ type run struct {
 	socks int // kernel shots not reported yet
 	// diverted is the first kernel flow that left as another than the one asked for.
 	diverted *flow
+	drops    uint32              // of the tap when it began
+	before   map[string]int64    // the client's counters then
 	near     map[netip.Addr]bool // addresses whose ARP frames concern the burst
 	groups   map[netip.AddrPort]*group
 }
@@ -74,11 +77,36 @@ const (
 
 // Run executes a burst in virtual time and returns what it showed.
 func (w *World) Run(b plan.Burst) observe.Observation {
+	return w.RunTogether(b)[0]
+}
+
+// RunTogether executes bursts that begin at the same time, in virtual time, and returns what each showed. More than one must be of raw shots.
+func (w *World) RunTogether(bursts ...plan.Burst) []observe.Observation {
 	w.begin()
-	if b.Kind == plan.KindSurvey {
-		return w.survey(&b)
+	if bursts[0].Kind == plan.KindSurvey {
+		return []observe.Observation{w.survey(&bursts[0])}
 	}
-	r := &run{burst: &b, corr: observe.NewCorrelator(&b), shots: make([]shot, len(b.Shots)), near: map[netip.Addr]bool{}}
+	runs := make([]*run, len(bursts))
+	for i := range bursts {
+		runs[i] = w.prepare(&bursts[i])
+	}
+	for _, r := range runs {
+		r.drops, r.before = w.Tap.drops, maps.Clone(w.Client.counters)
+		r.corr.Observation().Started = w.Now()
+		w.launch(r)
+	}
+	out := make([]observe.Observation, len(runs))
+	for range runs {
+		next := w.wait(runs)
+		out[next] = w.conclude(runs[next])
+		runs[next] = nil
+	}
+	return out
+}
+
+// prepare finds the ways and ports of a burst.
+func (w *World) prepare(b *plan.Burst) *run {
+	r := &run{burst: b, corr: observe.NewCorrelator(b), shots: make([]shot, len(b.Shots)), near: map[netip.Addr]bool{}}
 	w.runs = append(w.runs, r)
 	obs := r.corr.Observation()
 	obs.Captured = !w.Tap.Off
@@ -90,19 +118,37 @@ func (w *World) Run(b plan.Burst) observe.Observation {
 	w.ways(r)
 	w.neighborSteps(r)
 	w.assign(r)
-	drops := w.Tap.drops
-	before := maps.Clone(w.Client.counters)
-	obs.Started = w.Now()
-	began := w.now
-	w.execute(r)
+	return r
+}
+
+// wait lets time pass until the first of the runs is over.
+func (w *World) wait(runs []*run) int {
+	first := -1
+	for i, r := range runs {
+		if r != nil && (first < 0 || r.start+r.burst.Span() < runs[first].start+runs[first].burst.Span()) {
+			first = i
+		}
+	}
+	over := func() int { return slices.IndexFunc(runs, func(r *run) bool { return r != nil && r.settled() }) }
+	w.advance(runs[first].start+runs[first].burst.Span(), func() bool { return over() >= 0 })
+	if i := over(); i >= 0 {
+		return i
+	}
+	return first
+}
+
+// conclude ends a run and judges it.
+func (w *World) conclude(r *run) observe.Observation {
+	obs := r.corr.Observation()
+	w.finish(r)
 	obs.Finished = w.Now()
-	obs.CaptureDrops = w.Tap.drops - drops
+	obs.CaptureDrops = w.Tap.drops - r.drops
 	obs.SendLag = max(w.Tap.Lag, rawCost)
-	if w.Tap.Step != 0 && began < w.Tap.StepAt && w.Tap.StepAt <= w.now {
+	if w.Tap.Step != 0 && r.start < w.Tap.StepAt && w.Tap.StepAt <= w.now {
 		obs.ClockStep = w.Tap.Step
 	}
 	if !w.Tap.NoCounters {
-		obs.Counters = delta(before, w.Client.counters)
+		obs.Counters = delta(r.before, w.Client.counters)
 	}
 	out := r.corr.Finish()
 	if out.Parity == (observe.Parity{}) {
@@ -122,10 +168,9 @@ func delta(before, after map[string]int64) map[string]int64 {
 	return d
 }
 
-// execute fires the shots, waits until all are settled or listening is over, and then for the ring's last frames.
-func (w *World) execute(r *run) {
+// launch fires the shots, each at its time.
+func (w *World) launch(r *run) {
 	r.start = w.now
-	deadline := r.start + r.burst.Span()
 	var busy, ring time.Duration
 	for i := range r.shots {
 		s := &r.shots[i]
@@ -146,10 +191,16 @@ func (w *World) execute(r *run) {
 		w.push(event{at: at, call: func() { w.connect(r, i) }})
 	}
 	w.pings(r)
-	done := func() bool {
-		return (r.open == 0 || r.burst.Enough > 0 && r.ended >= r.burst.Enough) && !r.burst.Linger
-	}
-	w.advance(deadline, done)
+}
+
+// settled reports whether nothing is left to wait for.
+func (r *run) settled() bool {
+	return (r.open == 0 || r.burst.Enough > 0 && r.ended >= r.burst.Enough) && !r.burst.Linger
+}
+
+// finish listens on where the burst asks for it, ends what is open, and waits for the ring's last frames.
+func (w *World) finish(r *run) {
+	deadline := r.start + r.burst.Span()
 	if r.burst.Trail && r.open == 0 {
 		w.advance(min(deadline, w.now+plan.TrailTime(w.now-r.start)), nil)
 	}
@@ -202,7 +253,7 @@ func (w *World) leave(r *run) {
 			delete(w.flows, f.out)
 		}
 	}
-	w.runs = w.runs[:len(w.runs)-1]
+	w.runs = slices.DeleteFunc(w.runs, func(x *run) bool { return x == r })
 	w.books[0].Sweep(w.Now())
 	w.books[1].Sweep(w.Now())
 }

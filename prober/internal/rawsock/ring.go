@@ -10,8 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// blockSize is one block of the ring: large enough that a burst of thousands of small frames costs few wake-ups.
-const blockSize = 512 << 10
+// blockSize is one block of the ring: large enough that a burst of thousands of small frames costs few wake-ups, and small enough that a reader which sleeps
+// does not lose frames where few come: a block is handed over when its time is up, however little is in it, so 32 MiB last for 256 such times.
+const blockSize = 128 << 10
 
 // frameSize is only what the kernel's consistency check wants for a V3 ring, whose frames are of any size
 // (net/packet/af_packet.c packet_set_ring, 6.18).

@@ -15,7 +15,7 @@ import (
 // TapConfig says what a Tap captures. The zero value of every field but Ports stands for its default.
 type TapConfig struct {
 	Ports     []Ports       // our source ports, 1 to 4 ranges
-	RingBytes int           // of kernel memory; default 32 MiB, rounded down to blocks of 512 KiB, at least two
+	RingBytes int           // of kernel memory; default 32 MiB, rounded down to blocks of 128 KiB, at least two
 	Retire    time.Duration // the longest a frame waits for its block to be handed over, whole ms; default 2 ms
 	SnapLen   int           // octets kept of a frame, link header included; default 2,048
 	IfIndex   int           // only this device; default all
