@@ -51,6 +51,10 @@ func (f *fake) Probe(ctx context.Context, target string, m prober.Module) ([]pro
 	return f.answer(ctx, target, m)
 }
 
+func (f *fake) Diagnose(ctx context.Context, target string, o prober.DiagnoseOptions) ([]prober.Round, error) {
+	return f.Probe(ctx, target, o.Module)
+}
+
 func (f *fake) asked() []call {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -98,6 +102,11 @@ func newService(t *testing.T, f *fake, change func(*Options)) *service {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 	return &service{s, f, &log}
 }
 

@@ -159,7 +159,9 @@ func (s *Server) runProbe(ctx context.Context, req *probeRequest) ([]prober.Roun
 			return nil, errBusy
 		}
 		defer func() { <-s.slots }()
-		return s.opts.Prober.Probe(ctx, req.target, req.run)
+		rounds, err := s.opts.Prober.Probe(ctx, req.target, req.run)
+		s.recorder.Probed(rounds)
+		return rounds, err
 	})
 }
 

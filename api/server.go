@@ -15,7 +15,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/rs/zerolog"
 
-	"github.com/vipprobe/vipprobe/prober"
+	"github.com/vipprobe/vipprobe/api/record"
+	v1 "github.com/vipprobe/vipprobe/api/v1"
+	"github.com/vipprobe/vipprobe/prober/evidence"
+	"github.com/vipprobe/vipprobe/prober/results"
 	"github.com/vipprobe/vipprobe/targets"
 )
 
@@ -24,14 +27,9 @@ import (
 // 19091 and 19999) nor in Debian's /etc/services, and lies below ip_local_port_range.
 const DefaultListen = ":19115"
 
-// Prober runs a module against a target.
-type Prober interface {
-	// Probe returns one Round for each address probed. The error is of the target as a whole: a *prober.TargetError,
-	// *prober.NotAllowedError, *prober.ResolveError, *prober.BudgetError, *prober.EnvironmentError, or ctx's.
-	Probe(ctx context.Context, target string, m prober.Module) ([]prober.Round, error)
-}
-
-var _ Prober = (*prober.Prober)(nil)
+// Prober probes and investigates targets. The errors are a *prober.TargetError, *prober.NotAllowedError, *prober.ResolveError,
+// *prober.BudgetError, *prober.EnvironmentError, or ctx's.
+type Prober = v1.Prober
 
 // Options are what a Server is made of. Prober and Config are required.
 type Options struct {
@@ -46,9 +44,16 @@ type Options struct {
 	Testimony func() *Testimony
 	// Metrics are the service's own; nil: new ones.
 	Metrics *Metrics
+	// Version of the program, for the API's description.
+	Version string
 	// Registry is what /metrics shows; nil: a new one with the Go runtime and the process. The Server adds Metrics to it.
 	Registry *prometheus.Registry
-	Logger   zerolog.Logger
+	// Results keep what rounds give; nil: some of it is kept in memory until Close. Recorder takes the rounds; nil: a new one.
+	Results  *results.Store
+	Recorder *record.Recorder
+	// Authenticated reports whether a caller has proved who it is; nil: nobody has. What can hurt a target is done for such callers only.
+	Authenticated func(*http.Request) bool
+	Logger        zerolog.Logger
 	// History is how many recent probes /logs keeps; 0: 100.
 	History int
 	// MaxInFlight is how many probes may run at once on behalf of requests, the next one answers 503; 0: 512.
@@ -67,6 +72,9 @@ type Server struct {
 	landing  *template.Template
 	handler  http.Handler
 	gatherer prometheus.Gatherer
+	recorder *record.Recorder
+	v1       *v1.API
+	own      *results.Store // to be closed; nil: it is another's
 }
 
 // New makes a Server; the error says what is missing in o.
@@ -98,8 +106,38 @@ func New(o Options) (*Server, error) {
 		opts: o, metrics: o.Metrics, series: newProbeSeries(), history: newHistory(o.History), slots: make(chan struct{}, o.MaxInFlight),
 		landing: page, gatherer: o.Registry,
 	}
-	s.handler = s.routes()
+	if s.handler, err = s.routes(); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
 	return s, nil
+}
+
+// keep makes what is missing to keep results.
+func (s *Server) keep() error {
+	o := &s.opts
+	if o.Results == nil {
+		complain := func(err error) { o.Logger.Error().Err(err).Msg("results") }
+		var err error
+		if o.Results, err = results.Open(context.Background(), results.Options{OnError: complain}); err != nil {
+			return err
+		}
+		s.own = o.Results
+	}
+	if s.recorder = o.Recorder; s.recorder == nil {
+		s.recorder = record.New(o.Results, evidence.Origin{Program: "vipprobe"}, func(err error) { o.Logger.Error().Err(err).Msg("result not kept whole") })
+	}
+	return o.Registry.Register(resultsMetrics{o.Results, s.recorder})
+}
+
+// Close ends the runs that were asked for, and waits for them.
+func (s *Server) Close() error {
+	if s.v1 != nil {
+		s.v1.Close()
+	}
+	if s.own != nil {
+		return s.own.Close()
+	}
+	return nil
 }
 
 // Handler serves every endpoint. It needs no other middleware; TLS and authentication are exporter-toolkit's.
@@ -127,7 +165,10 @@ func (s *Server) HTTPServer() *http.Server {
 	}
 }
 
-func (s *Server) routes() http.Handler {
+func (s *Server) routes() (http.Handler, error) {
+	if err := s.keep(); err != nil {
+		return nil, err
+	}
 	r := chi.NewRouter()
 	r.Use(s.guard)
 	r.Get("/", s.serveLanding)
@@ -137,14 +178,15 @@ func (s *Server) routes() http.Handler {
 	}))
 	r.Get("/config", s.serveConfig)
 	r.Get("/logs", s.serveLogs)
-	r.Get("/api/v1/verdicts", s.serveVerdicts)
-	r.Get("/api/v1/verdicts/{verdict}", s.serveVerdict)
 	r.Get("/api/v1/testimony", s.serveTestimony)
 	r.Get("/-/healthy", func(w http.ResponseWriter, _ *http.Request) { writeText(w, http.StatusOK, "Healthy") })
 	r.Get("/-/ready", s.serveReady)
 	r.Post("/-/reload", s.serveReload)
 	r.Put("/-/reload", s.serveReload)
-	return http.MaxBytesHandler(r, maxBody)
+	var err error
+	s.v1, err = v1.New(r, v1.Options{Version: s.opts.Version, Prober: s.opts.Prober, Config: s.opts.Config, Store: s.opts.Results, Recorder: s.recorder,
+		Authenticated: s.opts.Authenticated})
+	return http.MaxBytesHandler(r, maxBody), err
 }
 
 // guard answers 500 to a panic of a handler, and keeps browsers from guessing types.

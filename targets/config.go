@@ -38,6 +38,7 @@ type Config struct {
 	offset    time.Duration
 	detail    Detail
 	testimony Testimony
+	results   Results
 	warnings  []string
 }
 
@@ -75,7 +76,7 @@ func Load(path string) (*Config, error) {
 // Parse reads a configuration; name is the file's name in messages. The error is Errors.
 func Parse(name string, text []byte) (*Config, error) {
 	d := &document{file: name}
-	c := &Config{name: name, limits: prober.DefaultLimits(), ports: defaultPorts(), offset: defaultOffset, detail: DetailTarget}
+	c := &Config{name: name, limits: prober.DefaultLimits(), ports: defaultPorts(), offset: defaultOffset, detail: DetailTarget, results: defaultResults()}
 	if root := d.open(text); root != nil {
 		c.read(root)
 	}
@@ -97,6 +98,7 @@ func (c *Config) read(root *section) {
 		c.detail = Detail(detail)
 	}
 	c.readTestimony(root)
+	c.readResults(root)
 	c.readModules(root)
 	c.readJobs(root)
 	root.done()

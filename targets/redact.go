@@ -28,6 +28,7 @@ func (c *Config) Redacted() []byte {
 		{Key: "probe_timeout_offset", Value: c.offset.String()},
 		{Key: "metrics_detail", Value: string(c.detail)},
 		{Key: "testimony", Value: c.shownTestimony()},
+		{Key: "results", Value: c.shownResults()},
 		{Key: "jobs", Value: c.shownJobs()},
 	}
 	return marshal(out)
@@ -74,6 +75,17 @@ func shownLimits(l prober.Limits) yaml.MapSlice {
 		{Key: "unanswered", Value: l.Unanswered},
 		{Key: "arp_rate", Value: l.ARPRate},
 	}
+}
+
+func (c *Config) shownResults() yaml.MapSlice {
+	var v view
+	r := c.results
+	v.add("path", shownText(r.Path), r.Path != "")
+	v.add("max_age", r.MaxAge.String(), true)
+	v.add("points_age", r.PointsAge.String(), true)
+	v.add("max_size", spellSize(r.MaxSize), r.MaxSize > 0)
+	v.add("captures", r.Captures, true)
+	return v.MapSlice
 }
 
 func (c *Config) shownJobs() []yaml.MapSlice {

@@ -19,7 +19,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/vipprobe/vipprobe/api"
+	"github.com/vipprobe/vipprobe/api/record"
 	"github.com/vipprobe/vipprobe/prober"
+	"github.com/vipprobe/vipprobe/prober/results"
 	"github.com/vipprobe/vipprobe/targets"
 )
 
@@ -29,6 +31,7 @@ type serveFlags struct {
 	systemdSocket               bool
 	noCapture                   bool
 	shard                       string
+	storage                     storageFlags
 }
 
 func serveCommand() *cobra.Command {
@@ -37,8 +40,9 @@ func serveCommand() *cobra.Command {
 		Use:   "serve",
 		Short: "Serve /probe and /metrics, and probe the configuration's jobs on schedule",
 		Long: "serve answers /probe as blackbox_exporter does, probes the jobs of its configuration, and exposes what it sees\n" +
-			"on /metrics. Only targets on the configuration's allow: list are probed. SIGHUP, or POST /-/reload, reads the\n" +
-			"configuration anew; a bad file keeps the old one.",
+			"on /metrics. What rounds gave is kept and served under /api/v1, as /openapi.json describes it.\n" +
+			"Only targets on the configuration's allow: list are probed. SIGHUP, or POST /-/reload, reads the configuration\n" +
+			"anew; a bad file keeps the old one.",
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.serve(cmd.Context(), cmd.ErrOrStderr()) },
 	}
@@ -50,6 +54,7 @@ func serveCommand() *cobra.Command {
 	fs.StringVar(&f.logLevel, "log.level", "info", "debug, info, warn or error")
 	fs.BoolVar(&f.noCapture, "no-capture", false, "do not open a capture ring, even where it is permitted")
 	fs.StringVar(&f.shard, "shard", "", "probe only this service's part of the jobs' targets, INDEX/COUNT: as hashmod of __address__ in Prometheus")
+	f.storage.register(fs)
 	return cmd
 }
 
@@ -59,6 +64,8 @@ type service struct {
 	config   atomic.Pointer[targets.Config]
 	prober   *prober.Prober
 	metrics  *api.Metrics
+	results  *results.Store
+	rec      *record.Recorder
 	log      zerolog.Logger
 	schedule *prober.Schedule
 	// testimony is what is told of this host; nil: nothing.
@@ -95,19 +102,25 @@ func (f *serveFlags) serve(ctx context.Context, stderr io.Writer) error {
 	if err := s.testify(cfg); err != nil {
 		return errors.Join(usageError{err}, s.prober.Close())
 	}
-	s.schedule = s.prober.NewSchedule(s.metrics)
 	host := s.prober.Host()
 	s.log.Info().Str("kernel", host.Kernel).Stringer("ladder", host.Ladder).Stringer("source_ports", host.SourcePorts).AnErr("capture", host.CaptureError).
 		Msg("prober ready")
 	for _, w := range cfg.Warnings() {
 		s.log.Warn().Str("file", cfg.Name()).Msg(w)
 	}
-	return errors.Join(s.run(ctx), s.prober.Close())
+	if err := s.openResults(ctx); err != nil {
+		return errors.Join(err, s.prober.Close())
+	}
+	s.rec = record.New(s.results, s.origin(), func(err error) { s.log.Error().Err(err).Msg("result not kept whole") })
+	s.schedule = s.prober.NewSchedule(sinks{s.metrics, s.rec})
+	return errors.Join(s.run(ctx), s.prober.Close(), s.results.Close())
 }
 
 // run serves until ctx ends: HTTP, schedule and SIGHUP, each waited for.
 func (s *service) run(ctx context.Context) error {
-	server, err := api.New(api.Options{Prober: s.prober, Config: s.config.Load, Reload: s.reload, Metrics: s.metrics, Logger: s.log, Testimony: s.testimony.Load})
+	version, _ := buildVersion()
+	server, err := api.New(api.Options{Version: version, Prober: s.prober, Config: s.config.Load, Reload: s.reload, Metrics: s.metrics, Logger: s.log,
+		Testimony: s.testimony.Load, Results: s.results, Recorder: s.rec, Authenticated: authenticated(s.flags.webConfig)})
 	if err != nil {
 		return err
 	}
@@ -120,6 +133,9 @@ func (s *service) run(ctx context.Context) error {
 	httpServer := server.HTTPServer()
 	wg.Go(func() {
 		<-ctx.Done()
+		if err := server.Close(); err != nil { // ends the runs, so that who follows them goes
+			s.log.Error().Err(err).Msg("end the runs")
+		}
 		drain, stop := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
 		defer stop()
 		if err := httpServer.Shutdown(drain); err != nil {
@@ -160,8 +176,8 @@ func (s *service) reload() error {
 		return err
 	}
 	old := s.config.Load()
-	if cfg.SourcePorts() != old.SourcePorts() || cfg.Limits() != old.Limits() {
-		return fmt.Errorf("%s: source_ports and limits are read at the start only; restart to change them", s.flags.config)
+	if cfg.SourcePorts() != old.SourcePorts() || cfg.Limits() != old.Limits() || cfg.Results() != old.Results() {
+		return fmt.Errorf("%s: source_ports, limits and results are read at the start only; restart to change them", s.flags.config)
 	}
 	if err := s.testify(cfg); err != nil {
 		return err
@@ -170,6 +186,7 @@ func (s *service) reload() error {
 	s.prober.SetAllow(cfg.Allow())
 	s.metrics.SetDetail(cfg.MetricsDetail())
 	s.metrics.Retain(cfg.Jobs())
+	s.rec.Retain(cfg.Jobs())
 	s.schedule.Set(s.jobs())
 	return nil
 }
@@ -183,7 +200,7 @@ func (s *service) jobs() []prober.Job {
 			s.log.Error().Err(err).Str("job", j.Name).Msg("job not scheduled")
 			continue
 		}
-		m.Timeout = j.Timeout
+		m.Timeout, m.Record.On = j.Timeout, cfg.Results().Captures && m.Kind != prober.KindSYN // raw rounds record themselves once they are ill
 		out = append(out, prober.Job{Name: j.Name, Module: m, Interval: j.Interval, Targets: s.shard.Of(j).Targets, Labels: j.Labels,
 			Maintenance: j.Maintenance, Diagnose: j.Diagnose})
 	}

@@ -17,9 +17,10 @@ type Key struct {
 // Origin is on whose behalf a round was made.
 type Origin string
 
-// The origins: a job's schedule, a request to /probe, a run that was asked for through the API.
+// The origins: a job's schedule, a diagnosis that a scheduled round called for, a request to /probe, a run that was asked for through the API.
 const (
 	Scheduled Origin = "schedule"
+	Diagnosed Origin = "diagnosis"
 	Probed    Origin = "probe"
 	Asked     Origin = "run"
 )

@@ -129,7 +129,9 @@ func (w *writer) transact(ctx context.Context, batch []item) (lines []line, lost
 				lost++
 				continue
 			}
-			lines = append(lines, lineOf(id, it.entry))
+			if l := lineOf(id, it.entry); !l.empty() {
+				lines = append(lines, l)
+			}
 			if err := t.keep(ctx, id, it.entry); err != nil {
 				return nil, 0, err
 			}
@@ -147,6 +149,11 @@ func (w *writer) transact(ctx context.Context, batch []item) (lines []line, lost
 
 func lineOf(series int64, e *Entry) line {
 	return line{cell: cell{minuteOf(e.Started), series}, figures: e.Figures, points: minute.AppendPoints(nil, e.Points)}
+}
+
+// empty reports whether a line tells of nothing.
+func (l *line) empty() bool {
+	return l.figures.Rounds == 0 && l.figures.Attempts == 0
 }
 
 // transaction is one batch being written.
