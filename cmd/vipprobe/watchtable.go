@@ -200,7 +200,7 @@ func (p *printer) watchScreen(s *watchSink, readings []watch.Reading) {
 			numbers := func(m *testimony.Moved) (string, string) {
 				return rate(r.Interval[m.Counter.Name], r.Span), testimony.Count(m.By)
 			}
-			p.watchBody(s, r, r.Whole, true, numbers)
+			p.watchBody(s, r, r.Whole, false, numbers)
 			p.watchPeers(r.PeersWhole, r.Whole["Tcp.RetransSegs"], r.PeersErr)
 			p.watchFoot(r)
 		}

@@ -142,9 +142,7 @@ func (t *Tracker) cells() [classes]cell {
 	var all [classes]cell
 	for _, p := range t.peers {
 		for i, c := range p.byClass() {
-			all[i].conns += c.conns
-			all[i].repeated += c.repeated
-			all[i].reordered += c.reordered
+			all[i].join(c)
 		}
 	}
 	return all
@@ -154,9 +152,7 @@ func (p *peer) byClass() [classes]cell {
 	var out [classes]cell
 	for _, m := range []map[uint8]cell{p.cells, p.open} {
 		for i, c := range m {
-			out[i].conns += c.conns
-			out[i].repeated += c.repeated
-			out[i].reordered += c.reordered
+			out[i].join(c)
 		}
 	}
 	return out
@@ -168,34 +164,50 @@ func classOf(segments uint32) uint8 { return uint8(bits.Len32(segments)) }
 // work bounds the arithmetic of one test: the product of the lengths of the distributions that are joined.
 const work = 1 << 22
 
-// test compares a peer's connections with all others', class by class. The connection is what is counted, not the segment: segments of one
+// group is a peer's connections and all others' that they are compared with.
+type group struct{ mine, others cell }
+
+// groups pairs a peer's connections with all others' of their class. Where nobody else's are in a class, its connections join the next
+// class above that has some: those had more occasion to be hit, so the comparison errs in the peer's favour. A path that loses much slows its
+// connections down to where nobody else is. Connections that sent more than anybody else's are left out.
+func groups(mine, all [classes]cell) []group {
+	var out []group
+	var waiting cell
+	for i := range mine {
+		waiting.join(mine[i])
+		others := cell{all[i].conns - mine[i].conns, all[i].repeated - mine[i].repeated, all[i].reordered - mine[i].reordered}
+		if waiting.conns > 0 && others.conns > 0 {
+			out, waiting = append(out, group{waiting, others}), cell{}
+		}
+	}
+	return out
+}
+
+// test compares a peer's connections with all others', group by group. The connection is what is counted, not the segment: segments of one
 // connection are lost together.
 func (t *Tracker) test(p *peer, all [classes]cell, blind bool, bad func(cell) uint32) Test {
 	if blind {
 		return Test{P: 1, Untested: "this kernel does not say what a test needs"}
 	}
-	mine := p.byClass()
 	var strata []stats.Stratum
-	var hits, n, others, otherHits, length int
-	for i := classes - 1; i >= 0; i-- { // those that sent most tell most
-		m, a := mine[i], all[i]
-		if m.conns == 0 || a.conns == m.conns {
-			continue // without a peer beside it a class tells nothing
-		}
-		longer := int(min(m.conns, bad(a)))
+	var mine, others stats.Arm
+	length := 1
+	for _, g := range slices.Backward(groups(p.byClass(), all)) { // those that sent most tell most
+		s := stats.Stratum{N: int(g.mine.conns + g.others.conns), Treated: int(g.mine.conns), Hits: int(bad(g.mine) + bad(g.others))}
+		longer := min(s.Treated, s.Hits)
 		if length*longer > work {
 			break
 		}
 		length += longer
-		strata = append(strata, stats.Stratum{N: int(a.conns), Treated: int(m.conns), Hits: int(bad(a))})
-		hits, n = hits+int(bad(m)), n+int(m.conns)
-		others, otherHits = others+int(a.conns-m.conns), otherHits+int(bad(a)-bad(m))
+		strata = append(strata, s)
+		mine.Hits, mine.N = mine.Hits+int(bad(g.mine)), mine.N+s.Treated
+		others.Hits, others.N = others.Hits+int(bad(g.others)), others.N+int(g.others.conns)
 	}
 	if len(strata) == 0 {
-		return Test{P: 1, Untested: "no connection of another peer to compare with"}
+		return Test{P: 1, Untested: "no other peer's connection sent as much"}
 	}
-	p1 := stats.StratifiedGreater(strata, hits) * float64(2*len(t.peers))
-	out := Test{P: stats.Looks(min(1, p1), max(1, int(t.reading)-1))}
-	out.StandsOut = out.P <= Alpha && float64(hits)*float64(others) >= leastRatio*float64(otherHits)*float64(n)
+	chance := stats.StratifiedGreater(strata, mine.Hits) * float64(2*len(t.peers))
+	out := Test{P: stats.Looks(min(1, chance), max(1, int(t.reading)-1))}
+	out.StandsOut = out.P <= Alpha && mine.Rate() >= leastRatio*others.Rate()
 	return out
 }

@@ -8,11 +8,15 @@ const (
 	DefaultPeers   = 1 << 16
 )
 
-// classes are the classes of connections by how many segments they sent: 0, 1, 2–3, 4–7, … .
+// classes are the classes of connections by how many segments they sent, repeats left out: 0, 1, 2–3, 4–7, … .
 const classes = 33
 
 // cell counts connections of one class.
 type cell struct{ conns, repeated, reordered uint32 }
+
+func (c *cell) join(o cell) {
+	c.conns, c.repeated, c.reordered = c.conns+o.conns, c.repeated+o.repeated, c.reordered+o.reordered
+}
 
 // peer is what is known of one.
 type peer struct {
@@ -140,7 +144,7 @@ func count(cells map[uint8]cell, d counts) map[uint8]cell {
 	if cells == nil {
 		cells = map[uint8]cell{}
 	}
-	class := classOf(d.segments)
+	class := classOf(d.segments - min(d.segments, d.retransmitted)) // repeats are no occasion of their own
 	c := cells[class]
 	c.conns++
 	if d.retransmitted > 0 {

@@ -40,10 +40,28 @@ func moved(delta map[string]int64) []Moved {
 	var out []Moved
 	for _, c := range Counters() {
 		if n := delta[c.Name]; n > 0 {
-			if c.Name == "TcpExt.ListenDrops" {
+			switch c.Name {
+			case "TcpExt.ListenDrops":
 				c.Claims = explained(c.Claims, delta)
+			case "Tcp.RetransSegs", "TcpExt.TCPTimeouts":
+				c.Claims = opening(c.Claims, delta)
 			}
 			out = append(out, Moved{c, n})
+		}
+	}
+	return out
+}
+
+// opening leaves of what repeats fit those verdicts alone that are about handshakes, where nothing but SYNs and SYN-ACKs was sent again.
+func opening(claims []Claim, delta map[string]int64) []Claim {
+	l, _ := Retransmissions(delta)
+	if l.Rest > 0 || len(l.Parts) != 1 || l.Parts[0].Counter.Name != "TcpExt.TCPSynRetrans" {
+		return claims
+	}
+	var out []Claim
+	for _, c := range claims {
+		if c.Verdict.Subject() != diagnose.SubjectData && c.Verdict != diagnose.MTUBlackhole {
+			out = append(out, c)
 		}
 	}
 	return out

@@ -273,3 +273,21 @@ func TestDifferences(t *testing.T) {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 }
+
+// Repeated SYNs say nothing of the data phase; one repeat of data among them does.
+func TestHandshakesAreNoDataPhase(t *testing.T) {
+	about := func(delta map[string]int64) (data bool) {
+		for _, s := range Statements(delta) {
+			data = data || s.Verdict == d.PathLoss
+		}
+		return data
+	}
+	delta := map[string]int64{"Tcp.RetransSegs": 5, "TcpExt.TCPSynRetrans": 5, "TcpExt.TCPTimeouts": 5}
+	if about(delta) {
+		t.Error("repeated SYNs fit path_loss")
+	}
+	delta["Tcp.RetransSegs"] = 6
+	if !about(delta) {
+		t.Error("a repeat that is no SYN does not fit path_loss")
+	}
+}
