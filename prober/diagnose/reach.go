@@ -103,8 +103,7 @@ func checkSilence(in *Input) []Finding {
 		return []Finding{silentSince(in, f, from, other, stray, strayResets)}
 	}
 	if strayResets > 0 {
-		f.Summary += stackAlive
-		return []Finding{f}
+		return []Finding{stackOnly(in, f)}
 	}
 	// The chance that the same silence fell on this port alone, were ports treated alike.
 	p := fisher(silences{t.dead + stray - strayResets, t.dead + stray}, silences{other.dead, other.flows})
@@ -113,7 +112,30 @@ func checkSilence(in *Input) []Finding {
 }
 
 // stackAlive is what bare ACKs answered by RST say of a port that answers no SYN.
-const stackAlive = "; a TCP stack is there and answers bare ACKs, but no SYN: a full accept queue, or a filter for new connections"
+const stackAlive = "; a TCP stack is there and answers bare ACKs, but no SYN: " + stackSilent
+
+// stackSilent are the causes that are one silence from outside. Linux drops a SYN without a word where the accept queue is full, and where the queue of
+// requests is and no cookie may be sent (net/ipv4/tcp_input.c tcp_conn_request, 4.4 … 6.18); a bare ACK passes both and draws the listener's RST. What
+// lets a SYN past a full queue of requests, but not past a full accept queue, is a TIME_WAIT of the same flow or a route with known metrics, and the
+// prober has neither towards a server that it never reached.
+const stackSilent = "a full accept queue, a full SYN queue without cookies, or a filter for SYNs"
+
+// stackOnly is silence all round from a port whose stack is alive. It stays open, unless a SYN comes through later.
+func stackOnly(in *Input, f Finding) Finding {
+	f.Summary += stackAlive
+	if in.bursts(plan.KindPaced) == 0 {
+		f.Wants = []Want{{Kind: plan.KindPaced, Why: "does a SYN come through now and then?", Most: 1}}
+		return f
+	}
+	f.Wants, f.Level = nil, Suspected
+	f.Evidence = append(f.Evidence, fmt.Sprintf("silent for %s, whatever the TSval and the pace; what fits, and cannot be told apart from one vantage once it is so: %s",
+		silentTime(in).Round(100*time.Millisecond), stackSilent))
+	f.Settle = "the server's own counters, read while it is probed (--testimony); another service of the same host that fails with it; the moment at which the silence ends"
+	f.Disproof = "a SYN answered on this port; bare ACKs swallowed as well"
+	f.Remedy = "on the server: `ss -ltn` (Recv-Q above Send-Q: the accept queue is full, the application does not accept); `nstat -az TcpExtListenOverflows TcpExtListenDrops`: " +
+		"both rise, the same; ListenDrops alone, the queue of requests is full and cookies are off (net.ipv4.tcp_syncookies=1); neither, look for a rule that drops SYNs"
+	return f
+}
 
 // silentSince judges a port that answered the round's first SYNs, accepted of them, and none since.
 func silentSince(in *Input, f Finding, accepted int, other tally, stray, strayResets int) Finding {

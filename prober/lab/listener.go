@@ -16,13 +16,16 @@ func backlogParam() Param {
 	return Param{"backlog", "1", "of listen(2): the accept queue holds one more"}
 }
 
+// silentStack is what must be said of a listener that drops every SYN: what it can be.
+const silentStack = "a full accept queue, a full SYN queue without cookies, or a filter for SYNs"
+
 func acceptFull() Scenario {
 	return Scenario{
 		Name: "accept-full",
-		Story: "The server process is stuck and accepts nothing; other clients have filled its accept queue. Every further SYN is dropped in " +
-			"silence, on this port only.",
+		Story: "The server process is stuck and accepts nothing; other clients have filled its accept queue before anybody looks. Every further SYN is dropped " +
+			"in silence, on this port only, as by a full queue of requests or a filter: from one vantage these look the same (told-accept-full has the server tell).",
 		Params:     []Param{backlogParam()},
-		Label:      Is(diagnose.AcceptQueueOverflow),
+		Label:      Open(silentStack),
 		NearMisses: []NearMiss{roomLeft()},
 		Build: func(st *Stage) {
 			d := st.direct()
@@ -72,9 +75,9 @@ func synQueueFull() Scenario {
 	return Scenario{
 		Name: "synq-full",
 		Story: "SYNs from addresses that never answer fill the queue of half-open connections, and SYN cookies are off: new SYNs are dropped " +
-			"whoever sends them.",
+			"whoever sends them. From one vantage that looks like a full accept queue or a filter (told-synq-full has the server tell).",
 		Params: []Param{{"cookies", "0", "net.ipv4.tcp_syncookies of the server"}, {"rate", "200", "SYNs a second of the flood; 0 for none"}},
-		Label:  Is(diagnose.SYNQueueFullDrop),
+		Label:  Open(silentStack),
 		NearMisses: []NearMiss{
 			{"no flood", map[string]string{"rate": "0"}, Healthy()},
 			{"cookies on", map[string]string{"cookies": "1"}, Healthy().OrAlso(diagnose.SYNCookiesActive)},

@@ -116,7 +116,7 @@ func synQueueFullDrop() Entry {
 			{"server", "TcpExt ListenDrops", "rises with it"},
 			{"server", "ss -tan state syn-recv | wc -l", "how many half-open connections there are"},
 		},
-		Scenario: "synq-full",
+		Scenario: "told-synq-full",
 	}
 }
 
