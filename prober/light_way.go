@@ -216,7 +216,8 @@ func (l *light) believe(d *dueTarget, x *lookUp, now time.Time) error {
 		p.users++
 		d.light.peer = p
 	}
-	p.source, p.until = source, now.Add(lightLife)
+	// Spread, so that targets whose first rounds were close to each other are not looked up again in one heap.
+	p.source, p.until = source, now.Add(lightLife+time.Duration(l.rand.Int64N(int64(lightLife))))
 	l.mu.Lock()
 	p.hop = hop
 	l.mu.Unlock()
