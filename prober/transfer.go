@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -13,57 +14,52 @@ import (
 	"github.com/vipprobe/vipprobe/prober/observe"
 )
 
-// transfers makes the connections of a burst that have a data phase, each in a goroutine of its own, and returns when all are over or ctx
-// is.
+// transfers makes the connections of a burst that have a data phase, and gives each that is accepted a goroutine of its own. It returns when
+// all are over or ctx is.
 func (e *engine) transfers(ctx context.Context, r *run, conns []kdial.Conn) {
 	ctx, cancel := context.WithTimeout(ctx, r.burst.Span())
 	defer cancel()
-	out := make([]observe.Transfer, len(conns))
-	var wg sync.WaitGroup
 	for k := range conns {
-		wg.Go(func() { out[k] = e.transfer(ctx, r, conns[k]) })
+		t := r.script(conns[k].Index).Then.Transfer
+		conns[k].Data, conns[k].Keep = kdial.Data{Congestion: t.Congestion, Pace: t.Pace, Buffer: t.Buffer, MSS: t.MSS}, true
+	}
+	var wg sync.WaitGroup
+	started := func(i int, local netip.AddrPort, _ time.Time) { e.starts(r, i, local) }
+	done := func(res kdial.Result) {
+		e.connected(ctx, r, res)
+		if res.Conn != nil {
+			wg.Go(func() { e.transfer(ctx, r, res) })
+		}
+	}
+	if err := e.dialer.Run(ctx, conns, max(r.burst.Listen, time.Nanosecond), started, done); err != nil && ctx.Err() == nil {
+		e.mu.Lock()
+		obs := r.corr.Observation()
+		obs.Unmeasured = append(obs.Unmeasured, fmt.Sprintf("the connect loop ended early: %v", err))
+		e.mu.Unlock()
 	}
 	wg.Wait()
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	for k := range out {
-		if !out[k].Began.IsZero() {
-			obs := r.corr.Observation()
-			obs.Transfers = append(obs.Transfers, out[k])
-		}
-	}
+	list := r.corr.Observation().Transfers
+	slices.SortFunc(list, func(a, b observe.Transfer) int { return a.Attempt - b.Attempt })
 }
 
-// transfer is one connection from its SYN to our RST.
-func (e *engine) transfer(ctx context.Context, r *run, c kdial.Conn) observe.Transfer {
-	t := r.script(c.Index).Then.Transfer
-	out := observe.Transfer{Attempt: c.Index}
-	if !pause(ctx, c.Offset) {
-		e.connected(ctx, r, kdial.Result{Index: c.Index, Outcome: observe.NotSent, Reason: timeOver})
-		return out
-	}
-	c.Data = kdial.Data{Congestion: t.Congestion, Pace: t.Pace, Buffer: t.Buffer, MSS: t.MSS,
-		Started: func(local netip.AddrPort) { e.starts(r, c.Index, local) }}
-	conn, res := kdial.Dial(ctx, c)
-	res.Index = c.Index
-	e.connected(ctx, r, res)
-	if conn == nil {
-		return out
-	}
-	defer func() { _ = conn.Close() }()
-	x := exchange{conn: conn, what: *t, dst: c.Dst}
+// transfer is one accepted connection, to our RST.
+func (e *engine) transfer(ctx context.Context, r *run, res kdial.Result) {
+	defer func() { _ = res.Conn.Close() }()
+	s := &r.shots[res.Index]
+	x := exchange{conn: res.Conn, what: *r.script(res.Index).Then.Transfer, dst: s.flow.Dst}
 	x.run(ctx)
-	out.Began, out.Ended = res.View.Completed, time.Now()
-	out.Sent, out.Received, out.Status = x.sent.Load(), x.received.Load(), x.status
-	out.Done, out.Why, out.RTO = x.why == nil, "", x.rto
+	out := observe.Transfer{Attempt: res.Index, Began: res.View.Completed, Ended: time.Now(), Sent: x.sent.Load(), Received: x.received.Load(), Done: x.why == nil,
+		Status: x.status, Congestion: x.congestion, Info: x.info, HasInfo: x.hasInfo, RTO: x.rto}
 	if x.why != nil {
 		out.Why = x.why.Error()
 	}
-	out.Info, out.Congestion, out.HasInfo = x.info, x.congestion, x.hasInfo
 	e.mu.Lock()
-	r.settle(&r.shots[c.Index])
-	e.mu.Unlock()
-	return out
+	defer e.mu.Unlock()
+	obs := r.corr.Observation()
+	obs.Transfers = append(obs.Transfers, out)
+	r.settle(s)
 }
 
 // starts puts a kernel connect into the flow table before its SYN leaves.

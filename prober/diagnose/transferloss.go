@@ -79,9 +79,9 @@ func dataLoss(in *Input, all []dataFlow, h Heading) (Finding, bool) {
 		} else if firmData(p, bursts) >= Confirmed {
 			f.Level = Suspected
 		}
-	case firmData(p, bursts) >= Confirmed:
+	case firmData(p, bursts) >= Confirmed && !ownDoing(&asked, &gentle):
 		f.Level = Confirmed
-	case bursts < gentleBursts || firmData(p, bursts) >= Inconclusive && bursts < again.Most:
+	case bursts < gentleBursts || !ownDoing(&asked, &gentle) && firmData(p, bursts) >= Inconclusive && bursts < again.Most:
 		f.Settle, f.Wants = again.Why, []Want{again}
 	default:
 		f.Summary = fmt.Sprintf("%s of %s segments were lost at full rate, and %s of %s with little in flight: a queue on the way overflows with what is sent at once, as it does on "+
@@ -100,6 +100,12 @@ func dataLoss(in *Input, all []dataFlow, h Heading) (Finding, bool) {
 		}
 	}
 	return f, true
+}
+
+// ownDoing reports whether far less is lost with little in flight than at full rate: what is left may be the tail of the same queue.
+func ownDoing(asked, gentle *Carried) bool {
+	a, g := silences{silent: min(asked.Lost, asked.Segments), n: asked.Segments}, silences{silent: min(gentle.Lost, gentle.Segments), n: gentle.Segments}
+	return a.silent*g.n > 4*g.silent*a.n && fisher(a, g) < naming
 }
 
 func lossSummary(asked, gentle *Carried) string {

@@ -23,9 +23,11 @@ type Transfer struct {
 const (
 	// transferTime is the most that one burst may take; it ends as soon as all is moved or stands still.
 	transferTime = 20 * time.Second
-	// gentleBuffer keeps what is in flight towards us at some ten segments: the kernel offers about as much as is asked for
-	// (net/ipv4/tcp.c tcp_win_from_space, 6.18). gentleBytes is what a flow then moves at most.
-	gentleBuffer = 16 << 10
+	// gentleBuffer keeps what is in flight towards us on one flow at some five segments: the kernel offers about as much as is asked for
+	// (net/ipv4/tcp.c tcp_win_from_space, 6.18). With gentleFlows, begun one after the other, that is less than any queue holds.
+	gentleBuffer = 8 << 10
+	gentleFlows  = 4
+	gentleGap    = 50 * time.Millisecond
 	gentleBytes  = 1 << 20
 	// gentlePart of the rate that was reached is what the gentle burst sends at, within bounds in octets a second.
 	gentlePart          = 4
@@ -64,6 +66,10 @@ func (v *Investigation) gentle(seen []observe.Observation) plan.Burst {
 	b := plan.Burst{Label: fmt.Sprintf("gently, at most %d kB/s each", t.Pace>>10), Listen: transferTime}
 	v.arm(&b, "gentle", t)
 	v.spread(&b)
+	b.Shots = b.Shots[:min(len(b.Shots), gentleFlows)]
+	for i := range b.Shots {
+		b.Shots[i].Offset = time.Duration(i) * gentleGap
+	}
 	return b
 }
 

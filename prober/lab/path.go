@@ -121,12 +121,17 @@ func dataLoss() Scenario {
 	return Scenario{
 		Name:       "data-loss",
 		Story:      "Two data segments of a hundred are lost on the way to the client; handshakes are spared.",
-		Params:     lossParams("0.02"),
+		Params:     append(lossParams("0.02"), Param{"narrow", "0", "octets a second that the way to the client carries, with a queue of 50 ms; 0: any"}),
 		Exchange:   "source",
 		Label:      Is(diagnose.PathLoss),
-		NearMisses: []NearMiss{noLoss()},
+		NearMisses: []NearMiss{noLoss(), {"its own queue", map[string]string{"loss": "0", "narrow": "3000000"}, Healthy()}},
 		Build: func(st *Stage) {
-			st.lossy(wires.All(wires.Data, wires.Going(wires.Out)), topo.Service{Then: topo.Bulk, Size: bulk})
+			data := wires.All(wires.Data, wires.Going(wires.Out))
+			stages := []wires.Stage{wires.Lose(st.Fraction("loss"), wires.Random(uint64(st.Uint32("seed"))), data)}
+			if rate := st.Int("narrow"); rate > 0 {
+				stages = append(stages, wires.Narrow(float64(rate), 50*time.Millisecond, data))
+			}
+			st.direct(stages...).server.Serve(topo.Service{Port: port, Then: topo.Bulk, Size: bulk})
 		},
 	}
 }

@@ -137,6 +137,7 @@ func (s *sender) echoed(g *Segment) {
 	for i := len(s.log) - 1; i >= 0; i-- {
 		if d := &s.log[i]; d.From == p.from {
 			s.mark(d)
+			s.overtaken(p.from) // as tcp_try_undo_partial, which counts TCPTSReorder
 			return
 		}
 	}

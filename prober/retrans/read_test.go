@@ -115,7 +115,7 @@ func TestSent(t *testing.T) {
 			12ms > 0:1000 ts=13
 			13ms < 4000 ecr=1
 			22ms < 4000 0:1000 ecr=13`,
-			Sent{Segments: 4, Octets: 4000, Copies: count(Fast, 1), Frames: 1, Spurious: count(Fast, 1), DSACKs: 1, Acknowledged: 4000}, 0,
+			Sent{Segments: 4, Octets: 4000, Copies: count(Fast, 1), Frames: 1, Spurious: count(Fast, 1), DSACKs: 1, Reordered: 1, Extent: 4, Acknowledged: 4000}, 0,
 		},
 		{
 			"near miss: the echo is the copy's", `

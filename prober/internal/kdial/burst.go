@@ -267,6 +267,12 @@ func (b *burst) finishInfo(i int, e end, info observe.TCPInfo, hasInfo bool) {
 	if !s.started.IsZero() {
 		b.live--
 	}
+	if c.Keep && r.Outcome == observe.Accepted {
+		var err error
+		if r.Conn, err = b.poll.take(int(s.fd)); err != nil {
+			r.Outcome, r.Reason = observe.OutcomeUnknown, err.Error()
+		}
+	}
 	if s.fd >= 0 {
 		_ = unix.Close(int(s.fd)) // on Linux close frees the descriptor whatever it returns (close(2))
 	}

@@ -29,8 +29,6 @@ type single struct {
 // A ctx whose time is over is TimedOut; one that was cancelled is OutcomeUnknown.
 func Dial(ctx context.Context, c Conn) (net.Conn, Result) {
 	d := single{conn: &c}
-	d.sock.needPort = c.Data.Started != nil
-	defer func() { _ = d.sock.sources.close() }() // it only looked up an address
 	if err := context.Cause(ctx); err != nil {
 		return nil, d.result(end{sync: true, err: errNotBegun{err.Error()}})
 	}
@@ -38,9 +36,6 @@ func Dial(ctx context.Context, c Conn) (net.Conn, Result) {
 		return nil, d.result(end{sync: true, err: err})
 	}
 	fd := int(d.slot.fd)
-	if c.Data.Started != nil {
-		c.Data.Started(d.slot.local)
-	}
 	d.slot.started = time.Now()
 	err := d.sock.connect(fd, &c)
 	// Only now: a socket that is not connecting yet is ready for writing as epoll has it (net/ipv4/tcp.c tcp_poll, 6.18).

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math"
 	"net"
-	"net/netip"
 	"os"
 	"strings"
 	"syscall"
@@ -28,8 +27,6 @@ type Data struct {
 	Buffer int
 	// MSS is TCP_MAXSEG, 88 to 32,767 octets (net/ipv4/tcp.c do_tcp_setsockopt, 6.18).
 	MSS int
-	// Started is called right before connect(2) with the local address, so that a capture can know the flow first; Dial alone does.
-	Started func(local netip.AddrPort)
 }
 
 func dataOptions(fd int, d *Data) error {
@@ -102,6 +99,25 @@ const (
 	dataInfoLength   = 256
 	maxCongestionLen = 16 // TCP_CA_NAME_MAX
 )
+
+// take makes a connection of a burst's socket, which leaves the epoll set: a copy of its descriptor lives on, so closing it would not take it out
+// (epoll(7)).
+func (p *poller) take(fd int) (net.Conn, error) {
+	if err := unix.EpollCtl(p.epoll, unix.EPOLL_CTL_DEL, fd, nil); err != nil && !errors.Is(err, unix.ENOENT) {
+		return nil, fmt.Errorf("take the socket out of the epoll set: %w", err)
+	}
+	again, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("copy the socket's descriptor: %w", err)
+	}
+	f := os.NewFile(uintptr(again), "connection")
+	defer func() { _ = f.Close() }()
+	c, err := net.FileConn(f)
+	if err != nil {
+		return nil, fmt.Errorf("keep the connection: %w", err)
+	}
+	return c, nil
+}
 
 // ReadData reads what the kernel tells of a connection's data phase, and its congestion control. It is false where the connection is closed.
 func ReadData(c net.Conn) (observe.DataInfo, string, bool) {

@@ -3,6 +3,7 @@ package kdial
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/netip"
 	"sync"
 	"time"
@@ -32,6 +33,8 @@ type Conn struct {
 	Interface string
 	// Data shapes the socket for a data phase.
 	Data Data
+	// Keep hands an accepted connection over in the Result, for the caller to close; Run alone does.
+	Keep bool
 	// SynCount is TCP_SYNCNT, how often the SYN is repeated, 1 … 127; 0 leaves net.ipv4.tcp_syn_retries. Linux ≥ 6.5 adds
 	// tcp_syn_linear_timeouts to it (net/ipv4/tcp_timer.c tcp_write_timeout, 6.18).
 	SynCount int
@@ -46,6 +49,8 @@ type Result struct {
 	// Reason is a clause for people that says more than the outcome: the errno, who sent the ICMP error, which limit was hit.
 	// It is empty for an accepted connect.
 	Reason string
+	// Conn is the connection that was accepted, where it was to be kept; else nil.
+	Conn net.Conn
 }
 
 // Dialer makes bursts. Several Runs may be under way at once: each has its own epoll set, which the Dialer keeps for the

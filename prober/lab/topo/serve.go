@@ -20,7 +20,7 @@ type Behaviour uint8
 // Echo sends back what comes until the client closes; CloseFirst answers the first data, or after Patience without any, and
 // closes before the client does; Hang accepts and never answers or closes; Stuck never accepts, so that the queue fills;
 // Bulk sends Size octets and waits for the client to close; CloseIdle closes first where nothing comes within Patience (0: never), and else
-// sends back what comes.
+// sends back what comes; Sink reads what comes and says nothing.
 const (
 	BehaviourUnknown Behaviour = iota
 	Echo
@@ -29,6 +29,7 @@ const (
 	Stuck
 	Bulk
 	CloseIdle
+	Sink
 )
 
 // Service is a TCP listener of a host, on all its addresses and both families.
@@ -138,6 +139,8 @@ func (s Service) handle(ctx context.Context, n *Net, c *net.TCPConn) {
 			_ = c.CloseWrite()
 			_, _ = io.Copy(io.Discard, c)
 		}
+	case Sink:
+		_, _ = io.Copy(io.Discard, c)
 	case Stuck, BehaviourUnknown:
 	}
 }

@@ -61,6 +61,25 @@ func Hold(d time.Duration, m Match) Stage {
 	})
 }
 
+// Narrow carries what m chooses at so many octets a second, one after the other, and drops what would have to wait longer than the queue lasts:
+// a bottleneck with a tail-drop queue.
+func Narrow(rate float64, queue time.Duration, m Match) Stage {
+	var free time.Time // when the bottleneck has sent all that waits
+	return Func(func(now time.Time, p Packet) []Departure {
+		if !m(p) {
+			return pass(now, p)
+		}
+		if free.Before(now) {
+			free = now
+		}
+		if free.Sub(now) > queue {
+			return nil
+		}
+		free = free.Add(time.Duration(float64(len(p.Frame)) / rate * float64(time.Second)))
+		return []Departure{{p, free}}
+	})
+}
+
 // EveryNth chooses every n-th packet that m chooses, the n-th first.
 func EveryNth(n int, m Match) Match {
 	seen := 0

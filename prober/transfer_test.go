@@ -1,0 +1,165 @@
+package prober
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"math"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/vipprobe/vipprobe/prober/evidence"
+	"github.com/vipprobe/vipprobe/prober/lab/topo"
+	"github.com/vipprobe/vipprobe/prober/lab/wires"
+	"github.com/vipprobe/vipprobe/prober/observe"
+	"github.com/vipprobe/vipprobe/prober/plan"
+	"github.com/vipprobe/vipprobe/prober/retrans"
+)
+
+// transferLong runs the whole grid of losses and reordering, with so many octets on each flow; 0: a small part of it.
+var transferLong = flag.Int64("transfer.bytes", 0, "run TestClassesAgree over its whole grid, with so many octets a flow")
+
+// impaired is a wire between client and server that harms data towards the server.
+type impaired struct {
+	loss, late float64
+	congestion string
+}
+
+func (i impaired) String() string {
+	return fmt.Sprintf("loss %g %%, late %g %%, %s", 100*i.loss, 100*i.late, i.congestion)
+}
+
+// wired is network with a wire for a cable.
+func (i impaired) network(t *testing.T, seed uint64) *rig {
+	t.Helper()
+	private(t)
+	n := topo.New(t.Context())
+	t.Cleanup(n.Close)
+	r := &rig{Net: n, client: n.Host("client"), server: n.Host("server")}
+	data := wires.All(wires.Data, wires.Going(wires.Out))
+	r.near, r.far = wires.Cable(n, r.client, r.server, []wires.Stage{
+		wires.Lose(i.loss, wires.Random(seed), data),
+		wires.Hold(4*time.Millisecond, wires.Chance(i.late, wires.Random(seed+1), data)),
+		wires.Delay(5*time.Millisecond, 0, nil, wires.Any),
+	})
+	r.near.SingleSegments() // so that a frame is a segment, to tshark as well
+	r.near.Addr(clientV4 + "/24").Addr(clientV6 + "/64")
+	r.far.Addr(serverV4 + "/24").Addr(serverV6 + "/64")
+	r.server.Serve(topo.Service{Port: 80, Then: topo.Sink})
+	return r.start(t, EngineOptions{RingBytes: 32 << 20})
+}
+
+func transferBurst(t plan.Transfer, flows int, dst netip.AddrPort) plan.Burst {
+	arm := plan.Arm{Name: "kernel", Via: plan.Kernel, Script: plan.Script{Ladder: plan.Single(), Then: plan.Exchange{Close: plan.Abort, Transfer: &t}}}
+	b := to(60*time.Second, flows, []plan.Arm{arm}, dst)
+	b.Kind = plan.KindTransfer
+	return b
+}
+
+// Classes of retransmissions agree with the kernel's own counters, and their sum with tshark's analysis of the same frames.
+func TestClassesAgree(t *testing.T) {
+	grid, octets := []impaired{{0.02, 0, "cubic"}, {0, 0.05, "cubic"}}, int64(1<<20)
+	if *transferLong > 0 {
+		octets, grid = *transferLong, nil
+		for _, cc := range []string{"cubic", "bbr"} {
+			for _, loss := range []float64{0.001, 0.005, 0.01, 0.02, 0.05} {
+				grid = append(grid, impaired{loss, 0, cc})
+			}
+			for _, late := range []float64{0.01, 0.02, 0.05, 0.1} {
+				grid = append(grid, impaired{0, late, cc})
+			}
+			grid = append(grid, impaired{0.01, 0.02, cc})
+		}
+	}
+	for k, i := range grid {
+		t.Run(i.String(), func(t *testing.T) {
+			r := i.network(t, uint64(k+1))
+			b := transferBurst(plan.Transfer{Way: plan.Sink, Bytes: octets, Congestion: i.congestion}, 4, on(serverV4, 80))
+			obs, err := r.try(t.Context(), request{burst: &b, record: Recording{On: true}})
+			must(t, err)
+			if len(obs.Transfers) != 4 {
+				t.Fatalf("%d data phases, want 4:\n%s", len(obs.Transfers), outcomes(&obs))
+			}
+			var sum retrans.Sent
+			for n := range obs.Transfers {
+				x := &obs.Transfers[n]
+				if !x.Done {
+					t.Errorf("flow %d: %s", n, x.Why)
+				}
+				add(&sum, &x.Read.Sent)
+			}
+			if !obs.Whole() {
+				t.Fatalf("the capture has gaps: %d frames", obs.CaptureDrops)
+			}
+			agree(t, &obs, &sum)
+			if n := shark(t, &obs); n >= 0 {
+				near(t, "frames sent again, by tshark", sum.Frames, int64(n))
+			}
+		})
+	}
+}
+
+func add(sum, s *retrans.Sent) {
+	sum.Segments += s.Segments
+	sum.Copies.Add(s.Copies)
+	sum.Spurious.Add(s.Spurious)
+	sum.Frames += s.Frames
+	sum.DSACKs += s.DSACKs
+	sum.Reordered += s.Reordered
+}
+
+// agree holds what was read off the wire against what the kernel counted in the client's namespace, where nothing else sends.
+func agree(t *testing.T, obs *observe.Observation, sum *retrans.Sent) {
+	t.Helper()
+	c := obs.Counters
+	timeouts, fast, slow := c["TcpExt.TCPTimeouts"], c["TcpExt.TCPFastRetrans"], c["TcpExt.TCPSlowStartRetrans"]
+	near(t, "all", sum.Copies.Total(), c["Tcp.RetransSegs"])
+	near(t, "fast", sum.Copies[retrans.Fast], fast)
+	near(t, "after a timeout", sum.Copies[retrans.AfterRTO], slow)
+	near(t, "timeouts", sum.Copies[retrans.RTO], timeouts)
+	near(t, "tail loss probes that repeat", sum.Copies[retrans.TLP], c["Tcp.RetransSegs"]-fast-slow-timeouts)
+	near(t, "duplicate SACKs", sum.DSACKs, c["TcpExt.TCPDSACKRecv"]+c["TcpExt.TCPDSACKOfoRecv"])
+	near(t, "reordering", sum.Reordered, c["TcpExt.TCPSACKReorder"]+c["TcpExt.TCPTSReorder"])
+	t.Logf("of %d segments: again %v (by class: unknown, rto, after, fast, tlp), needless %v; kernel: probes %d, probes that mended %d, DSACK undo %d", sum.Segments, sum.Copies,
+		sum.Spurious, c["TcpExt.TCPLossProbes"], c["TcpExt.TCPLossProbeRecovery"], c["TcpExt.TCPDSACKUndo"])
+}
+
+// near wants two counts within 2 %, or one apart for each of the four connections where they are small.
+func near(t *testing.T, what string, ours int, theirs int64) {
+	t.Helper()
+	apart := math.Abs(float64(int64(ours) - theirs))
+	t.Logf("%-30s ours %5d, theirs %5d", what, ours, theirs)
+	if apart > max(4, 0.02*float64(theirs)) {
+		t.Errorf("%s: %d by the wire, %d by the other", what, ours, theirs)
+	}
+}
+
+// shark counts the frames of ours that tshark takes for sent again; −1: it is not there, or the recording is cut.
+func shark(t *testing.T, obs *observe.Observation) int {
+	t.Helper()
+	bin, err := exec.LookPath("tshark")
+	if err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal("tshark is not installed")
+		}
+		return -1
+	}
+	if obs.Recorded == nil || obs.Recorded.Over > 0 {
+		return -1
+	}
+	name := filepath.Join(t.TempDir(), "c.pcapng")
+	f, err := os.Create(name)
+	must(t, err)
+	must(t, evidence.WriteCapture(f, evidence.Origin{}, []evidence.Round{{Observations: []observe.Observation{*obs}}}))
+	must(t, f.Close())
+	var out bytes.Buffer
+	cmd := exec.Command(bin, "-n", "-r", name, "-Y", "tcp.dstport == 80 && tcp.len > 0 && (tcp.analysis.retransmission || tcp.analysis.out_of_order)", "-T", "fields", "-e", "frame.number")
+	cmd.Stdout = &out
+	must(t, cmd.Run())
+	return strings.Count(out.String(), "\n")
+}
