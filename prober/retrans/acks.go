@@ -21,9 +21,11 @@ func (s *sender) in(g *Segment) {
 	advanced := s.una.Before(g.Ack)
 	switch {
 	case advanced:
-		s.echoed(g)
+		if s.echoed(g) && s.state == loss {
+			s.state, s.frto = open, false // as tcp_try_undo_loss
+		}
 		original = s.acknowledged(g, before) || original
-		s.duplicates, s.Stuck = 0, Stuck{}
+		s.duplicates, s.timeouts, s.Stuck = 0, 0, Stuck{}
 	case g.Length == 0 && s.una != s.nxt:
 		s.duplicates++
 	}
@@ -129,18 +131,19 @@ func (s *sender) mark(d *duplicated) {
 }
 
 // echoed looks at the acknowledgment of a head that left twice: an echo older than the copy is the original's (RFC 3522 §3.2).
-func (s *sender) echoed(g *Segment) {
+func (s *sender) echoed(g *Segment) bool {
 	p := s.first()
 	if p == nil || p.from != s.una || p.copies != 1 || !g.HasTS || !g.TSecr.Before(p.tsval) {
-		return
+		return false
 	}
 	for i := len(s.log) - 1; i >= 0; i-- {
 		if d := &s.log[i]; d.From == p.from {
 			s.mark(d)
 			s.overtaken(p.from) // as tcp_try_undo_partial, which counts TCPTSReorder
-			return
+			break
 		}
 	}
+	return true
 }
 
 // leaveState follows the sender out of its recovery (tcp_fastretrans_alert, tcp_process_loss).
@@ -154,8 +157,10 @@ func (s *sender) leaveState(g *Segment, advanced, original bool) {
 		s.state, s.frto = open, false
 	case s.state == loss && s.frto && original:
 		s.state, s.frto = open, false // the timeout was needless: RFC 5682 §2.1 (3b)
-	case s.state == loss && !advanced:
-		s.frto = false
+	case s.state == loss && s.frto && s.high.Before(s.nxt):
+		s.frto = advanced // RFC 5682 §2.1 (3a): a duplicate after new data says that the loss was real
+	case s.state == loss && s.frto:
+		s.high = s.nxt
 	}
 }
 

@@ -85,6 +85,7 @@ type sender struct {
 	state      phase
 	high       wire.Seq // what must be acknowledged for the state to end
 	frto       bool     // the last timeout may turn out needless (RFC 5682)
+	timeouts   int      // since the last progress
 	probe      bool     // a tail loss probe is out
 	probed     wire.Seq
 	duplicates int // acknowledgments in a row
@@ -144,7 +145,10 @@ func (s *sender) again(g *Segment, r Range) {
 	c := s.classify(g.At, r)
 	switch {
 	case c == RTO:
-		s.state, s.high, s.frto = loss, s.nxt, true
+		// as tcp_enter_loss: not where a recovery was under way (new_recovery), unless the timer has fired before without progress
+		s.frto = s.state == open || s.timeouts > 0
+		s.state, s.high = loss, s.nxt
+		s.timeouts++
 		s.probe = false
 	case c == TLP:
 		s.probe, s.probed = true, s.nxt
