@@ -127,7 +127,11 @@ func (d *Diagnosis) conclude(in *Input) {
 		}
 	}
 	if len(d.Causes) == 0 {
-		if f := checkHealthy(in); f.Level >= Suspected {
+		f := checkHealthy(in)
+		if f.Level >= Suspected {
+			f = d.dataHealth(in, f)
+		}
+		if f.Level >= Suspected {
 			d.Causes = append(d.Causes, f)
 		} else {
 			d.Notes = append(d.Notes, f)
