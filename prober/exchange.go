@@ -45,6 +45,9 @@ const (
 	trailTime = 200 * time.Millisecond
 )
 
+// errStood is why an exchange was given up that stood still.
+var errStood = errors.New("nothing moved")
+
 // run moves the octets, and gives up where nothing moves any more or ctx ends.
 func (x *exchange) run(ctx context.Context) {
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -108,7 +111,7 @@ func (x *exchange) watch(moved <-chan struct{}, cancel context.CancelCauseFunc) 
 				last, since = p, now
 			}
 			if now.Sub(since) >= patience {
-				cancel(fmt.Errorf("nothing moved for %s", patience))
+				cancel(fmt.Errorf("%w for %s", errStood, patience))
 				return
 			}
 		}

@@ -28,7 +28,7 @@ func reordered(n, late int) observe.Transfer {
 }
 
 func stuck(times int) observe.Transfer {
-	t := observe.Transfer{Why: "nothing moved for 4s", Segments: make([]retrans.Segment, 1)}
+	t := observe.Transfer{Stood: true, Why: "nothing moved for 4s", Segments: make([]retrans.Segment, 1)}
 	t.Read.Sent = retrans.Sent{Segments: 10, Acknowledged: 100, Stuck: retrans.Stuck{Length: 1448, Times: times, For: 3 * time.Second}}
 	return t
 }

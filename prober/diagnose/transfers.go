@@ -2,6 +2,7 @@ package diagnose
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"time"
 
@@ -149,7 +150,7 @@ func transfers(in *Input) []dataFlow {
 // stalled reports whether a data phase ended because nothing moved any more, and a segment of it never got through.
 func (m *dataFlow) stalled() bool {
 	r := &m.t.Read
-	return !m.t.Done && (r.Sent.Stuck.Times >= stuckTimes || r.Received.Holes > 0 || m.t.Received == 0 && r.Sent.Stuck.Length == 0 && r.Sent.Acknowledged > 0)
+	return m.t.Stood && (r.Sent.Stuck.Times >= stuckTimes || r.Received.Holes > 0 || m.t.Received == 0 && r.Sent.Stuck.Length == 0 && r.Sent.Acknowledged > 0)
 }
 
 // stuckTimes is how often a segment must have left again, in vain, to be held for one that never passes: three in a row are lost by chance once
@@ -215,6 +216,9 @@ func shareOf(row []dataFlow) DataPhase {
 			s.Done++
 		} else if !slices.Contains(s.Why, m.t.Why) {
 			s.Why = append(s.Why, m.t.Why)
+		}
+		if said := fmt.Sprintf("the server answered with HTTP status %d", m.t.Status); m.t.Status >= 400 && !slices.Contains(s.Why, said) {
+			s.Why = append(s.Why, said)
 		}
 		octets += m.t.Sent + m.t.Received
 		if began.IsZero() || m.t.Began.Before(began) {

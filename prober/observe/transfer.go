@@ -16,6 +16,8 @@ type Transfer struct {
 	// Done: all that was to be sent was acknowledged, and all that was to come came. Why says what ended it else.
 	Done bool
 	Why  string
+	// Stood: it was given up because nothing moved any more; else it ended some other way, as by a reset.
+	Stood bool
 	// Status is the code of an HTTP answer; 0: none came.
 	Status int
 	// Congestion is the congestion control that was in force on our side; empty: not known.
