@@ -7,12 +7,15 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"os"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/vipprobe/vipprobe/prober/lab/topo"
 	"github.com/vipprobe/vipprobe/prober/lab/wires"
+	"github.com/vipprobe/vipprobe/prober/testimony"
 	"github.com/vipprobe/vipprobe/prober/watch"
 )
 
@@ -146,5 +149,34 @@ func TestWatchOneNamespace(t *testing.T) {
 	}
 	if got := r[2].Whole["Tcp.PassiveOpens"]; got != opened {
 		t.Errorf("the server: %d, want %d", got, opened)
+	}
+}
+
+// TestCompareNamespaces: two namespaces made alike differ in what one of them was set to, and in nothing else.
+func TestCompareNamespaces(t *testing.T) {
+	server, hosts := clients(t, 1, nil)
+	set := map[string]string{"net.ipv4.tcp_reordering": "6", "net.core.somaxconn": "77"}
+	for name, value := range set {
+		if err := server.Do(func() error { return os.WriteFile("/proc/sys/"+strings.ReplaceAll(name, ".", "/"), []byte(value), 0) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w, err := watch.Open(watch.Options{Places: []watch.Place{placeOf(server), placeOf(hosts[0])}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	settings, err := w.Settings()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range testimony.Differences(settings[0], settings[1]) {
+		if set[d.Name] != d.A || d.B == "" || !d.Known {
+			t.Errorf("%+v differs, set was %v", d, set)
+		}
+		delete(set, d.Name)
+	}
+	if len(set) > 0 {
+		t.Errorf("not seen to differ: %v", set)
 	}
 }

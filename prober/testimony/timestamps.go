@@ -36,7 +36,7 @@ func timeWait() []Counter {
 			Means:  "TIME_WAITs given up so that a connect could reuse their port (tcp_tw_reuse)",
 			Source: "net/ipv4/inet_hashtables.c __inet_check_established, Linux 6.18"},
 		{Name: "TcpExt.TW", Topic: TimeWait, Scope: Namespace, Claims: nil,
-			Means:  "TIME_WAITs of ordinary length: sockets that closed first, up to 4.0 counted at their end",
+			Means:  "TIME_WAITs of ordinary length: sockets that closed first (older kernels count them at their end)",
 			Source: "net/ipv4/inet_timewait_sock.c __inet_twsk_schedule, Linux 6.18; net/ipv4/inet_timewait_sock.c inet_twdr_do_twkill_work, Linux 3.10"},
 	}
 }
