@@ -63,6 +63,7 @@ func labScoreCommand() *cobra.Command {
 func scoreFlags(fs *pflag.FlagSet, o *lab.ScoreOptions, parallel *int, loss *float64, output *string) {
 	fs.IntVar(&o.Seeds, "seeds", 1, "how many times everything is done, with seeds 1, 2, …")
 	fs.StringVar(&o.Only, "only", "", "shell pattern of scenario names")
+	fs.StringVar((*string)(&o.Expect), "expect", "", "verdict: only scenarios and near misses labelled with it alone, as in --expect healthy --seeds 10")
 	fs.StringToStringVar(&o.Set, "set", nil, "parameter=value, may be repeated: only scenarios that have it, and no near miss that sets it itself")
 	fs.BoolVar(&o.Slow, "slow", false, "also scenarios of a minute and more")
 	fs.IntVar(parallel, "parallel", 0, "scenarios at once; 0: eight a processor, most of which wait")

@@ -29,6 +29,8 @@ type ScoreOptions struct {
 	// Set puts other values in the place of defaults, in scenarios that have all of these parameters; the others are left out, and so
 	// are near misses that set one of them themselves.
 	Set map[string]string
+	// Expect leaves only what is labelled with this verdict alone; empty: everything. With diagnose.Healthy it is a run of healthy networks of every make.
+	Expect diagnose.Verdict
 	// Parallel is how many scenarios run at once, those marked heavy apart; 0 means twelve a processor, most of which wait.
 	Parallel int
 	// Diagnose is the diagnosis under test; nil means Exec(nil).
@@ -79,6 +81,12 @@ func Score(ctx context.Context, o ScoreOptions) (*Report, error) {
 		o.Parallel = 12 * runtime.GOMAXPROCS(0)
 	}
 	jobs := plan(list, max(o.Seeds, 1), o.Set, o.Loss)
+	if o.Expect != "" {
+		jobs = slices.DeleteFunc(jobs, func(j job) bool { return !sameSet(j.label.Verdicts, []diagnose.Verdict{o.Expect}) })
+		if len(jobs) == 0 {
+			return nil, fmt.Errorf("nothing that matches %q is labelled %s alone", o.Only, o.Expect)
+		}
+	}
 	if len(jobs) == 0 {
 		return nil, fmt.Errorf("no scenario that matches %q has the parameters %v", o.Only, slices.Sorted(maps.Keys(o.Set)))
 	}

@@ -196,6 +196,24 @@ func TestScoreAsksEveryScenarioBlind(t *testing.T) {
 	}
 }
 
+func TestScoreOfOneLabel(t *testing.T) {
+	needPrivate(t)
+	answer := func(context.Context, Question) ([]Named, error) {
+		return named(diagnose.Confirmed, diagnose.Healthy), nil
+	}
+	r, err := Score(t.Context(), ScoreOptions{Only: "arp-[cq]*", Expect: diagnose.Healthy, Diagnose: answer})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// arp-client's near miss and two of the three queue sizes.
+	if len(r.Rows) != 3 || r.Count(Right) != 3 {
+		t.Errorf("%d rows, %d right, want 3 and 3", len(r.Rows), r.Count(Right))
+	}
+	if _, err := Score(t.Context(), ScoreOptions{Only: "clean", Expect: diagnose.ACLDrop, Diagnose: answer}); err == nil {
+		t.Error("scored nothing without an error")
+	}
+}
+
 func TestScoreOfADiagnosisThatFails(t *testing.T) {
 	needPrivate(t)
 	r, err := Score(t.Context(), ScoreOptions{Only: "clean", Diagnose: func(context.Context, Question) ([]Named, error) {
