@@ -141,9 +141,9 @@ func (rec *Recorder) Targets() []Target {
 // Retain forgets the targets that are no more; call it after a reload.
 func (rec *Recorder) Retain(jobs []targets.Job) {
 	keep := map[targetKey]bool{}
-	for i := range jobs {
-		for _, t := range jobs[i].Targets {
-			keep[targetKey{job: jobs[i].Name, target: t}] = true
+	for _, j := range jobs {
+		for _, t := range j.Targets {
+			keep[targetKey{job: j.Name, target: t}] = true
 		}
 	}
 	rec.mu.Lock()

@@ -218,14 +218,11 @@ func (w *writer) foldPiece(ctx context.Context, p piece) (err error) {
 			_ = tx.Rollback() // the first error counts
 		}
 	}()
-	t := &transaction{tx: tx, writer: w}
 	sums := w.s.fold.take(p)
-	for c, have := range sums {
-		if err := t.putMinute(ctx, c, have); err != nil {
-			return err
-		}
+	if err := putMinutes(ctx, tx, sums); err != nil {
+		return err
 	}
-	if err := t.exec(ctx, `DELETE FROM journal WHERE minute = ? AND shard = ?`, p.minute, p.shard); err != nil {
+	if _, err := tx.ExecContext(ctx, `DELETE FROM journal WHERE minute = ? AND shard = ?`, p.minute, p.shard); err != nil {
 		return err
 	}
 	if err := tx.Commit(); err != nil {
@@ -235,29 +232,53 @@ func (w *writer) foldPiece(ctx context.Context, p piece) (err error) {
 	return nil
 }
 
-// putMinute writes the sum of a cell, merged with the row that it has already.
-func (t *transaction) putMinute(ctx context.Context, c cell, have *sum) error {
-	var figures, points []byte
-	err := t.tx.QueryRowContext(ctx, `SELECT data, coalesce((SELECT data FROM points WHERE id = ?1), x'') FROM minutes WHERE id = ?1`, c.id()).Scan(&figures, &points)
-	whole := have
-	switch {
-	case err == nil:
-		before, _, err := minute.ParseFigures(figures)
+// putMinutes makes rows of sums. Nearly all are of minutes that have none yet; what came late is merged with the row that there is.
+func putMinutes(ctx context.Context, tx *sql.Tx, sums map[cell]*sum) error {
+	figures, err := tx.PrepareContext(ctx, `INSERT INTO minutes (id, data) VALUES (?, ?) ON CONFLICT DO NOTHING`)
+	if err != nil {
+		return err
+	}
+	defer figures.Close()
+	points, err := tx.PrepareContext(ctx, `INSERT OR REPLACE INTO points (id, data) VALUES (?, ?)`)
+	if err != nil {
+		return err
+	}
+	defer points.Close()
+	for c, have := range sums {
+		res, err := figures.ExecContext(ctx, c.id(), have.figures.Append(nil))
 		if err != nil {
-			return fmt.Errorf("figures of row %d: %w", c.id(), err)
+			return err
 		}
-		whole = &sum{figures: before, points: points}
-		whole.merge(have)
-	case err != sql.ErrNoRows:
-		return err
+		if n, err := res.RowsAffected(); err != nil || n == 0 {
+			if have, err = late(ctx, tx, c, have); err != nil {
+				return err
+			}
+		}
+		if len(have.points) == 0 {
+			continue
+		}
+		if _, err := points.ExecContext(ctx, c.id(), have.points); err != nil {
+			return err
+		}
 	}
-	if err := t.exec(ctx, `INSERT OR REPLACE INTO minutes (id, data) VALUES (?, ?)`, c.id(), whole.figures.Append(nil)); err != nil {
-		return err
+	return nil
+}
+
+// late merges a sum into the row that its cell has already, and returns both.
+func late(ctx context.Context, tx *sql.Tx, c cell, have *sum) (*sum, error) {
+	var figures, points []byte
+	err := tx.QueryRowContext(ctx, `SELECT data, coalesce((SELECT data FROM points WHERE id = ?1), x'') FROM minutes WHERE id = ?1`, c.id()).Scan(&figures, &points)
+	if err != nil {
+		return nil, err
 	}
-	if len(whole.points) == 0 {
-		return nil
+	before, _, err := minute.ParseFigures(figures)
+	if err != nil {
+		return nil, fmt.Errorf("figures of row %d: %w", c.id(), err)
 	}
-	return t.exec(ctx, `INSERT OR REPLACE INTO points (id, data) VALUES (?, ?)`, c.id(), whole.points)
+	whole := &sum{figures: before, points: points}
+	whole.merge(have)
+	_, err = tx.ExecContext(ctx, `UPDATE minutes SET data = ? WHERE id = ?`, whole.figures.Append(nil), c.id())
+	return whole, err
 }
 
 // recover reads what the process before had not folded, and ends the runs that it left.
