@@ -64,6 +64,9 @@ func (a *API) start(ctx context.Context, in *startInput) (*runOutput, error) {
 	if err != nil {
 		return nil, notStarted(err)
 	}
+	if !again {
+		a.runs.written() // whoever has the answer finds the run, also after a crash
+	}
 	return started(&v, again), nil
 }
 

@@ -89,6 +89,9 @@ func (f *serveFlags) serve(ctx context.Context, stderr io.Writer) error {
 	if err != nil {
 		return usageError{err}
 	}
+	if _, err := f.storage.apply(cfg.Results()); err != nil {
+		return err
+	}
 	s.config.Store(cfg)
 	version, revision := buildVersion()
 	s.metrics = api.NewMetrics(api.MetricsOptions{Version: version, Revision: revision})
