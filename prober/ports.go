@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"sync"
 	"time"
@@ -24,10 +25,15 @@ type ports struct {
 	raw    *plan.PortBook
 	bound  map[uint16]bool // kernel ports of connects under way
 	holds  map[holdKey]*hold
-	freed  chan struct{} // nil, or closed when a port of bound comes back
+	freed  chan struct{}         // nil, or closed when a port of bound comes back
+	vacant map[holdKey]time.Time // ports for the kernel's use: when they were last found free of others
 	method string
 	swept  time.Time
 }
+
+// vacantFor is how long a port is believed to be free of other programs: trying it costs as much as a tenth of a connect. One that took it
+// meanwhile makes a connect fail to bind, which then says so.
+const vacantFor = time.Second
 
 type holdKey struct {
 	src  netip.Addr
@@ -51,7 +57,7 @@ func newPorts(r plan.PortRange, shift uint16, foreign bool) (*ports, error) {
 	}
 	k, raw := r.Split()
 	return &ports{all: r, foreign: foreign, kernel: plan.NewPortBook(k, shift), raw: plan.NewPortBook(raw, shift),
-		bound: map[uint16]bool{}, holds: map[holdKey]*hold{}, swept: time.Now()}, nil
+		bound: map[uint16]bool{}, vacant: map[holdKey]time.Time{}, holds: map[holdKey]*hold{}, swept: time.Now()}, nil
 }
 
 // want is what a group of shots of one burst asks for: n ports from src to dst, raw or for the kernel.
@@ -175,8 +181,12 @@ func (ps *ports) claim(w want, port uint16) error {
 			addr = netip.IPv4Unspecified()
 		}
 	}
-	if err := rawsock.PortFree(addr, port); err != nil {
-		return err
+	key, now := holdKey{addr, port}, time.Now()
+	if now.Sub(ps.vacant[key]) > vacantFor {
+		if err := rawsock.PortFree(addr, port); err != nil {
+			return err
+		}
+		ps.vacant[key] = now
 	}
 	ps.bound[port] = true
 	return nil
@@ -263,6 +273,7 @@ func (ps *ports) sweep(now time.Time) {
 	}
 	ps.swept = now
 	ps.kernel.Sweep(now)
+	maps.DeleteFunc(ps.vacant, func(_ holdKey, at time.Time) bool { return now.Sub(at) > vacantFor })
 	ps.raw.Sweep(now)
 	for k, h := range ps.holds {
 		if h.uses == 0 && now.Sub(h.idle) > 2*plan.PortQuarantine {

@@ -38,8 +38,9 @@ type Transmit uint8
 // TransmitPacket is a packet socket with a capture beside it: every SYN and its answer is timed by the kernel, every SYN-ACK reset by us.
 //
 // The others are for floods in a lab, towards a sink or a device under test: nothing is captured, no answer counted or timed, and SYN-ACKs are
-// left to this host's kernel, which resets them unless a firewall swallows that. They need a Prober with NoCapture. TransmitXDP sends by AF_XDP in
-// copy mode: its packets pass no tap (tcpdump does not see them), no queueing discipline and no packet filter of this host.
+// left to this host's kernel, which resets them unless a firewall swallows that. Their packets pass no tap (tcpdump does not see them), no
+// queueing discipline and no packet filter of this host. They need a Prober with NoCapture. TransmitBlind uses a packet socket, TransmitXDP AF_XDP
+// in copy mode, which costs less and asks for the device's first queue to itself.
 const (
 	TransmitPacket Transmit = iota
 	TransmitBlind
@@ -76,12 +77,24 @@ func (p *Prober) Sweep(ctx context.Context, q SweepRequest) (*SweepReport, error
 	}
 	s := &sweeper{engine: p.engine, q: q, book: book, all: make(chan struct{}), counts: map[string]uint64{}}
 	defer s.close()
-	if err := s.prepare(ctx, func(a netip.Addr) error {
-		return p.permitted("", a, Module{Source: q.Source, Interface: q.Interface}, nil)
-	}); err != nil {
+	if err := s.prepare(ctx, p.permits(q)); err != nil {
 		return nil, err
 	}
 	return s.run(ctx)
+}
+
+// permits checks the targets of a sweep against the list as it is now.
+func (p *Prober) permits(q SweepRequest) func(netip.Addr) error {
+	p.mu.RLock()
+	allow := p.allow
+	p.mu.RUnlock()
+	m := Module{Source: q.Source, Interface: q.Interface}
+	return func(a netip.Addr) error {
+		if err := allow.Check("", a); err != nil {
+			return allow.Check(a.String(), a) // the name is made for those alone who need it
+		}
+		return p.pauses.check("", a, nil, func() netip.Addr { return p.sourceTowards(a, m) })
+	}
 }
 
 func (e *engine) sweepDefaults(q SweepRequest) (SweepRequest, error) {

@@ -19,6 +19,9 @@ type wayfinder struct {
 	lastWay  uint32
 	known    map[rawsock.Span]uint32 // a span of one address where its neighbours may leave otherwise
 	ports    map[netip.Addr][]uint16
+	// portsOf are the ports of portsWay: those of the target before.
+	portsOf  []uint16
+	portsWay uint32
 	guns     map[gunKey]int
 }
 
@@ -58,7 +61,10 @@ func (f *wayfinder) add(ctx context.Context, dst netip.AddrPort) error {
 	if err != nil {
 		return err
 	}
-	for _, port := range f.ports[f.s.book.WayOf(way).Src] {
+	if f.portsOf == nil || way != f.portsWay {
+		f.portsOf, f.portsWay = f.ports[f.s.book.WayOf(way).Src], way
+	}
+	for _, port := range f.portsOf {
 		f.s.book.Add(dst, way, port)
 	}
 	return nil
@@ -162,7 +168,14 @@ func (s *sweeper) newGun(r rawsock.Route) (gun, error) {
 	if s.q.Transmit == TransmitXDP {
 		return rawsock.NewXDP(r)
 	}
-	return rawsock.NewVolley(r)
+	v, err := rawsock.NewVolley(r)
+	if err != nil || s.q.Transmit != TransmitBlind {
+		return v, err
+	}
+	if err := v.Bypass(); err != nil {
+		return nil, errors.Join(err, v.Close())
+	}
+	return v, nil
 }
 
 // claim takes the source ports of one address of ours.

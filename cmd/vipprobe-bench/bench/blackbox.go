@@ -25,9 +25,8 @@ const (
 	blackboxParallel = 100
 )
 
-// blackbox measures blackbox_exporter's TCP probe, scraped as Prometheus does. Its cost a probe is set against full connects of ours, and where
-// raw also against raw probes.
-func (c *course) blackbox(ctx context.Context, round int, raw bool) {
+// blackbox measures blackbox_exporter's TCP probe, scraped as Prometheus does, for a figure.
+func (c *course) blackbox(ctx context.Context, round int, figure string) {
 	path, err := exec.LookPath(blackboxProgram)
 	if err != nil {
 		return
@@ -40,14 +39,8 @@ func (c *course) blackbox(ctx context.Context, round int, raw bool) {
 		c.failed(round, blackbox, err)
 		return
 	}
-	names := []string{connectCPU}
-	if raw {
-		names = append(names, coalesced(2000))
-	}
-	for _, figure := range names {
-		c.report.Add(figure, blackbox, "µs", round, micros(cpu, blackboxProbes))
-		c.report.Note(figure, blackbox, command)
-	}
+	c.report.Add(figure, blackbox, "µs", round, micros(cpu, blackboxProbes))
+	c.report.Note(figure, blackbox, command)
 }
 
 // scrape runs the exporter, has it probe, ends it and returns its CPU time.

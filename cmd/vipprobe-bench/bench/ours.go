@@ -112,10 +112,8 @@ func (j job) sweep(ctx context.Context) (tally, error) {
 	}
 	defer p.Close()
 	q := prober.SweepRequest{Shots: j.shots, Rate: j.rate, Wait: j.wait, Targets: func(yield func(netip.AddrPort) bool) {
-		for i := range j.targets {
-			if !yield(netip.AddrPortFrom(at(j.prefix, i), port)) {
-				return
-			}
+		for a, n := at(j.prefix, 0), j.targets; n > 0 && yield(netip.AddrPortFrom(a, port)); n-- {
+			a = a.Next()
 		}
 	}}
 	q.Transmit = map[string]prober.Transmit{"blind": prober.TransmitBlind, "xdp": prober.TransmitXDP}[j.what]

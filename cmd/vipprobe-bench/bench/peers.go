@@ -41,7 +41,8 @@ const (
 const (
 	transmitCPU  = "SYN transmit, dropping sink: CPU per packet"
 	transmitRate = "SYN transmit, dropping sink: rate"
-	matchCPU     = "send + SYN-ACK + match: CPU per probe"
+	sentCPU      = "send + SYN-ACK + match: CPU per probe sent"
+	matchCPU     = "send + SYN-ACK + match: CPU per probe matched"
 	matchSeen    = "answers seen at 100,000 probes/s"
 	connectCPU   = "full connects: CPU per connect"
 	memory       = "memory per raw probe in flight"
@@ -145,7 +146,11 @@ func matchOfOurs(u usage) ([]measure, error) {
 }
 
 func matched(u usage, seen float64) []measure {
-	return []measure{{matchCPU, "µs", micros(u.cpu, matchSize)}, {matchSeen, "%", 100 * seen / matchSize}}
+	m := []measure{{sentCPU, "µs", micros(u.cpu, matchSize)}, {matchSeen, "%", 100 * seen / matchSize}}
+	if seen > 0 {
+		m = append(m, measure{matchCPU, "µs", micros(u.cpu, seen)})
+	}
+	return m
 }
 
 // matchLines counts the answers that a peer wrote to a file.
@@ -201,7 +206,7 @@ func raw() []contestant {
 	var all []contestant
 	for _, x := range []struct{ targets, repeat int }{{10, 100}, {200, 40}, {2000, 20}} {
 		all = append(all, contestant{name: ours, argv: func(*rig) []string {
-			return job{what: "sweep", prefix: answered, targets: x.targets, shots: 10, rate: 1e8, repeat: x.repeat, wait: time.Second, tap: true}.args()
+			return job{what: "sweep", prefix: answered, targets: x.targets, shots: 10, rate: 1e8, repeat: x.repeat, wait: 100 * time.Millisecond, tap: true}.args()
 		}, read: func(u usage) ([]measure, error) {
 			t, err := readTally(u)
 			if err != nil {

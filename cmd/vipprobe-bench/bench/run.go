@@ -86,10 +86,13 @@ func (c *course) round(ctx context.Context, round int, wants func(string) bool) 
 		for i := range part.list {
 			c.one(ctx, round, &part.list[i])
 		}
-		together()
-		if part.name == "connect" {
-			c.blackbox(ctx, round, wants("raw"))
+		switch part.name {
+		case "connect":
+			c.blackbox(ctx, round, connectCPU)
+		case "raw":
+			c.blackbox(ctx, round, coalesced(2000))
 		}
+		together()
 	}
 	if wants("time") {
 		c.times(ctx, round)

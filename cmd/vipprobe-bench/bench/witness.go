@@ -99,7 +99,7 @@ func compare(times []timed, saw map[handshakeKey]*exchange) (float64, error) {
 		}
 		off = append(off, float64((t.Took-x.answer.Sub(x.syn)).Abs().Nanoseconds())/1e3)
 	}
-	if len(off) == 0 || len(off) < len(times)/2 {
+	if len(off) == 0 || 2*len(off) < len(times) {
 		return 0, fmt.Errorf("tcpdump saw %d of %d handshakes", len(off), len(times))
 	}
 	slices.Sort(off)

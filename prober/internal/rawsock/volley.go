@@ -97,6 +97,21 @@ func (v *Volley) Flush() (bad []int, err error) {
 	return bad, nil
 }
 
+// Bypass makes the packets pass no tap, queueing discipline or egress hook of this host from now on (PACKET_QDISC_BYPASS, net/packet/af_packet.c
+// packet_direct_xmit, 6.18), and so cost less. The device's own queue may then drop what it has no room for.
+func (v *Volley) Bypass() error {
+	if err := unix.SetsockoptInt(v.fd, unix.SOL_PACKET, unix.PACKET_QDISC_BYPASS, 1); err != nil {
+		return fmt.Errorf("send on %s past its queue: %w", v.name, err)
+	}
+	if v.skip > 0 {
+		return nil // without link header the EtherType has to be told
+	}
+	for i := range v.msgs {
+		v.msgs[i].Hdr.Name, v.msgs[i].Hdr.Namelen = nil, 0 // the socket is bound to the device
+	}
+	return nil
+}
+
 // Close frees the socket.
 func (v *Volley) Close() error {
 	if v.fd < 0 {
