@@ -34,7 +34,8 @@ type light struct {
 	asks         []*lookUp
 	hops         map[lightHopKey]*lightHop
 	sources      map[netip.Addr]*lightSource
-	unverified   []*lightPeer // in order of when they were last compared with the kernel's way
+	unverified   []*lightPeer // never compared with the kernel's own way yet
+	verified     []*lightPeer // compared, in order of when
 	swept        time.Time
 	live         int // rounds under way
 	spare        []*pulse.Burst
@@ -194,7 +195,7 @@ func (l *light) neighbor(ev *observe.NeighborEvent) {
 func (l *light) admit(ctx context.Context, d *dueTarget) bool {
 	m := d.job.Module.withDefaults()
 	ep, err := ParseEndpoint(d.target)
-	if err != nil || !ep.Addr.IsValid() || ep.Addr.Zone() != "" || !fitsLight(&m) || l.e.capturing() != nil || !l.reserve(m.Burst, d.job.Interval) || !l.open(ctx) {
+	if err != nil || !ep.Addr.IsValid() || ep.Addr.Zone() != "" || !fitsLight(&m) || l.e.capturing() != nil || !l.open(ctx) || !l.reserve(m.Burst, d.job.Interval) {
 		return false
 	}
 	t := &lightTarget{dst: netip.AddrPortFrom(ep.Addr, ep.Port), name: ep.String()}

@@ -35,6 +35,7 @@ type illRound struct {
 	drops    uint64
 	unread   uint64
 	neighbor []observe.NeighborEvent
+	blind    error // the capture failed under way
 }
 
 // ill takes a round that was not well off the table and has it judged; unread frames had not been read when its time was over.
@@ -44,6 +45,7 @@ func (l *light) ill(ctx context.Context, b *lightBurst, unread uint64) {
 	x := &illRound{d: b.d, job: b.job, dst: b.Dst, src: b.Src, script: *b.Arm, listen: b.Listen, started: b.started, finished: time.Now(),
 		drops: l.lost - b.drops, unread: unread, hop: b.peer.hop.route.NextHop(), ifindex: b.peer.hop.route.IfIndex,
 		parity: observe.Parity{Why: "not compared with the kernel's own way yet"}, module: b.job.Module.withDefaults(), name: b.d.target}
+	x.blind = l.e.capturing()
 	if p := b.peer.parity.Load(); p != nil {
 		x.parity = *p
 	}
@@ -150,7 +152,11 @@ func (x *illRound) observation() observe.Observation {
 		c.Neighbor(ev)
 	}
 	o.Started, o.Finished, o.ClockStep = x.started, x.finished, clockStep(x.started, x.finished)
-	o.NextHop, o.Parity, o.Captured = x.hop, x.parity, true
+	o.NextHop, o.Parity, o.Captured = x.hop, x.parity, x.blind == nil
+	if x.blind != nil {
+		c.Cut(false, x.blind.Error())
+		o.Unmeasured = append(o.Unmeasured, "the capture: "+x.blind.Error())
+	}
 	if x.unread > 0 {
 		c.Stray(observe.CaptureBehind)
 	}

@@ -32,6 +32,7 @@ type lightPeer struct {
 	cursor pulse.Cursor
 	users  int
 	idle   time.Time // since when users is 0
+	listed bool      // it is among those to be verified
 
 	name     string
 	module   *Module
@@ -113,20 +114,31 @@ func (l *light) pump(ctx context.Context, now time.Time) {
 		}
 		break
 	}
-	if len(l.unverified) == 0 || now.Sub(l.unverified[0].verified) < verifyLife {
-		return
-	}
-	select {
-	case l.scouts <- l.unverified[0]:
-		p := l.unverified[0]
-		l.unverified[0] = nil
-		l.unverified = l.unverified[1:]
-		p.verified = now
-		if p.users > 0 {
-			l.unverified = append(l.unverified, p)
+	l.verify(now)
+}
+
+// verify has one peer compared with the kernel's own way, if the one before is done: those that never were go first.
+func (l *light) verify(now time.Time) {
+	list := &l.unverified
+	if len(*list) == 0 {
+		if list = &l.verified; len(*list) == 0 || now.Sub((*list)[0].verified) < verifyLife {
+			return
 		}
-	default:
 	}
+	p := (*list)[0]
+	if p.users > 0 {
+		select {
+		case l.scouts <- p:
+		default:
+			return
+		}
+		p.verified = now
+		l.verified = append(l.verified, p)
+	} else {
+		p.listed = false
+	}
+	(*list)[0] = nil
+	*list = (*list)[1:]
 }
 
 // working is a worker that looks ways up.
@@ -215,6 +227,10 @@ func (l *light) believe(d *dueTarget, x *lookUp, now time.Time) error {
 		p = l.peer(flow, d)
 		p.users++
 		d.light.peer = p
+		if !p.listed {
+			p.listed = true
+			l.unverified = append(l.unverified, p)
+		}
 	}
 	// Spread, so that targets whose first rounds were close to each other are not looked up again in one heap.
 	p.source, p.until = source, now.Add(lightLife+time.Duration(l.rand.Int64N(int64(lightLife))))
@@ -233,7 +249,6 @@ func (l *light) peer(k flowKey, d *dueTarget) *lightPeer {
 		p = &lightPeer{key: k, name: d.light.name, module: &d.light.script.module}
 		p.cursor.Start(l.rand.IntN(1 << 16))
 		l.peers[k] = p
-		l.unverified = append(l.unverified, p)
 	}
 	return p
 }
