@@ -111,13 +111,7 @@ func NewProfiles(measured []prober.Profiled, baseline *profile.Profile, errs []T
 		doc.Profiles = append(doc.Profiles, v)
 	}
 	if len(known) > 1 {
-		for _, g := range profile.Group(known) {
-			v := ProfileGroup{Differs: NewProfileDifferences(g.Differs)}
-			for _, m := range g.Members {
-				v.Addrs = append(v.Addrs, known[m].Addr.String())
-			}
-			doc.Groups = append(doc.Groups, v)
-		}
+		doc.Groups = newGroups(known)
 	}
 	return doc
 }

@@ -29,15 +29,15 @@ type room struct {
 var house = []room{
 	{name: "cmd/*", kernel: true, may: []string{
 		"api/...", "targets/...", "prober", "prober/lab/...", "prober/internal/*", "prober/evidence", "prober/results", "prober/results/minute",
-		"prober/watch", "prober/experiment", "prober/handshake", "prober/profile", "prober/pulse", "prober/sweep", "prober/witness", "prober/testimony", "prober/peers", "prober/diagnose/catalogue", "prober/diagnose",
+		"prober/watch", "prober/experiment", "prober/handshake", "prober/rollout", "prober/profile", "prober/pulse", "prober/sweep", "prober/witness", "prober/testimony", "prober/peers", "prober/diagnose/catalogue", "prober/diagnose",
 		"prober/observe", "prober/plan", "prober/retrans", "prober/stats", "prober/wire"}},
 	{name: "api/...", may: []string{
 		"targets/...", "prober", "prober/evidence", "prober/results", "prober/results/minute", "prober/watch",
-		"prober/experiment", "prober/profile", "prober/witness", "prober/testimony", "prober/peers", "prober/diagnose/catalogue", "prober/diagnose", "prober/observe", "prober/plan", "prober/retrans", "prober/wire"}},
+		"prober/experiment", "prober/rollout", "prober/profile", "prober/witness", "prober/testimony", "prober/peers", "prober/diagnose/catalogue", "prober/diagnose", "prober/observe", "prober/plan", "prober/retrans", "prober/wire"}},
 	{name: "targets/...", may: []string{
-		"prober", "prober/experiment", "prober/diagnose", "prober/observe", "prober/plan", "prober/wire"}},
+		"prober", "prober/experiment", "prober/rollout", "prober/profile", "prober/diagnose", "prober/observe", "prober/plan", "prober/wire"}},
 	{name: "prober", may: []string{
-		"prober/internal/*", "prober/evidence", "prober/results", "prober/results/minute", "prober/experiment", "prober/handshake", "prober/profile", "prober/pulse", "prober/sweep", "prober/witness", "prober/testimony", "prober/diagnose",
+		"prober/internal/*", "prober/evidence", "prober/results", "prober/results/minute", "prober/experiment", "prober/handshake", "prober/rollout", "prober/profile", "prober/pulse", "prober/sweep", "prober/witness", "prober/testimony", "prober/diagnose",
 		"prober/observe", "prober/plan", "prober/retrans", "prober/stats", "prober/wire"}},
 	{name: "prober/watch", may: []string{ // a host's own counters, live
 		"prober/internal/*", "prober/testimony", "prober/peers", "prober/diagnose"}},
@@ -54,6 +54,7 @@ var house = []room{
 	{name: "prober/results/minute", pure: true, may: []string{"prober/observe"}}, // what is stored of connections, as octets
 	{name: "prober/experiment", pure: true, may: []string{
 		"prober/testimony", "prober/diagnose", "prober/observe", "prober/plan", "prober/stats", "prober/wire"}},
+	{name: "prober/rollout", pure: true, may: []string{"prober/profile", "prober/diagnose", "prober/stats"}},               // hosts against a policy
 	{name: "prober/profile", pure: true, may: []string{"prober/diagnose", "prober/observe", "prober/plan", "prober/wire"}}, // what a host is like
 	{name: "prober/handshake", pure: true, may: []string{"prober/plan", "prober/wire"}},
 	{name: "prober/witness", pure: true, may: []string{ // what servers say of themselves against what was seen of them

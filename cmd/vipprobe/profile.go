@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"os"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -16,6 +15,7 @@ import (
 	"github.com/vipprobe/vipprobe/api/view"
 	"github.com/vipprobe/vipprobe/prober"
 	"github.com/vipprobe/vipprobe/prober/profile"
+	"github.com/vipprobe/vipprobe/targets"
 )
 
 // profileFlags are what the profile command has beside those of a probe.
@@ -83,8 +83,8 @@ func (f *profileFlags) check(cmd *cobra.Command) error {
 		return usageError{fmt.Errorf("--max-seconds %g: want more than 0, at most 3600", o.Seconds)}
 	}
 	var err error
-	if o.Request, err = parseRequest(f.request); err != nil {
-		return usageError{fmt.Errorf("--request %w", err)}
+	if o.Request, err = targets.ParseRequest(f.request); err != nil {
+		return usageError{fmt.Errorf("--request: %w", err)}
 	}
 	if err := f.prime.read(cmd.Flags(), &f.primes); err != nil {
 		return err
@@ -94,22 +94,6 @@ func (f *profileFlags) check(cmd *cobra.Command) error {
 		o.Queue = &prober.NeighborQueueOptions{}
 	}
 	return nil
-}
-
-// parseRequest reads what is sent to see an initial window; it must fit one small segment.
-func parseRequest(s string) ([]byte, error) {
-	switch text, isText := strings.CutPrefix(s, "text:"); {
-	case s == "":
-		return nil, nil
-	case s == "http":
-		return []byte("GET / HTTP/1.0\r\n\r\n"), nil
-	case !isText || text == "":
-		return nil, fmt.Errorf("%q: want http or text:STRING", s)
-	case len(text) > 100:
-		return nil, fmt.Errorf("of %d octets: at most 100 fit the small segment that it is sent in", len(text))
-	default:
-		return []byte(strings.NewReplacer(`\r`, "\r", `\n`, "\n", `\t`, "\t").Replace(text)), nil
-	}
 }
 
 func (f *profileFlags) run(cmd *cobra.Command, args []string) error {
@@ -167,10 +151,10 @@ func (f *profileFlags) golden() (*profile.Profile, bool, error) {
 	defer func() { _ = file.Close() }()
 	list, err := view.ReadProfiles(file)
 	if err != nil {
-		return nil, true, usageError{fmt.Errorf("--baseline %s: %w", f.baseline, err)}
+		return nil, true, usageError{fmt.Errorf("profile %s: %w", f.baseline, err)}
 	}
 	if len(list) != 1 {
-		return nil, true, usageError{fmt.Errorf("--baseline %s: it holds %d profiles; want one host", f.baseline, len(list))}
+		return nil, true, usageError{fmt.Errorf("profile %s: it holds %d profiles; want one host", f.baseline, len(list))}
 	}
 	return &list[0], true, nil
 }
@@ -259,8 +243,11 @@ func profileDiffCommand() *cobra.Command {
 			for i, name := range args {
 				f := profileFlags{baseline: name}
 				p, isFile, err := f.golden()
-				if err != nil || !isFile {
-					return usageError{errors.Join(err, fmt.Errorf("%s: want a file that profile -o json has written", name))}
+				if err != nil {
+					return err
+				}
+				if !isFile {
+					return usageError{fmt.Errorf("%s: want a file that profile -o json has written", name)}
 				}
 				two[i] = *p
 			}

@@ -103,6 +103,11 @@ func (c *Conn) onSegment(now time.Duration, seg *wire.Segment, out []Send) []Sen
 	if c.script.Then.Withhold {
 		return out
 	}
+	return c.take(now, seg, out)
+}
+
+// take acknowledges data and FIN, or answers a FIN with a reset where the script aborts.
+func (c *Conn) take(now time.Duration, seg *wire.Segment, out []Send) []Send {
 	if seg.Flags&wire.FIN != 0 && seg.Seq == c.rcvNxt && c.state == Established && c.aborts() {
 		return c.abort(now, out)
 	}
