@@ -40,7 +40,7 @@ var house = []room{
 		"prober/internal/*", "prober/evidence", "prober/results", "prober/results/minute", "prober/experiment", "prober/handshake", "prober/rollout", "prober/profile", "prober/pulse", "prober/sweep", "prober/witness", "prober/testimony", "prober/diagnose",
 		"prober/observe", "prober/plan", "prober/retrans", "prober/stats", "prober/wire"}},
 	{name: "prober/watch", may: []string{ // a host's own counters, live
-		"prober/internal/*", "prober/testimony", "prober/peers", "prober/diagnose"}},
+		"prober/internal/*", "prober/testimony", "prober/peers", "prober/diagnose", "prober/observe"}}, // a listener's queues are as observe has them
 	{name: "prober/lab/...", kernel: true, may: []string{
 		"prober/diagnose/catalogue", "prober/diagnose", "prober/observe", "prober/plan", "prober/stats", "prober/wire"}},
 	{name: "prober/internal/fakenet/...", pure: true, may: []string{ // networks for tests: no room above it may import it

@@ -26,6 +26,7 @@ type watchFlags struct {
 	before, after string
 	compare       bool
 	peers         bool
+	drops         bool
 	top           int
 	all           bool
 }
@@ -57,7 +58,9 @@ func watchCommand() *cobra.Command {
 	fs.StringVar(&f.after, "after", "", "directory with a copy of /proc/net as it was after")
 	fs.BoolVar(&f.compare, "compare", false, "compare two namespaces, each a name, a path, a process id or \"host\": settings that differ, and rates side by side")
 	fs.BoolVar(&f.peers, "peers", false, "look at every TCP connection, and say which peers are behind what is sent again and reordered")
-	fs.IntVar(&f.top, "top", 10, "peers to name at most, 1 to 1000")
+	fs.BoolVar(&f.drops, "drops", false, "count in the kernel (eBPF) which packets it drops and why, which segments TCP sends again to whom and why, and what becomes of "+
+		"neighbours; it needs CAP_BPF, CAP_PERFMON and a kernel with BTF")
+	fs.IntVar(&f.top, "top", 10, "peers, flows or neighbours to name at most, 1 to 1000")
 	fs.BoolVar(&f.all, "all", false, "also show counters that rise and have no explanation")
 	return cmd
 }
@@ -97,10 +100,13 @@ func (f *watchFlags) together() error {
 		switch {
 		case f.before == "" || f.after == "":
 			return errors.New("--before and --after go together: two copies of /proc/net")
-		case metrics || places || f.peers || f.compare:
-			return errors.New("--before and --after: saved copies have no namespaces, no connections and no present; leave out --netns, --pid, --peers, --compare, --listen and -o prometheus")
+		case metrics || places || f.peers || f.compare || f.drops:
+			return errors.New("--before and --after: saved copies have no namespaces, no connections and no present; leave out --netns, --pid, --peers, --drops, --compare, --listen and -o prometheus")
 		}
 		return nil
+	}
+	if err := f.tracing(metrics); err != nil {
+		return err
 	}
 	switch {
 	case f.compare && places:
@@ -109,6 +115,14 @@ func (f *watchFlags) together() error {
 		return errors.New("--compare is for people and JSON; metrics of two namespaces are had by --netns or --pid given twice")
 	case f.listen != "" && (f.count > 0 || f.length > 0):
 		return errors.New("--listen serves until it is ended; leave out --count and --for")
+	}
+	return nil
+}
+
+// tracing says what does not go with --drops.
+func (f *watchFlags) tracing(metrics bool) error {
+	if f.drops && (metrics || f.peers || f.compare || len(f.netns)+len(f.pids) > 1) {
+		return errors.New("--drops looks at one namespace, in a table, JSON or ndjson; leave out --compare, --peers, --listen, -o prometheus and a second --netns or --pid")
 	}
 	return nil
 }
@@ -171,6 +185,9 @@ func (f *watchFlags) run(cmd *cobra.Command, args []string) error {
 	}
 	for _, err := range w.Limited() {
 		complain(cmd.ErrOrStderr(), err)
+	}
+	if f.drops {
+		return errors.Join(f.dropped(cmd, w), w.Close())
 	}
 	return errors.Join(f.live(cmd, w), w.Close())
 }

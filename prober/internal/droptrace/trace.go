@@ -180,7 +180,7 @@ func (t *Tracer) attach(tracepoint string, code asm.Instructions) error {
 // denied says what an operation that is not permitted would need.
 func denied(err error) error {
 	if errors.Is(err, os.ErrPermission) {
-		return &UnsupportedError{"the kernel permits it to who has CAP_BPF and CAP_PERFMON in the machine's first user namespace (before 5.8 CAP_SYS_ADMIN)", err}
+		return &UnsupportedError{"the kernel permits it to who has CAP_BPF and CAP_PERFMON in the machine's first user namespace (before 5.8 CAP_SYS_ADMIN)", os.ErrPermission}
 	}
 	return err
 }
