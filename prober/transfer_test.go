@@ -69,7 +69,7 @@ func TestClassesAgree(t *testing.T) {
 	grid, octets := []impaired{{0.02, 0, "cubic"}, {0, 0.05, "cubic"}}, int64(1<<20)
 	if *transferLong > 0 {
 		octets, grid = *transferLong, nil
-		for _, cc := range strings.Fields(*transferWith) {
+		for cc := range strings.FieldsSeq(*transferWith) {
 			for _, loss := range []float64{0.001, 0.005, 0.01, 0.02, 0.05} {
 				grid = append(grid, impaired{loss, 0, cc})
 			}

@@ -113,7 +113,11 @@ func (p *printer) transferred(r *prober.Round) {
 	p.f("\n%-9s %-6s %5s %9s  %-4s %9s %6s %6s %6s %6s %6s %6s %6s\n", "data", "by", "done", "rate", "way", "segments", "rto", "fast", "tlp", "other", "twice", "lost", "late")
 	for i := range rows {
 		d := &rows[i]
-		head := fmt.Sprintf("%-9.9s %-6.6s %5s %9s", d.Kind, d.Congestion, fmt.Sprintf("%d/%d", d.Done, d.Flows), rateText(d.Rate))
+		name := string(d.Kind)
+		if d.Kind == plan.KindSmall {
+			name = d.Arm // it holds small segments against full ones
+		}
+		head := fmt.Sprintf("%-9.9s %-6.6s %5s %9s", name, d.Congestion, fmt.Sprintf("%d/%d", d.Done, d.Flows), rateText(d.Rate))
 		for k := range d.Ways {
 			c := &d.Ways[k]
 			way := "out"

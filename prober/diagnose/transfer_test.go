@@ -39,22 +39,34 @@ func needlessProbe() observe.Transfer {
 	return t
 }
 
+func arm(name string, mss int) plan.Arm {
+	return plan.Arm{Name: name, Via: plan.Kernel, Script: plan.Script{Then: plan.Exchange{Transfer: &plan.Transfer{MSS: mss}}}}
+}
+
+// size is the arm of a data phase: in a burst of both sizes the first eight are small.
+func size(k plan.Kind, i int) string {
+	if k == plan.KindSmall && i < 8 {
+		return "small"
+	}
+	return "full"
+}
+
 // phases is a burst of a kind in which every flow had a data phase.
 func phases(k plan.Kind, list ...observe.Transfer) observe.Observation {
 	o := observe.Observation{Kind: k, Captured: true, Strays: map[string]int{}, Transfers: list,
-		Arms: []plan.Arm{{Name: "a", Via: plan.Kernel, Script: plan.Script{Then: plan.Exchange{Transfer: &plan.Transfer{MSS: 500}}}}}}
+		Arms: []plan.Arm{arm("full", 0), arm("small", 500)}}
 	for i := range list {
 		o.Transfers[i].Attempt = i
-		o.Attempts = append(o.Attempts, observe.Attempt{Index: i, Arm: "a", Via: plan.Kernel, Outcome: observe.Accepted, Answered: -1,
+		o.Attempts = append(o.Attempts, observe.Attempt{Index: i, Arm: size(k, i), Via: plan.Kernel, Outcome: observe.Accepted, Answered: -1,
 			Flow: wire.Flow{Src: netip.AddrPortFrom(netip.MustParseAddr("192.0.2.1"), uint16(61000+i)), Dst: netip.MustParseAddrPort("192.0.2.9:80")}})
 	}
 	return o
 }
 
-func times(n int, make func(i int) observe.Transfer) []observe.Transfer {
+func times(n int, one func(i int) observe.Transfer) []observe.Transfer {
 	var out []observe.Transfer
 	for i := range n {
-		out = append(out, make(i))
+		out = append(out, one(i))
 	}
 	return out
 }
@@ -94,10 +106,12 @@ func TestDataPhases(t *testing.T) {
 		{"a probe of the tail alone", []observe.Observation{phases(plan.KindTransfer, times(8, func(int) observe.Transfer { return needlessProbe() })...)},
 			diagnose.Healthy, diagnose.Confirmed, diagnose.SpuriousRetransTLP, ""},
 		{"full segments never pass", []observe.Observation{phases(plan.KindTransfer, full...)}, "", 0, diagnose.MTUBlackhole, plan.KindSmall},
-		{"full segments never pass, small ones do", []observe.Observation{phases(plan.KindTransfer, full...), phases(plan.KindSmall, all(100, 0)...)},
+		{"full segments never pass, small ones do", []observe.Observation{phases(plan.KindTransfer, full...), phases(plan.KindSmall, slices.Concat(all(100, 0), full)...)},
 			diagnose.MTUBlackhole, diagnose.Confirmed, "", ""},
-		{"near miss: small ones pass no more than full ones", []observe.Observation{phases(plan.KindTransfer, full...), phases(plan.KindSmall, full...)},
+		{"near miss: small ones pass no more than full ones", []observe.Observation{phases(plan.KindTransfer, full...), phases(plan.KindSmall, slices.Concat(full, full)...)},
 			"", 0, diagnose.MTUBlackhole, ""},
+		{"near miss: a path that stood still for a time", []observe.Observation{phases(plan.KindTransfer, full...), phases(plan.KindSmall, all(100, 0)...),
+			phases(plan.KindTransfer, all(100, 0)...)}, "", 0, diagnose.MTUBlackhole, ""},
 		{"near miss: repeated twice, and moving again", []observe.Observation{phases(plan.KindTransfer, append(all(1000, 0), stuck(2))...)},
 			"", 0, diagnose.InsufficientSamples, ""},
 	} {

@@ -2,7 +2,6 @@ package diagnose
 
 import (
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/vipprobe/vipprobe/prober/plan"
@@ -117,33 +116,36 @@ func checkProbes(in *Input) []Finding {
 	}}
 }
 
-// checkStuck: data phases in which one segment never passes, while the same data in small segments does.
+// checkStuck: data phases in which one segment never passes, while the same data in small segments, at the same time, does.
 func checkStuck(in *Input) []Finding {
 	all := transfers(in)
-	var full, small silences
-	length, times := 0, 0
+	var asked, full, small silences
+	length, repeats, bound := 0, 0, 0
 	for i := range all {
 		m := &all[i]
-		arm := &full
-		if m.kind == plan.KindSmall {
-			arm = &small
+		arm := &asked
+		switch {
+		case m.kind == plan.KindSmall && m.small:
+			arm, bound = &small, smallSegments(&in.Observations[m.burst], m.arm)
+		case m.kind == plan.KindSmall:
+			arm = &full
 		}
 		arm.n++
 		if m.stalled() {
 			arm.silent++
-			if m.kind != plan.KindSmall {
-				length, times = max(length, m.t.Read.Sent.Stuck.Length), max(times, m.t.Read.Sent.Stuck.Times)
+			if !m.small {
+				length, repeats = max(length, m.t.Read.Sent.Stuck.Length), max(repeats, m.t.Read.Sent.Stuck.Times)
 			}
 		}
 	}
-	if full.silent == 0 {
+	if asked.silent+full.silent == 0 {
 		return nil
 	}
 	p := fisher(full, small)
 	f := Finding{Verdict: MTUBlackhole, Level: Inconclusive, P: p,
-		Summary: fmt.Sprintf("%d of %d data phases stand still for good at a segment that never passes", full.silent, full.n),
+		Summary: fmt.Sprintf("%d of %d data phases stand still at a segment that does not pass", asked.silent+full.silent, asked.n+full.n),
 		Evidence: []string{fmt.Sprintf("no data moved for seconds although both ends know the connection; the segment that is missing has up to %d octets and left again %d times", length,
-			times)},
+			repeats)},
 		Disproof: "a full-sized segment that is acknowledged; an ICMP error that names the smaller MTU",
 		Remedy: "let ICMP type 3 code 4 (IPv6: packet too big) pass, clamp the MSS on the device with the small MTU, or set net.ipv4.tcp_mtu_probing=1 at both ends " +
 			"until it is mended",
@@ -152,12 +154,15 @@ func checkStuck(in *Input) []Finding {
 	switch {
 	case small.n == 0:
 		f.Settle, f.Wants = want.Why, []Want{want}
+	case full.silent == 0:
+		f.Settle = "another time: full segments passed when they were asked again beside small ones"
+		return []Finding{f}
 	case small.silent*2 > small.n:
 		f.Settle = "small segments stand still as well: it is not their size; the server, or the path for any data"
 		return []Finding{f}
 	default:
 		f.Summary = fmt.Sprintf("%d of %d data phases stand still at full-sized segments, %d of %d in small ones: the path swallows large packets", full.silent, full.n, small.silent, small.n)
-		f.Evidence = append(f.Evidence, fmt.Sprintf("with an MSS of %d the same data passes; Fisher p = %.2g", smallMSS(in), p))
+		f.Evidence = append(f.Evidence, fmt.Sprintf("with an MSS of %d the same data passes at the same time; Fisher p = %.2g", bound, p))
 		switch {
 		case p < 1e-4:
 			f.Level = Confirmed
@@ -169,16 +174,4 @@ func checkStuck(in *Input) []Finding {
 		}
 	}
 	return []Finding{f}
-}
-
-// smallMSS is what the small arm's segments were bounded by.
-func smallMSS(in *Input) int {
-	for i := range in.Observations {
-		o := &in.Observations[i]
-		k := slices.IndexFunc(o.Arms, func(a plan.Arm) bool { return a.Script.Then.Transfer != nil })
-		if o.Kind == plan.KindSmall && k >= 0 {
-			return o.Arms[k].Script.Then.Transfer.MSS
-		}
-	}
-	return 0
 }

@@ -117,6 +117,7 @@ type dataFlow struct {
 	burst int
 	kind  plan.Kind
 	arm   string
+	small bool // in segments made small on purpose
 	flow  *observe.Attempt
 	t     *observe.Transfer
 	ways  [3]Carried // by Heading
@@ -141,10 +142,20 @@ func transfers(in *Input) []dataFlow {
 				continue
 			}
 			a := &o.Attempts[t.Attempt]
-			out = append(out, dataFlow{i, o.Kind, a.Arm, a, t, [3]Carried{Towards: carried(o, t, Towards), Back: carried(o, t, Back)}})
+			out = append(out, dataFlow{i, o.Kind, a.Arm, smallSegments(o, a.Arm) > 0, a, t, [3]Carried{Towards: carried(o, t, Towards), Back: carried(o, t, Back)}})
 		}
 	}
 	return out
+}
+
+// smallSegments is what an arm bounds its segments by, in octets; 0: nothing.
+func smallSegments(o *observe.Observation, arm string) int {
+	for i := range o.Arms {
+		if t := o.Arms[i].Script.Then.Transfer; o.Arms[i].Name == arm && t != nil {
+			return t.MSS
+		}
+	}
+	return 0
 }
 
 // stalled reports whether a data phase ended because nothing moved any more, and a segment of it never got through.

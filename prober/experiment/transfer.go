@@ -33,7 +33,9 @@ const (
 	gentlePart          = 4
 	leastPace, mostPace = 64 << 10, 1 << 20
 	// smallMSS fits into every link that IPv4 runs over (RFC 791 §3.1: 576 octets), smallBytes of it are enough to see.
-	smallMSS   = 500
+	smallMSS = 500
+	// sizeFlows of either size: all of one standing still and none of the other is chance below 1 in 10,000.
+	sizeFlows  = 8
 	smallBytes = 64 << 10
 )
 
@@ -73,13 +75,17 @@ func (v *Investigation) gentle(seen []observe.Observation) plan.Burst {
 	return b
 }
 
-// small is the same in small segments both ways, less of it.
+// small is less of the same in small segments both ways, and in full ones beside them: what comes and goes would spare neither.
 func (v *Investigation) small([]observe.Observation) plan.Burst {
 	t := v.Transfer.Transfer
 	t.Bytes, t.MSS = min(t.Bytes, smallBytes), smallMSS
 	b := plan.Burst{Label: fmt.Sprintf("in segments of %d octets", t.MSS), Listen: transferTime}
 	v.arm(&b, "small", t)
-	v.spread(&b)
+	t.MSS = 0
+	v.arm(&b, "full", t)
+	for i := range 2 * sizeFlows {
+		b.Shots = append(b.Shots, plan.Shot{Arm: i % len(b.Arms), Flow: wire.Flow{Src: v.Source, Dst: v.Dst}})
+	}
 	return b
 }
 
