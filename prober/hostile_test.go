@@ -15,7 +15,7 @@ import (
 
 // deaf is an engine without tap, sockets or goroutines: what its reader does to frames can be tried in any process.
 func deaf() *engine {
-	return &engine{opts: EngineOptions{Limits: DefaultLimits()}, flows: newFlowTable(), runs: make([]*run, 1), wake: make(chan struct{}, 1),
+	return &engine{opts: EngineOptions{Limits: DefaultLimits()}, flows: newFlowTable(), sweeps: newSweeps(), runs: make([]*run, 1), wake: make(chan struct{}, 1),
 		rx: receiver{out: newOutbox()}, strays: map[string]int{}, budget: newBudget(DefaultLimits()), paths: newPaths(), hops: newHops(10), began: time.Now()}
 }
 
