@@ -50,6 +50,11 @@ func Run(ctx context.Context, o Options) (*figures.Report, error) {
 	if c.report.Host, err = host(ctx); err != nil {
 		return nil, err
 	}
+	where := fmt.Sprintf("on core %d, contestants on core 0: what it costs is in no figure (rps_cpus)", responderCore)
+	if r.together() {
+		where = fmt.Sprintf("on the sender's core: what it costs is in every figure (%v)", r.steered)
+	}
+	c.report.Note("probes that are matched, and bursts of raw SYNs", "the kernel that answers", where)
 	for round := range o.Rounds {
 		if err := c.round(ctx, round, o.wants); err != nil {
 			return nil, err

@@ -77,7 +77,7 @@ func (p *writer) verdict(v *Verdict) {
 
 func (r *Report) notes(p *writer) {
 	p.f("\nCPU is user and system time of the whole process. What the kernel does for a packet at the other end of a veth pair is done within\n")
-	p.f("the sender's system call and is charged to every sender alike. Ratios are of the same round.\n\n")
+	p.f("the sender's system call and is charged to every sender alike, unless it has a core of its own. Ratios are of the same round.\n\n")
 	for _, n := range r.Notes {
 		p.f("%s, %s:\n    %s\n", n.Figure, n.Contestant, n.Command)
 	}
