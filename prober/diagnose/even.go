@@ -182,6 +182,7 @@ type concurrency struct {
 
 func readConcurrency(in *Input) concurrency {
 	var c concurrency
+	late := patience(in)
 	for i := range in.Observations {
 		o := &in.Observations[i]
 		spaced := o.Kind == plan.KindQuadrants || o.Kind == plan.KindSticky || o.Kind == plan.KindPaced
@@ -193,26 +194,29 @@ func readConcurrency(in *Input) concurrency {
 		}
 		for j := range o.Attempts {
 			if f, ok := readFate(&o.Attempts[j]); ok {
-				c.add(&f, spaced)
+				c.add(&f, gaveUp(o.Kind, f.a, late), spaced)
 			}
 		}
 	}
 	return c
 }
 
-func (c *concurrency) add(f *fate, spaced bool) {
+// add counts one flow. An RST that came of who had given up waiting (gaveUp) is silence, and one to a repeat no repeat that worked: who sent it may
+// have counted from the first SYN.
+func (c *concurrency) add(f *fate, gaveUp, spaced bool) {
 	group := &c.together
 	if spaced {
 		group = &c.apart
 	}
 	group.n++
-	if f.lost() > 0 {
+	lost := f.lost() > 0 || gaveUp
+	if lost {
 		group.silent++
 	}
 	if spaced {
 		return
 	}
-	c.other = c.other || !f.answered || f.lost() > 2 || f.back > 0
+	c.other = c.other || !f.answered || f.lost() > 2 || f.back > 0 || lost && f.a.Outcome != observe.Accepted
 	if f.lost() == 2 {
 		c.twice++
 	}

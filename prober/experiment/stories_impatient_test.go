@@ -28,7 +28,7 @@ func impatientStories() []story {
 			world: func(seed uint64, r *rand.Rand) *fakenet.World {
 				return impatient(fakenet.RecycleVIP(seed, 2, 1), r)
 			}},
-		{name: "near miss: balancer resets early, one of two to four dead", rare: 0.01, right: only(diagnose.BlackholeBackend), quiet: true,
+		{name: "near miss: balancer resets early, one of two to four dead", right: only(diagnose.BlackholeBackend), quiet: true,
 			world: func(seed uint64, r *rand.Rand) *fakenet.World {
 				return impatient(fakenet.Blackhole(seed, between(r, 2, 4)), r)
 			}},
