@@ -130,14 +130,10 @@ func checkQuadrants(in *Input) []Finding {
 	if q.bursts < more.Most && (c.bursts == 0 || len(c.flows) == 0) {
 		f.Wants = append(f.Wants, more)
 	}
-	switch {
-	case f.P < 1e-4:
-		f.Level = Confirmed
-	case f.P < 1e-2 && len(f.Wants) == 0 && !Remembers(in.Observations):
-		f.Level = Suspected
-	default:
+	if f.P >= naming {
 		return []Finding{f}
 	}
+	f.Level = Confirmed
 	f.Evidence = append(t.evidence(&c), story...)
 	f.Disproof = "an answer that does not depend on the TSval over as many flows; the same silence for a source address that nobody shares"
 	f.Remedy = remedyPAWS
