@@ -108,7 +108,7 @@ func checkQuadrants(in *Input) []Finding {
 		c.flows = nil
 		t = judgeTSvals(&q, &c)
 	}
-	cellsWant, open := cellsOpen(in, &c, &t)
+	cellsWant, open := cellsOpen(in, &q, &c, &t)
 	if t.p >= 1e-2 && share(t.allIn)-share(t.allOut) < 0.2 {
 		if !open {
 			return nil // silence does not turn on the TSval

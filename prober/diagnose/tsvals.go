@@ -12,6 +12,7 @@ import (
 type tsvals struct {
 	k             int // the first refused quadrant
 	p             float64
+	hint          float64 // p of this look alone
 	looks         int
 	allIn, allOut silences // single SYNs in the refused quadrants, and in the others
 }
@@ -26,7 +27,8 @@ func judgeTSvals(q *quadrants, c *cells) tsvals {
 			t.k, t.p = k, p
 		}
 	}
-	t.p = stats.Looks(min(1, 4*t.p), max(t.looks, 1))
+	t.hint = min(1, 4*t.p)
+	t.p = stats.Looks(t.hint, max(t.looks, 1))
 	t.allIn, t.allOut = split(sumArms(q.learn, q.test), t.k)
 	return t
 }

@@ -112,14 +112,19 @@ func (v *Investigation) shots(b *plan.Burst, arm, n int, first, gap time.Duratio
 	}
 }
 
-// quadrants sends single SYNs whose TSvals lie a quarter of the circle apart, the arms interleaved in blocks so that a change over time
+// quadrants sends SYNs on fresh flows whose TSvals lie a quarter of the circle apart, single ones at first, the arms interleaved in blocks so that a change over time
 // falls on all alike. Every remembered TSval refuses exactly two adjacent quadrants.
 func (v *Investigation) quadrants(seen []observe.Observation) plan.Burst {
 	b := plan.Burst{Listen: patience(seen)}
-	a := v.base(seen)
+	a, ladder := v.base(seen), plan.Single()
+	if count(seen, plan.KindQuadrants) >= 2 { // something was silent: what is lost now and then must not be taken for it
+		gap := patience(seen) / 4
+		ladder = plan.Custom(0, gap, 2*gap)
+		b.Listen += 2 * gap
+	}
 	for k := range 4 {
 		b.Arms = append(b.Arms, plan.Arm{Name: fmt.Sprintf("quadrant %d", k), Via: plan.Raw,
-			Script: v.script(a.Add(int64(k)<<30), plan.Single(), plan.Reset)})
+			Script: v.script(a.Add(int64(k)<<30), ladder, plan.Reset)})
 	}
 	const gap = 4 * time.Millisecond
 	for block := range v.flows(16) / 4 {
