@@ -6,7 +6,6 @@ import (
 
 	"github.com/vipprobe/vipprobe/prober/observe"
 	"github.com/vipprobe/vipprobe/prober/plan"
-	"github.com/vipprobe/vipprobe/prober/stats"
 )
 
 // sweep kinds send enough SYNs per flow, or flows enough, to speak about loss as such.
@@ -54,8 +53,11 @@ func checkSticky(in *Input) []Finding {
 		return []Finding{f}
 	}
 	f.Level = Confirmed
-	ci := stats.Wilson(stats.Arm{Hits: t.dead, N: t.flows}, 0.99)
-	f.Summary += fmt.Sprintf(" (share %.0f–%.0f %%, about 1 in %d)", 100*ci.Low, 100*ci.High, int(math.Round(float64(t.flows)/float64(t.dead))))
+	var draws []draw
+	for i := range fs {
+		draws = append(draws, draw{fs[i].a.SYNs[0].At, !fs[i].answered})
+	}
+	f.Summary += fmt.Sprintf(" (%s, about 1 in %d)", flowShare(draws), int(math.Round(float64(t.flows)/float64(t.dead))))
 	f.Evidence = []string{
 		fmt.Sprintf("%d dead flows sent %d SYNs without one answer; %d flows lost none; loss spread at random would sort itself so with p = %.2g",
 			t.dead, deadSYNs(fs), t.whole, f.P),

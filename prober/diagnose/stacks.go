@@ -16,12 +16,21 @@ type stack struct {
 	// lost are the SYNs that went without effect before an answer of this stack: whose they were meant to be is not known for flows that were
 	// never answered.
 	lost int
-	rtts []time.Duration
+	// lossy are the flows that lost any of their SYNs so.
+	lossy int
+	rtts  []time.Duration
+	// flows are all that were answered, those of this stack marked.
+	flows []draw
 }
 
 // readStacks groups the answers to raw SYNs with one set of options by fingerprint, in its order. One SYN-ACK of a kind is no stack yet.
 func readStacks(in *Input) []stack {
 	seen := map[look]*stack{}
+	type met struct {
+		at   time.Time
+		look look
+	}
+	var all []met
 	for i := range in.Observations {
 		o := &in.Observations[i]
 		if !trusted(o) || o.Kind == plan.KindOther || o.Kind == plan.KindStray {
@@ -38,13 +47,18 @@ func readStacks(in *Input) []stack {
 				seen[l] = &stack{look: l}
 			}
 			seen[l].add(a)
+			all = append(all, met{a.SYNs[0].At, l})
 		}
 	}
 	var out []stack
 	for _, s := range seen {
-		if s.n >= 2 {
-			out = append(out, *s)
+		if s.n < 2 {
+			continue
 		}
+		for _, m := range all {
+			s.flows = append(s.flows, draw{m.at, m.look == s.look})
+		}
+		out = append(out, *s)
 	}
 	slices.SortFunc(out, func(a, b stack) int { return compareStacks(&a, &b) })
 	return out
@@ -63,13 +77,16 @@ func compareStacks(a, b *stack) int {
 func (s *stack) add(a *observe.Attempt) {
 	s.n++
 	s.lost += a.Lost
+	if a.Lost > 0 {
+		s.lossy++
+	}
 	if a.RTT > 0 {
 		s.rtts = append(s.rtts, a.RTT)
 	}
 }
 
 func (s *stack) String() string {
-	text := fmt.Sprintf("%d x %s", s.n, s.look)
+	text := fmt.Sprintf("%d x %s: %s", s.n, s.look, flowShare(s.flows))
 	if len(s.rtts) > 0 {
 		slices.Sort(s.rtts)
 		text += fmt.Sprintf(", median round trip %s", s.rtts[len(s.rtts)/2].Round(time.Microsecond))
@@ -89,7 +106,7 @@ func checkFingerprints(in *Input) []Finding {
 	f := Finding{
 		Verdict: BackendHeterogeneity, Level: Confirmed,
 		Summary:  fmt.Sprintf("one address answers as %d different stacks: its members are not alike", len(stacks)),
-		Evidence: []string{"option kinds, MSS, window scale and TTL of the SYN-ACKs:"},
+		Evidence: append(apart(stacks), "option kinds, MSS, window scale and TTL of the SYN-ACKs:"),
 		Disproof: "one fingerprint over as many flows",
 		Remedy:   "align the members' kernels and TCP settings, or know the difference: what stalls on one member only looks intermittent at the VIP",
 	}

@@ -1,0 +1,82 @@
+package diagnose
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/vipprobe/vipprobe/prober/stats"
+)
+
+// draw is one flow in the order in which flows began, and whether it met what is counted.
+type draw struct {
+	at  time.Time
+	hit bool
+}
+
+// shareConfidence is that of every interval of a share of flows.
+const shareConfidence = 0.99
+
+// flowShare says what share of flows meets something. The exact interval holds where a member is drawn anew for each flow, as a hash of the 4-tuple
+// does. A balancer that deals its members out in turn draws nothing: our flows then meet what their place among all clients' flows
+// lets them meet, and no interval follows from their number.
+func flowShare(draws []draw) string {
+	hits := 0
+	for _, d := range draws {
+		if d.hit {
+			hits++
+		}
+	}
+	if dealtOut(draws) {
+		return fmt.Sprintf("%.0f %% of our flows, in turn: members are dealt out one after the other, and other clients' share may be another", 100*float64(hits)/float64(len(draws)))
+	}
+	ci := stats.ClopperPearson(stats.Arm{Hits: hits, N: len(draws)}, shareConfidence)
+	return fmt.Sprintf("%.0f–%.0f %% of the flows, %.0f %% sure where members are drawn anew for each", 100*ci.Low, 100*ci.High, 100*shareConfidence)
+}
+
+// dealtOut reports whether the hits lie more evenly among the flows, in order of time, than 1 random order in 100 does.
+func dealtOut(draws []draw) bool {
+	slices.SortStableFunc(draws, func(a, b draw) int { return a.at.Compare(b.at) })
+	hits, last, least, most := 0, -1, len(draws), 0
+	for i, d := range draws {
+		if !d.hit {
+			continue
+		}
+		if hits++; last >= 0 {
+			least, most = min(least, i-last), max(most, i-last)
+		}
+		last = i
+	}
+	return hits >= 3 && hits < len(draws) && evenChance(len(draws), hits, most-least) < 1e-2
+}
+
+// evenChance is the chance that of n places, h of them marked at random, the gaps between marked neighbours differ by no more than spread: all
+// ways with gaps of g to g+spread, less those without a gap of g, for every least gap g.
+func evenChance(n, h, spread int) float64 {
+	ways := 0.0
+	for g := 1; g*(h-1) < n; g++ {
+		ways += placings(n, h, g, g+spread) - placings(n, h, g+1, g+spread)
+	}
+	return ways / math.Exp(logChoose(n, h))
+}
+
+// placings counts the ways to mark h of n places so that all gaps between neighbours lie between lo and hi.
+func placings(n, h, lo, hi int) float64 {
+	sums := make([]float64, n) // of the gaps so far, by their sum
+	sums[0] = 1
+	for range h - 1 {
+		next := make([]float64, n)
+		for at, ways := range sums {
+			for g := lo; g <= hi && at+g < n && ways > 0; g++ {
+				next[at+g] += ways
+			}
+		}
+		sums = next
+	}
+	all := 0.0
+	for span, ways := range sums {
+		all += ways * float64(n-span)
+	}
+	return all
+}
