@@ -26,11 +26,11 @@ func TestStacksApart(t *testing.T) {
 		stacks []stack
 		want   []string
 	}{
-		{"one of three is slow", []stack{of("a", 30, 0, time.Millisecond), of("b", 30, 0, time.Millisecond), of("c", 20, 0, 3*time.Millisecond)}, []string{"slower than the rest: "+look{mss: 'c'}.String()}},
+		{"one of three is slow", []stack{of("a", 30, 0, time.Millisecond), of("b", 30, 0, time.Millisecond), of("c", 20, 0, 3*time.Millisecond)}, []string{"slower than the rest: " + look{mss: 'c'}.String()}},
 		{"near miss: slow by less than anybody cares", []stack{of("a", 30, 0, 40*time.Microsecond), of("c", 30, 0, 120*time.Microsecond)}, nil},
 		{"near miss: too few to tell", []stack{of("a", 30, 0, time.Millisecond), of("c", 7, 0, 3*time.Millisecond)}, nil},
 		{"near miss: alike", []stack{of("a", 40, 2, time.Millisecond), of("b", 40, 3, time.Millisecond)}, nil},
-		{"one of two is lossy", []stack{of("a", 40, 1, time.Millisecond), of("b", 40, 20, time.Millisecond)}, []string{"loses more than the rest: "+look{mss: 'b'}.String()}},
+		{"one of two is lossy", []stack{of("a", 40, 1, time.Millisecond), of("b", 40, 20, time.Millisecond)}, []string{"loses more than the rest: " + look{mss: 'b'}.String()}},
 		{"near miss: lossy, but chance could do it", []stack{of("a", 20, 1, time.Millisecond), of("b", 20, 6, time.Millisecond)}, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
