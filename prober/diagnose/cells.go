@@ -230,7 +230,7 @@ const deadForAll = "are the flows that seem dead so for every TSval?"
 // hinted is below what chance, at one look, a dependence on the TSval that fresh flows show is a hint: flows are asked with leaping TSvals only then. A box that
 // keeps an offset for each flow lets a leap through to its members, and one whose own clock must not fall back then goes on from there for everybody:
 // what was asked would make the fault that it asks about.
-const hinted = 5e-3
+const hinted = 2e-2
 
 // freshOpen is what more fresh flows may tell of a silence that does not look as if it depended on the TSval yet. Where both halves of the circle are
 // silent alike it is loss, or a dead member; where one alone is, a small share of the members may refuse.

@@ -24,7 +24,7 @@ func offsets(w *fakenet.World) *fakenet.World {
 func impatientStories() []story {
 	snat := only(diagnose.TWRecyclePAWSDropSNAT)
 	return []story{
-		{settle: primed, name: "balancer resets early, one of two old", right: snat, share: 0.9,
+		{settle: primed, name: "balancer resets early, one of two old", right: snat, share: 0.85,
 			world: func(seed uint64, r *rand.Rand) *fakenet.World {
 				return impatient(fakenet.RecycleVIP(seed, 2, 1), r)
 			}},
