@@ -140,9 +140,13 @@ func parseCauses(b []byte) ([]Named, error) {
 			continue
 		}
 		var beside []string
+		decided := false
+		for _, c := range r.Diagnosis.Causes {
+			decided = decided || !undecided(c.Verdict)
+		}
 		for _, n := range r.Diagnosis.Notes {
 			beside = append(beside, noteWord+string(n.Verdict))
-			if undecided(n.Verdict) && len(r.Diagnosis.Causes) == 0 {
+			if undecided(n.Verdict) && !decided {
 				named = merge(named, Named{n.Verdict, level(n.Level), append(n.Evidence, n.Summary)})
 			}
 		}
