@@ -107,7 +107,6 @@ func pmtuBlackhole() Scenario {
 		Story: "A tunnel on the way drops packets of more than its size and says nothing. Connections open, small requests work, the first full segment is " +
 			"repeated for ever.",
 		Params:     []Param{{"mtu", "1000", "octets of IP that fit"}},
-		Exchange:   "echo",
 		Label:      Is(diagnose.MTUBlackhole),
 		NearMisses: []NearMiss{{"1500", map[string]string{"mtu": "1500"}, Healthy()}},
 		Build: func(st *Stage) {

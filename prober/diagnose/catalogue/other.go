@@ -92,7 +92,7 @@ func pathReordering() Entry {
 			{"Linux counts the IPv4 identification of a connection up with every segment, so a receiver sees in which order they were sent.", "include/net/ip.h ip_select_ident_segs, Linux 6.18"},
 		},
 		Proof: []Proof{{plan.KindTransfer, diagnose.Confirmed, "diagnose --transfer: data that left once is SACKed or acknowledged behind later data, or comes with an older identification or " +
-			"timestamp than what came before it, more often than one segment in 10,000"}},
+			"timestamp than what came before it, more often than one segment in 500"}},
 		LookAlikes: []LookAlike{{diagnose.PathLoss, "no DSACK answers the repeats"}, {diagnose.SpuriousRetransTLP, "one tail segment only"}},
 		Remedies: []Remedy{
 			{"receiver", "find what reorders: per-packet balancing, a bond in round robin, a driver's receive offload (ethtool -K <dev> gro off, lro off to test)."},
