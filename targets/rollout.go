@@ -19,6 +19,9 @@ type Rollout struct {
 	Name       string // of the file
 	Candidates []RolloutCandidate
 	Checks     []RolloutCheck
+	// Vantages measure as well, each candidate and, where they are candidates themselves, the Pool of old hosts.
+	Vantages []RolloutVantage
+	Pool     []RolloutCandidate
 	// Baseline is a host or a stored profile; empty: none.
 	Baseline string
 	// Connects is how many at least are made to each; 0: as many as the checks need.
@@ -26,6 +29,8 @@ type Rollout struct {
 	Burst    int
 	Parallel int
 	Seconds  float64
+	// Request is Profile.Request as it is written.
+	Request string
 	// Profile permits what can disturb a host. Backlog, Queue, Request, MayPrime and Patience are of the file.
 	Profile prober.ProfileOptions
 }
@@ -85,6 +90,8 @@ func (r *Rollout) read(root *section) {
 	root.number("max_seconds", &r.Seconds, 1, 3600)
 	r.readMeasure(root)
 	r.readChecks(root)
+	r.readVantages(root)
+	r.readPool(root)
 	root.done()
 }
 
@@ -128,6 +135,7 @@ func (r *Rollout) readMeasure(root *section) {
 	var text string
 	if s.str("request", &text) {
 		var err error
+		r.Request = text
 		if o.Request, err = ParseRequest(text); err != nil {
 			s.doc.fail(s.place("request"), "%v", err)
 		}

@@ -18,12 +18,23 @@ checks:
   - stall_ratio < 0.001
   - remote_neighbor_queue >= 64
   - like baseline except mss
+vantages:
+  - {name: old1, url: "http://old1:19115"}
+  - {name: new31, url: "https://web31:19115", username: u, password_file: /run/p, candidate: "web31:443"}
+pool: ["web01:443"]
 `))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if len(r.Candidates) != 2 || r.Candidates[1].Line != 4 || len(r.Checks) != 3 || r.Checks[2].Line != 11 || r.Checks[2].Column != 5 {
 		t.Errorf("%+v", r)
+	}
+	var got []string
+	for _, x := range r.Matrix() {
+		got = append(got, x.Vantage.Name+" > "+x.Target.Target)
+	}
+	if want := "old1 > web31:443, old1 > [2001:db8::1]:443, new31 > [2001:db8::1]:443, new31 > web01:443"; strings.Join(got, ", ") != want {
+		t.Errorf("%s, want %s", strings.Join(got, ", "), want)
 	}
 	if o := &r.Profile; o.Queue == nil || o.Backlog != 256 || !o.MayPrime || len(o.Prime.With) == 0 || len(o.Request) == 0 || o.Patience != 10*time.Second {
 		t.Errorf("%+v", r.Profile)
@@ -39,6 +50,12 @@ func TestRolloutsThatCannotBeRead(t *testing.T) {
 		"candidates: [a]\n" + fine[18:]:                                          "r.yml:1:14: candidates[0]: ",
 		"candidates: [a:1, a:1]\n" + fine[18:]:                                   "a:1 stands twice",
 		fine + "connects: 0\n":                                                   "connects",
+		fine + "vantages: [{url: \"http://a:1\"}]\n":                             "vantages[0].name: missing",
+		fine + "vantages: [{name: a}]\n":                                         "vantages[0].url: missing",
+		fine + "vantages: [{name: a, url: x, username: u}]\n":                    "username and password_file together",
+		fine + "vantages: [{name: a, url: x, candidate: \"z:1\"}]\n":             "z:1 is none of the candidates",
+		fine + "vantages: [{name: a, url: x}, {name: a, url: x}]\n":              "stands twice",
+		fine + "pool: [\"a:9\"]\n":                                               "nobody measures it",
 		fine + "speed: 9\n":                                                      "unknown key",
 		fine + "measure: {patience: 1h}\n":                                       "measure.patience",
 		fine + "measure: {request: ftp}\n":                                       "want http or text:STRING",

@@ -102,10 +102,14 @@ func seconds(ns int64) string { return fmt.Sprintf("%.3f", time.Duration(ns).Sec
 
 // called is a candidate's name for people: as asked for, with the address that it led to.
 func called(c *view.Candidate) string {
-	if c.Addr == "" || c.Addr == c.Target {
-		return c.Target
+	name := c.Target
+	if c.Addr != "" && c.Addr != c.Target {
+		name += " (" + c.Addr + ")"
 	}
-	return c.Target + " (" + c.Addr + ")"
+	if c.Vantage != "" {
+		name += " from " + c.Vantage
+	}
+	return name
 }
 
 // sentence is what a check came to.

@@ -27,6 +27,7 @@ import (
 	"github.com/vipprobe/vipprobe/prober/observe"
 	"github.com/vipprobe/vipprobe/prober/plan"
 	"github.com/vipprobe/vipprobe/prober/results"
+	"github.com/vipprobe/vipprobe/prober/rollout"
 	"github.com/vipprobe/vipprobe/prober/wire"
 	"github.com/vipprobe/vipprobe/targets"
 )
@@ -721,4 +722,12 @@ func TestOpenAPI(t *testing.T) {
 	if bytes.Contains(a.body, []byte("hunter2")) {
 		t.Error("a secret stands in the document")
 	}
+}
+
+func (f *fake) Validate(_ context.Context, candidates []string, o prober.ValidateOptions) []prober.Validated {
+	out := []prober.Validated{{Target: candidates[0], Started: time.Now()}}
+	for _, c := range o.Checks {
+		out[0].Results = append(out[0].Results, rollout.Result{Check: c, State: rollout.Pass, Got: "fine"})
+	}
+	return out
 }

@@ -21,6 +21,8 @@ type Prober interface {
 	Probe(ctx context.Context, target string, m prober.Module) ([]prober.Round, error)
 	// Diagnose investigates every address of a target.
 	Diagnose(ctx context.Context, target string, o prober.DiagnoseOptions) ([]prober.Round, error)
+	// Validate holds every address of targets against checks.
+	Validate(ctx context.Context, candidates []string, o prober.ValidateOptions) []prober.Validated
 }
 
 var _ Prober = (*prober.Prober)(nil)
@@ -72,6 +74,7 @@ type API struct {
 	starts   *clients
 	follows  *seats
 	reads    chan struct{}
+	seats    chan struct{} // of validations, which are waited for
 }
 
 // maxReads is how many questions to the store are worked on at once.
@@ -85,7 +88,7 @@ func New(r chi.Router, o Options) (*API, error) {
 	}
 	const startShare = 50
 	a := &API{opts: o, reader: o.Store.Reader(), runs: newRuns(o.Store, o.Recorder, o.MaxRuns), requests: newClients(o.ClientRate),
-		starts: newClients(o.ClientRate / startShare), follows: newSeats(o.MaxReaders), reads: make(chan struct{}, maxReads)}
+		starts: newClients(o.ClientRate / startShare), follows: newSeats(o.MaxReaders), reads: make(chan struct{}, maxReads), seats: make(chan struct{}, o.MaxRuns)}
 	r.Group(func(r chi.Router) {
 		r.Use(a.admit)
 		a.huma = humachi.New(r, describe(o.Version))
@@ -106,6 +109,7 @@ func describe(version string) huma.Config {
 
 func (a *API) register() {
 	a.registerRuns()
+	a.registerValidation()
 	a.registerResults()
 	a.registerTargets()
 	a.registerVerdicts()

@@ -141,6 +141,12 @@ func ReadProfiles(r io.Reader) ([]profile.Profile, error) {
 	return out, nil
 }
 
+// Read is the profile that a view was made of.
+func (v *Profile) Read() (*profile.Profile, error) {
+	p, err := v.read()
+	return &p, err
+}
+
 func (v *Profile) read() (profile.Profile, error) {
 	addr, err := netip.ParseAddrPort(v.Addr)
 	if err != nil {

@@ -34,6 +34,7 @@ type Validation struct {
 // Candidate is one address against the policy.
 type Candidate struct {
 	Target  string        `json:"target"`
+	Vantage string        `json:"vantage,omitempty"` // where it was measured from; absent: here
 	Addr    string        `json:"addr,omitempty"`
 	Line    int           `json:"line,omitempty"` // of the rollout file
 	State   string        `json:"state"`          // pass, fail, unknown
@@ -92,7 +93,7 @@ func (v *Validation) Conclude() error {
 		case rollout.Unknown:
 			v.Unknown++
 		}
-		if c.Profile != nil {
+		if c.Profile != nil && c.Vantage == "" { // distance and path differ from elsewhere
 			p, err := c.Profile.read()
 			if err != nil {
 				return fmt.Errorf("profile of %s: %w", c.Target, err)

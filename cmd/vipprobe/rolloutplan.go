@@ -18,6 +18,9 @@ func (p *printer) rolloutPlan(r *targets.Rollout) {
 	p.f("%s\n", p.tint(bold, fmt.Sprintf("%d hosts × %d checks, %d at a time", len(r.Candidates), len(r.Checks), r.Parallel)))
 	p.f("  %s\n", c.what)
 	p.f("  at most about %d SYNs a host, %d in all; about %s\n", c.syns, c.syns*len(r.Candidates), c.total.Round(time.Second))
+	if n := len(r.Matrix()); n > 0 {
+		p.f("  and %d measurements from %d other vantages\n", n, len(r.Vantages))
+	}
 	for _, h := range c.harm {
 		p.f("%s\n", p.paragraph("  "+p.tint(yellow, "can disturb: "), h, 15))
 	}

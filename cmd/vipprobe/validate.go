@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -119,7 +120,7 @@ func (f *validateFlags) measure(cmd *cobra.Command, r *targets.Rollout, state *s
 	line := map[string]int{}
 	for _, c := range r.Candidates {
 		line[c.Target] = c.Line
-		if !state.has(c.Target) {
+		if !state.has(c.Target, "") {
 			todo = append(todo, c.Target)
 		}
 	}
@@ -134,6 +135,11 @@ func (f *validateFlags) measure(cmd *cobra.Command, r *targets.Rollout, state *s
 	}
 	m.Burst, f.halfOpen = r.Burst, r.Profile.Backlog
 	ctx := cmd.Context()
+	far, err := openVantages(r)
+	if err != nil {
+		return nil, err
+	}
+	defer far.close()
 	p, err := f.open(ctx, cmd, cfg, m, append(names, todo...))
 	if err != nil {
 		return nil, err
@@ -142,8 +148,11 @@ func (f *validateFlags) measure(cmd *cobra.Command, r *targets.Rollout, state *s
 	golden, err = f.goldenHost(ctx, p, r, m, golden)
 	if err == nil {
 		var found []view.Candidate
+		elsewhere := far.begin(ctx, r, golden, state)
 		found, err = f.candidates(cmd, p, r, m, golden, todo, line, state)
-		v.Candidates = inOrder(r, append(slices.Clone(state.done), found...))
+		others, unkept := elsewhere()
+		err = errors.Join(err, unkept)
+		v.Candidates = inOrder(r, slices.Concat(state.done, found, others))
 	}
 	if err := errors.Join(err, p.Close()); err != nil {
 		return nil, err
@@ -222,10 +231,12 @@ func (f *validateFlags) candidates(cmd *cobra.Command, p *prober.Prober, r *targ
 // inOrder sorts candidates as the file has them.
 func inOrder(r *targets.Rollout, list []view.Candidate) []view.Candidate {
 	place := map[string]int{}
-	for i, c := range r.Candidates {
+	for i, c := range slices.Concat(r.Candidates, r.Pool) {
 		place[c.Target] = i
 	}
-	slices.SortStableFunc(list, func(a, b view.Candidate) int { return place[a.Target] - place[b.Target] })
+	slices.SortStableFunc(list, func(a, b view.Candidate) int {
+		return cmp.Or(cmp.Compare(place[a.Target], place[b.Target]), cmp.Compare(a.Vantage, b.Vantage))
+	})
 	return list
 }
 

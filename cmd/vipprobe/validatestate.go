@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"sync"
 
 	"github.com/vipprobe/vipprobe/api/view"
 	"github.com/vipprobe/vipprobe/prober/rollout"
@@ -14,6 +15,7 @@ import (
 
 // stateFile keeps candidates that are finished, a line each, so that a validation can go on where it was interrupted. Its zero value keeps nothing.
 type stateFile struct {
+	mu   sync.Mutex // of writing
 	file *os.File
 	done []view.Candidate
 }
@@ -46,11 +48,13 @@ func (s *stateFile) read(policy string) error {
 	if s.done, err = view.ReadValidationState(bytes.NewReader(text), policy); err != nil {
 		return err
 	}
-	open := map[string]bool{}
+	type where struct{ target, vantage string }
+	open := map[where]bool{}
 	for i := range s.done {
-		open[s.done[i].Target] = open[s.done[i].Target] || s.done[i].State == string(rollout.Unknown)
+		c := &s.done[i]
+		open[where{c.Target, c.Vantage}] = open[where{c.Target, c.Vantage}] || c.State == string(rollout.Unknown)
 	}
-	s.done = slices.DeleteFunc(s.done, func(c view.Candidate) bool { return open[c.Target] })
+	s.done = slices.DeleteFunc(s.done, func(c view.Candidate) bool { return open[where{c.Target, c.Vantage}] })
 	if whole := bytes.LastIndexByte(text, '\n') + 1; whole < len(text) { // a torn line: the process was killed while it wrote
 		if err := s.file.Truncate(int64(whole)); err != nil {
 			return err
@@ -60,14 +64,17 @@ func (s *stateFile) read(policy string) error {
 	return err
 }
 
-func (s *stateFile) has(target string) bool {
-	return slices.ContainsFunc(s.done, func(c view.Candidate) bool { return c.Target == target })
+// has reports whether a target is finished from a vantage, "" being here.
+func (s *stateFile) has(target, vantage string) bool {
+	return slices.ContainsFunc(s.done, func(c view.Candidate) bool { return c.Target == target && c.Vantage == vantage })
 }
 
 func (s *stateFile) add(c *view.Candidate) error {
 	if s.file == nil {
 		return nil
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if err := view.WriteLine(s.file, c); err != nil {
 		return fmt.Errorf("--state: %w", err)
 	}

@@ -19,6 +19,9 @@ func (p *printer) validation(v *view.Validation) {
 		if c.Addr != "" && c.Addr != c.Target {
 			name += " (" + c.Addr + ")"
 		}
+		if c.Vantage != "" {
+			name += " from " + c.Vantage
+		}
 		if c.State == string(rollout.Pass) && !p.verbose {
 			passed = append(passed, name)
 			continue
