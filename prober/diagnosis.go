@@ -179,9 +179,10 @@ func (p *Prober) together(ctx context.Context, g *guard, bursts []plan.Burst) bo
 	seen, errs := make([]observe.Observation, len(bursts)), make([]error, len(bursts))
 	if errs[0] = g.enter(ctx, &bursts[0]); errs[0] == nil {
 		var wg sync.WaitGroup
-		for i := range bursts {
+		for i := 1; i < len(bursts); i++ {
 			wg.Go(func() { seen[i], errs[i] = p.step(ctx, g.r, &bursts[i], g.m) })
 		}
+		seen[0], errs[0] = p.step(ctx, g.r, &bursts[0], g.m) // here, as a caller may be on a thread of another network namespace
 		wg.Wait()
 	}
 	for i := range bursts {
