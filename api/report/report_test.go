@@ -2,7 +2,9 @@ package report
 
 import (
 	"bytes"
+	"encoding/json"
 	"encoding/xml"
+	"errors"
 	"io"
 	"strings"
 	"testing"
@@ -42,6 +44,37 @@ func TestJUnitCountsWhatItHolds(t *testing.T) {
 	c := got.Suites[1].Cases[0]
 	if c.Failure == nil || c.File != "a,b:rollout.yml" || c.Line != 8 || strings.ContainsAny(c.Failure.Text, "\x00\x1b") || !strings.Contains(c.Failure.Text, "<script>") {
 		t.Errorf("%+v", c)
+	}
+}
+
+// The schema describes what is written: every field of the JSON stands in it.
+func TestSchema(t *testing.T) {
+	var b, doc bytes.Buffer
+	if err := errors.Join(Schema(&b), view.WriteJSON(&doc, aValidation())); err != nil {
+		t.Fatal(err)
+	}
+	var schema struct {
+		Ref  string                                         `json:"$ref"`
+		Defs map[string]struct{ Properties map[string]any } `json:"$defs"`
+	}
+	var got struct {
+		Candidates []map[string]any
+		Groups     []map[string]any
+	}
+	if err := errors.Join(json.Unmarshal(b.Bytes(), &schema), json.Unmarshal(doc.Bytes(), &got)); err != nil {
+		t.Fatal(err)
+	}
+	if schema.Ref != "#/$defs/Validation" {
+		t.Errorf("$ref %q", schema.Ref)
+	}
+	for name, list := range map[string][]map[string]any{"Candidate": got.Candidates, "ProfileGroup": got.Groups} {
+		for _, x := range list {
+			for key := range x {
+				if _, ok := schema.Defs[name].Properties[key]; !ok {
+					t.Errorf("%s.%s is not in the schema", name, key)
+				}
+			}
+		}
 	}
 }
 

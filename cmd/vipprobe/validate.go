@@ -30,6 +30,7 @@ type validateFlags struct {
 	state    string
 	html     string
 	dryRun   bool
+	schema   bool
 }
 
 var validateFormats = []string{"table", "json", "ndjson", "junit", "github", "markdown"}
@@ -57,6 +58,7 @@ func validateCommand() *cobra.Command {
 	fs.StringVar(&f.html, "html", "", "also write one self-contained HTML page to this file")
 	fs.StringVar(&f.state, "state", "", "keep what is finished in this file, and go on from there where it exists")
 	fs.BoolVar(&f.dryRun, "dry-run", false, "show the plan: hosts, packets, seconds, what can disturb; send nothing")
+	fs.BoolVar(&f.schema, "schema", false, "print the JSON Schema of -o json, and nothing else")
 	fs.StringVar(&f.config, "config.file", "", "configuration file with limits")
 	fs.StringVar(&f.source, "source", "", "source address, which must be this host's")
 	fs.StringVar(&f.iface, "interface", "", "interface to leave by")
@@ -68,6 +70,9 @@ func validateCommand() *cobra.Command {
 }
 
 func (f *validateFlags) run(cmd *cobra.Command) error {
+	if f.schema {
+		return report.Schema(cmd.OutOrStdout())
+	}
 	if f.file == "" {
 		return usageError{errors.New("want a rollout file: -f FILE")}
 	}
