@@ -48,7 +48,7 @@ type story struct {
 
 // How to look closer: go test ./prober/experiment -run 'TestStories/STORY' -v -seed N explains one network, -seeds N tries more of them.
 var (
-	moreSeeds = flag.Int("seeds", 200, "networks of each story")
+	moreSeeds = flag.Int("seeds", 50, "networks of each story")
 	oneSeed   = flag.Uint64("seed", 0, "explain this network alone")
 )
 
