@@ -79,10 +79,26 @@ func (p *Prober) roundNeighborQueue(ctx context.Context, _ Endpoint, addr netip.
 		return
 	}
 	defer done()
+	left, err := p.lanes.take(ctx, lane(addr.Addr()))
+	if err != nil {
+		r.Err, r.Queue = &EnvironmentError{Target: r.Target, Err: fmt.Errorf("other measurements of neighbour queues are under way: %w", err)}, nil
+		return
+	}
+	defer left()
 	if !path.route.OnLink {
 		r.Queue.Router = path.route.NextHop()
 	}
 	(&queueRun{p: p, q: q, m: m, route: path.route, r: r}).run(ctx, addr)
+}
+
+// queuesAtOnce is how many neighbour queues are measured at a time: each wants some ten ARP requests and answers of ours within seconds, and
+// they all share Limits.ARPRate.
+const queuesAtOnce = 3
+
+// lane is which of them a target waits for.
+func lane(a netip.Addr) netip.Addr {
+	b := a.As16()
+	return netip.AddrFrom4([4]byte{0, 0, 0, b[15] % queuesAtOnce})
 }
 
 // randomMAC is an individual, locally administered address (IEEE 802-2014 §8.4).

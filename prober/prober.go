@@ -37,6 +37,7 @@ type Prober struct {
 	allow  Allow
 	shared flights
 	turns  turns // of measurements that must not meet at one target
+	lanes  turns // of measurements that share the budget of ARP
 	pauses *pauses
 }
 
