@@ -23,8 +23,8 @@ func TestAnUnansweredFlowIsAskedAgain(t *testing.T) {
 	}))
 	r.scouted(t, p)
 	arms := []plan.Arm{rawArm(plan.Single())}
-	first := r.burst(t, to(50*time.Millisecond, 2, arms, on(ghostV4, 80)))
-	again := to(50*time.Millisecond, 3, arms, on(ghostV4, 80))
+	first := r.burst(t, to(time.Second, 2, arms, on(ghostV4, 80)))
+	again := to(time.Second, 3, arms, on(ghostV4, 80))
 	for i := range first.Attempts {
 		again.Shots[i].Flow.Src, again.Shots[i].Again = first.Attempts[i].Flow.Src, true
 	}
