@@ -205,7 +205,7 @@ func (r *Result) value(f *Facts) {
 		r.bounded(v, t.Slack)
 	}
 	if r.State == Fail && r.Why == "" {
-		r.Why = t.Means
+		r.Why = "what sets hosts apart here: " + t.Means
 	}
 }
 
