@@ -137,6 +137,9 @@ func (d *Diagnosis) conclude(in *Input) {
 			d.Notes = append(d.Notes, f)
 		}
 	}
+	for i := range d.Causes {
+		d.RateLimit = cmp.Or(d.RateLimit, d.Causes[i].limit)
+	}
 	d.FirstContact = FirstContactOf(in)
 	if slices.ContainsFunc(d.Causes, func(c Cause) bool { return onTimestamps(c.Verdict) }) {
 		d.Clocks = clocks(in)

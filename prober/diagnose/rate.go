@@ -38,6 +38,7 @@ func trials(o *observe.Observation) []trial {
 // metering is what SYNs at a steady pace showed, from the first that was lost on.
 type metering struct {
 	asked, lost int
+	head        int // the most SYNs of a burst before the first that was lost
 	// refills counts the SYNs answered right after one that was not, known the lost ones of flows that had been answered before.
 	refills, known int
 	// rates are how many a second came through, a burst each; steady: in none of them did the answers come in heaps.
@@ -63,6 +64,7 @@ func (m *metering) add(ts []trial) {
 	if first < 0 {
 		return
 	}
+	m.head = max(m.head, first)
 	ts = ts[first:]
 	answered, runs := 0, 1
 	var last time.Time
@@ -96,13 +98,14 @@ func (m *metering) add(ts []trial) {
 	m.order = append(m.order, max(0, 1-runsChance(answered, len(ts)-answered, runs-1)))
 }
 
-// Through is how many SYNs a second came through bursts at a steady pace, at the least; ok is false where none was made or nothing was lost.
-func Through(seen []observe.Observation) (perSecond float64, ok bool) {
+// Through is how many SYNs a second came through bursts at a steady pace, at the least, and how many before the first was lost, at the most; ok is false where
+// none was made or nothing was lost.
+func Through(seen []observe.Observation) (perSecond float64, head int, ok bool) {
 	m := readMetering(&Input{Observations: seen})
 	if len(m.rates) == 0 {
-		return 0, false
+		return 0, 0, false
 	}
-	return slices.Min(m.rates), true
+	return slices.Min(m.rates), m.head, true
 }
 
 // metered reports whether what came through did so bit by bit, at one rate however fast the SYNs came, and without regard to flows.
@@ -164,14 +167,19 @@ func checkRate(in *Input) []Finding {
 		return []Finding{f}
 	}
 	f.Wants, f.Settle = nil, ""
-	f.Summary = fmt.Sprintf("SYNs pass singly but not in bursts: %d of %d sent far apart were lost, %d of %d in bursts; at a steady pace about %.1f a second come through",
-		paced.lost(), paced.syns, burst.lost(), burst.syns, slices.Min(m.rates))
-	f.Evidence = []string{
+	l := readLimit(in, m.rates)
+	f.limit = &l
+	if l.Scope == ScopeOpen {
+		f.Wants = []Want{{Kind: plan.KindScope, Why: "is the limit each source's own, and how many SYNs pass at once after a rest?", Most: l.bursts()}}
+	}
+	f.Summary = fmt.Sprintf("SYNs pass singly but not in bursts: %d of %d sent far apart were lost, %d of %d in bursts; at a steady pace %s come through%s",
+		paced.lost(), paced.syns, burst.lost(), burst.syns, &l, l.Scope.brief())
+	f.Evidence = append([]string{
 		"the answered SYNs of a burst are its first ones, on whatever flow: a bucket that empties",
 		fmt.Sprintf("steady SYNs: %d of %d lost, %d of them of flows that had just been answered; one came through after each wait, %d times: a bucket that refills", m.lost, m.asked,
 			m.known, m.refills),
 		fmt.Sprintf("p = %.2g for bursts against far apart and for the even order together", f.P),
-	}
+	}, l.tells()...)
 	f.Disproof = "a burst whose answered SYNs are not its first; loss of SYNs sent far apart; twice the rate through when SYNs come twice as fast"
 	f.Remedy = "raise or remove the SYN limit (nft/iptables limit or hashlimit, a balancer's SYN rate policy, a scrubbing service); retries eat tokens, so a limit near the " +
 		"real rate collapses"

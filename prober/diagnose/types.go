@@ -65,6 +65,8 @@ type Finding struct {
 	Settle string
 	// Wants are the experiments that would settle it, or make it firmer.
 	Wants []Want
+	// limit is what was found of the limit that the finding names.
+	limit *RateLimit
 	// explains are the observations whose losses the finding accounts for.
 	explains []int
 }
@@ -131,6 +133,8 @@ type Diagnosis struct {
 	Headline string
 	// Measurements are figures that stand beside the causes: no faults.
 	Measurements []Measurement
+	// RateLimit is what was found of a limit on SYNs; nil where none is named.
+	RateLimit *RateLimit
 	// Clocks are the timestamp clocks that were seen, where a named cause is about them.
 	Clocks []ClockSeries
 	// Started and Finished bound what was observed.

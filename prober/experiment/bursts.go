@@ -26,7 +26,7 @@ func (v *Investigation) build(s Step, seen []observe.Observation) plan.Burst {
 func (v *Investigation) maker(k plan.Kind) func([]observe.Observation) plan.Burst {
 	known := map[plan.Kind]func([]observe.Observation) plan.Burst{
 		plan.KindQuadrants: v.quadrants, plan.KindSticky: v.sticky, plan.KindServed: v.served, plan.KindDirection: v.direction,
-		plan.KindPaced: v.paced, plan.KindRate: v.rate, plan.KindOther: v.other, plan.KindSizes: v.sizes, plan.KindStray: v.stray, plan.KindPing: v.ping,
+		plan.KindPaced: v.paced, plan.KindRate: v.rate, plan.KindScope: v.scope, plan.KindOther: v.other, plan.KindSizes: v.sizes, plan.KindStray: v.stray, plan.KindPing: v.ping,
 		plan.KindOracle: v.search, plan.KindFollow: v.search, plan.KindPrime: v.prime, plan.KindFlip: v.flip, plan.KindBare: v.bare, plan.KindHeal: v.heal, plan.KindSurvey: v.survey, plan.KindResolve: v.resolve,
 		plan.KindReuse: v.reuse, plan.KindStateful: v.stateful, plan.KindEven: v.even, plan.KindCells: v.cells, plan.KindLate: v.late, plan.KindWatch: v.watch,
 		plan.KindWalk: v.walk, plan.KindSource: v.sources, plan.KindHold: v.hold, plan.KindBacklog: v.backlog, plan.KindIdle: v.idle,
@@ -211,7 +211,7 @@ const pacedGap = 250 * time.Millisecond
 // keep to three quarters of that; where some are refused they look longer.
 func (v *Investigation) paced(seen []observe.Observation) plan.Burst {
 	gap := pacedGap
-	if rate, ok := diagnose.Through(seen); ok {
+	if rate, _, ok := diagnose.Through(seen); ok {
 		gap = min(max(time.Duration(float64(time.Second)/(0.75*rate)), pacedGap), 4*pacedGap)
 	} else if refused(seen) {
 		gap = 400 * time.Millisecond // what comes and goes takes seconds

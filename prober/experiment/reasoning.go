@@ -72,7 +72,7 @@ func recorded(host diagnose.Input, seen []observe.Observation) *Investigation {
 			v.Hold, v.NoRaw = 1, false
 		case k == plan.KindBacklog || k == plan.KindIdle:
 			v.Backlog, v.NoRaw = 1, false
-		case k == plan.KindSource:
+		case k == plan.KindSource || k == plan.KindScope && len(addresses(&seen[i])) > 1:
 			v.Others = []netip.Addr{netip.IPv4Unspecified()}
 			v.NoRaw = false
 		case raw(k):
@@ -213,6 +213,7 @@ func harmOf(k plan.Kind) string {
 		plan.KindHold:     "many connections held open for seconds: they take places at the target and on the way (permitted by its owner)",
 		plan.KindBacklog:  "many half-open connections for about 3 s, then reset: others meet SYN cookies meanwhile, or where these are off nothing (permitted by its owner)",
 		plan.KindIdle:     "a few connections left silent for 8 s, then aborted",
+		plan.KindScope:    "half-open SYNs over a limit for seconds, from two addresses of this host, reset at once: whoever shares the limit gets less meanwhile",
 		plan.KindHeal:     "none but the wait",
 		plan.KindSource:   "half-open SYNs from other addresses of this host, reset at once",
 	}

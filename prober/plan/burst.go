@@ -185,6 +185,7 @@ const (
 	KindData      Kind = "data"      // handshake, then a request
 	KindPaced     Kind = "paced"     // single SYNs far apart
 	KindRate      Kind = "rate"      // single SYNs at rising rates
+	KindScope     Kind = "scope"     // a steady pace after a rest, from two addresses in turn where there are two
 	KindOther     Kind = "other"     // another port or source beside the target's
 	KindReuse     Kind = "reuse"     // a 4-tuple used again on purpose
 	KindSizes     Kind = "sizes"     // segments of several sizes after the handshake

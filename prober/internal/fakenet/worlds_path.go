@@ -197,3 +197,15 @@ func (c *closers) close(w *World, port uint16) {
 		c.host.Occupy(w, f, wire.Seq(w.rng.Uint32()), wire.TSval(w.rng.Uint32()))
 	}
 }
+
+// RateLimitOf is RateLimit towards a vantage with a second address. perSource keeps a bucket for each; with only, the second address is not limited at all.
+func RateLimitOf(seed uint64, rate float64, burst int, perSource, only bool) *World {
+	second := netip.AddrFrom4([4]byte{192, 0, 2, 11})
+	l := &Limiter{Rate: rate, Burst: burst, PerSource: perSource}
+	if only {
+		l.Match = Both(SYNs, func(_ Hop, p *Packet) bool { return p.Seg.Src.Addr() != second })
+	}
+	w, _ := Server(seed, l)
+	w.Client.Others = []netip.Addr{second}
+	return w
+}
