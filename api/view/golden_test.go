@@ -135,6 +135,8 @@ func TestClocksJSON(t *testing.T) {
 		{Name: diagnose.PoolMembers, Value: 2, Unit: "members", How: "by fingerprint"},
 		{Name: diagnose.ListenerBacklog, Unit: "connections", How: "counted", Missing: "nothing was answered"},
 	}
+	r.Diagnosis.RateLimit = &diagnose.RateLimit{RateLow: 4.9, RateHigh: 5.1, BurstLow: 5, BurstHigh: 6, Exact: true, Scope: diagnose.ScopeShared, AtOnce: 1,
+		Sources: []diagnose.LimitedSource{{Addr: netip.MustParseAddr("192.0.2.10"), Asked: 40, Answered: 8, PerSecond: 2.5}}}
 	r.Diagnosis.Clocks = []diagnose.ClockSeries{
 		{Of: diagnose.OwnKernel, Hz: 1000, Points: []diagnose.ClockPoint{{At: at(0), TSval: 481284815}}},
 		{Of: diagnose.Remembered, HzLow: 961.5, HzHigh: 1044, Note: "fixed", Points: []diagnose.ClockPoint{{At: at(time.Second), TSval: 517740536, Within: 4}}},

@@ -73,6 +73,8 @@ type Diagnosis struct {
 	FirstContact *FirstContact `json:"first_contact,omitempty"`
 	// Measurements are figures beside the causes: no faults.
 	Measurements []Measurement `json:"measurements,omitempty"`
+	// RateLimit is what was found of a limit on SYNs, where one is named.
+	RateLimit *RateLimit `json:"rate_limit,omitempty"`
 	// DataPhases are what the bursts with a data phase did, an arm a row.
 	DataPhases []DataPhase `json:"data_phases,omitempty"`
 	// Testimony is what the servers' own counters say to the causes, where they were read.
@@ -142,7 +144,7 @@ func newLadder(l plan.Ladder) *Ladder {
 
 func newDiagnosis(r *prober.Round) Diagnosis {
 	d := &r.Diagnosis
-	v := Diagnosis{Headline: d.Headline, Healthy: d.Healthy(), Causes: []Finding{}, FirstContact: newFirstContact(&d.FirstContact)}
+	v := Diagnosis{Headline: d.Headline, Healthy: d.Healthy(), Causes: []Finding{}, FirstContact: newFirstContact(&d.FirstContact), RateLimit: newRateLimit(d.RateLimit)}
 	for i := range d.Causes {
 		f := newFinding(&d.Causes[i])
 		f.Frames = evidence.Ranges(r.Cites(&d.Causes[i]))

@@ -99,35 +99,38 @@ func lastLine(s string) string {
 	return lines[len(lines)-1]
 }
 
-// parseCauses reads the part of `diagnose -o json` that is scored: the causes of all rounds, each verdict once, at its firmest.
+// scored is the part of `diagnose -o json` that is scored.
+type scored struct {
+	Rounds []struct {
+		Member    bool             `json:"member"`
+		Diagnosis *scoredDiagnosis `json:"diagnosis"`
+	} `json:"rounds"`
+}
+
+type scoredDiagnosis struct {
+	Causes    []scoredFinding `json:"causes"`
+	Notes     []scoredFinding `json:"notes"`
+	Testimony []struct {
+		Verdict diagnose.Verdict `json:"verdict"`
+		Effect  string           `json:"effect"`
+	} `json:"testimony"`
+	Measurements []struct {
+		Name   string `json:"name"`
+		Value  *int   `json:"value"`
+		AtMost *int   `json:"at_most"`
+	} `json:"measurements"`
+}
+
+type scoredFinding struct {
+	Verdict  diagnose.Verdict `json:"verdict"`
+	Level    string           `json:"level"`
+	Summary  string           `json:"summary"`
+	Evidence []string         `json:"evidence"`
+}
+
+// parseCauses reads what is scored: the causes of all rounds, each verdict once, at its firmest.
 func parseCauses(b []byte) ([]Named, error) {
-	var doc struct {
-		Rounds []struct {
-			Member    bool `json:"member"`
-			Diagnosis *struct {
-				Causes []struct {
-					Verdict  diagnose.Verdict `json:"verdict"`
-					Level    string           `json:"level"`
-					Evidence []string         `json:"evidence"`
-				} `json:"causes"`
-				Notes []struct {
-					Verdict  diagnose.Verdict `json:"verdict"`
-					Level    string           `json:"level"`
-					Summary  string           `json:"summary"`
-					Evidence []string         `json:"evidence"`
-				} `json:"notes"`
-				Testimony []struct {
-					Verdict diagnose.Verdict `json:"verdict"`
-					Effect  string           `json:"effect"`
-				} `json:"testimony"`
-				Measurements []struct {
-					Name   string `json:"name"`
-					Value  *int   `json:"value"`
-					AtMost *int   `json:"at_most"`
-				} `json:"measurements"`
-			} `json:"diagnosis"`
-		} `json:"rounds"`
-	}
+	var doc scored
 	if err := json.Unmarshal(b, &doc); err != nil {
 		return nil, err
 	}
@@ -139,28 +142,43 @@ func parseCauses(b []byte) ([]Named, error) {
 		if r.Diagnosis == nil || r.Member {
 			continue
 		}
-		var beside []string
-		decided := false
-		for _, c := range r.Diagnosis.Causes {
-			decided = decided || !undecided(c.Verdict)
-		}
-		for _, n := range r.Diagnosis.Notes {
-			beside = append(beside, noteWord+string(n.Verdict))
-			if undecided(n.Verdict) && !decided {
-				named = merge(named, Named{n.Verdict, level(n.Level), append(n.Evidence, n.Summary)})
-			}
-		}
-		for _, t := range r.Diagnosis.Testimony {
-			beside = append(beside, testimonyWord+string(t.Verdict)+" "+t.Effect)
-		}
-		for _, m := range r.Diagnosis.Measurements {
-			beside = append(beside, figure(m.Name, m.Value, m.AtMost))
-		}
-		for _, c := range r.Diagnosis.Causes {
-			named = merge(named, Named{c.Verdict, level(c.Level), append(c.Evidence, beside...)})
+		for _, n := range r.Diagnosis.named() {
+			named = merge(named, n)
 		}
 	}
 	return healthyOnlyAlone(named), nil
+}
+
+// named are the causes of one diagnosis, each with what stands beside it, and an undecided note where nothing is decided.
+func (d *scoredDiagnosis) named() []Named {
+	var named []Named
+	if !slices.ContainsFunc(d.Causes, func(c scoredFinding) bool { return !undecided(c.Verdict) }) {
+		for _, n := range d.Notes {
+			if undecided(n.Verdict) {
+				named = append(named, Named{n.Verdict, level(n.Level), append(n.Evidence, n.Summary)})
+			}
+		}
+	}
+	beside := d.beside()
+	for _, c := range d.Causes {
+		named = append(named, Named{c.Verdict, level(c.Level), append(c.Evidence, beside...)})
+	}
+	return named
+}
+
+// beside is what stands beside the causes, in words that a label can ask for.
+func (d *scoredDiagnosis) beside() []string {
+	var out []string
+	for _, n := range d.Notes {
+		out = append(out, noteWord+string(n.Verdict))
+	}
+	for _, t := range d.Testimony {
+		out = append(out, testimonyWord+string(t.Verdict)+" "+t.Effect)
+	}
+	for _, m := range d.Measurements {
+		out = append(out, figure(m.Name, m.Value, m.AtMost))
+	}
+	return out
 }
 
 // figure is a measurement in a few words, so that a label can ask for it.

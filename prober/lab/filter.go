@@ -16,16 +16,29 @@ func filterScenarios() []Scenario {
 func synRateLimit() Scenario {
 	return Scenario{
 		Name: "syn-ratelimit",
-		Story: "A filter before the server lets few SYNs a second through, whoever sends them. Their repeats eat the same tokens, so a burst " +
+		Story: "A filter before the server lets few SYNs a second through, of all together, of each source, or of one. Their repeats eat the same tokens, so a burst " +
 			"takes seconds to recover.",
-		Params:     []Param{{"rate", "5", "SYNs a second, and as many at once"}},
-		Label:      Is(diagnose.SYNRateLimited),
-		NearMisses: []NearMiss{{"generous", map[string]string{"rate": "5000"}, Healthy()}},
+		Params: []Param{{"rate", "5", "SYNs a second"}, {"burst", "5", "SYNs at once"},
+			{"counts", "all", "whose SYNs: all together; each source by itself; one source only, the client's usual address"}},
+		Budget: 45 * time.Second,
+		Label:  Is(diagnose.SYNRateLimited).Saying("both draw on one bucket"),
+		NearMisses: []NearMiss{{"generous", map[string]string{"rate": "5000", "burst": "5000"}, Healthy()},
+			{"each source by itself", map[string]string{"counts": "each"}, Is(diagnose.SYNRateLimited).Saying("each has a bucket of its own")},
+			{"one source only", map[string]string{"counts": "one"}, Is(diagnose.SYNRateLimited).Saying("only the first is limited")}},
 		Build: func(st *Stage) {
 			d := st.direct()
+			d.clientLink.Addr(controlIP + "/24")
 			d.server.Serve(topo.Service{Port: port, Then: topo.Echo})
-			rate := uint64(st.Int("rate"))
-			d.server.Rules(filter("guard", nft.Input, nft.Rule{nft.SYN(), nft.Beyond(rate, uint32(rate)), nft.Drop()}))
+			limit := func(who ...nft.Part) nft.Rule {
+				return append(nft.Rule{nft.SYN()}, append(who, nft.Beyond(uint64(st.Int("rate")), uint32(st.Int("burst"))), nft.Drop())...)
+			}
+			usual, second := limit(nft.Src(addr(clientIP))), limit(nft.Src(addr(controlIP)))
+			rules := map[string][]nft.Rule{"all": {limit()}, "each": {usual, second}, "one": {usual}}
+			whose, known := rules[st.String("counts")]
+			if !known {
+				st.keep("counts", errNotOneOf("all", "each", "one"))
+			}
+			d.server.Rules(filter("guard", nft.Input, whose...))
 		},
 	}
 }

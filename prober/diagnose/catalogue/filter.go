@@ -18,10 +18,11 @@ func synRateLimited() Entry {
 		},
 		Proof: []Proof{
 			{plan.KindPaced, diagnose.Confirmed, "none of the SYNs 400 ms apart is lost, in bursts the first are answered and later ones not (Fisher)"},
-			{plan.KindRate, diagnose.Confirmed, "at a steady rate as many come through as the limit allows"},
+			{plan.KindRate, diagnose.Confirmed, "at a steady rate as many come through as the limit allows, while no more than a handshake or two of ours is open at once"},
+			{plan.KindScope, diagnose.Confirmed, "for whom it counts: two addresses of this host in turn get together what one got alone (one bucket), or each as much (a bucket a source)"},
 		},
 		LookAlikes: []LookAlike{
-			{diagnose.AcceptQueueOverflow, "time does not bring more; one port only"},
+			{diagnose.AcceptQueueOverflow, "its queue counts connections that wait, not SYNs a second: SYNs that are reset at once take no place in it; one port only"},
 			{diagnose.LocalARPQueueOverflow, "the last ones pass, and only when cold"},
 			{diagnose.SNATPortRace, "losses lie anywhere in the burst"},
 			{diagnose.SNATPortExhaustion, "what holds the ports decides, not the rate"},

@@ -14,6 +14,30 @@ import (
 	"github.com/vipprobe/vipprobe/prober/wire"
 )
 
+// ratePace is how many SYNs a second a rate burst sends, the first time; rateTime for how long; rateFlows on how many flows in turn.
+const (
+	ratePace  = 16
+	rateTime  = 2500 * time.Millisecond
+	rateFlows = 4
+)
+
+// rate asks a few flows again and again at a steady pace, twice as fast each time it is called: a limiter lets through its own rate and no more, also
+// of flows that it has just let through, and a table that is full lets through those it knows.
+func (v *Investigation) rate(seen []observe.Observation) plan.Burst {
+	step := (time.Second / ratePace) >> count(seen, plan.KindRate)
+	n := v.flows(rateFlows)
+	var at []time.Duration
+	for t := time.Duration(0); t < rateTime; t += time.Duration(n) * step {
+		at = append(at, t)
+	}
+	b := plan.Burst{Listen: at[len(at)-1] + patience(seen)}
+	s := v.script(v.clock(seen), plan.Custom(at...), plan.Reset)
+	s.Persist = true
+	b.Arms = []plan.Arm{{Name: "rate", Via: plan.Raw, Script: s}}
+	v.shots(&b, 0, n, 0, step)
+	return b
+}
+
 // scopeFlows is on how many flows each address asks in turn.
 const scopeFlows = 4
 
