@@ -97,13 +97,7 @@ func (f *watchFlags) check() error {
 func (f *watchFlags) together() error {
 	places, metrics := len(f.netns)+len(f.pids) > 0, f.listen != "" || f.output == "prometheus"
 	if f.before != "" || f.after != "" {
-		switch {
-		case f.before == "" || f.after == "":
-			return errors.New("--before and --after go together: two copies of /proc/net")
-		case metrics || places || f.peers || f.compare || f.drops:
-			return errors.New("--before and --after: saved copies have no namespaces, no connections and no present; leave out --netns, --pid, --peers, --drops, --compare, --listen and -o prometheus")
-		}
-		return nil
+		return f.saved(metrics || places)
 	}
 	if err := f.tracing(metrics); err != nil {
 		return err
@@ -115,6 +109,17 @@ func (f *watchFlags) together() error {
 		return errors.New("--compare is for people and JSON; metrics of two namespaces are had by --netns or --pid given twice")
 	case f.listen != "" && (f.count > 0 || f.length > 0):
 		return errors.New("--listen serves until it is ended; leave out --count and --for")
+	}
+	return nil
+}
+
+// saved says what does not go with copies of /proc/net; live: something of this moment is asked for.
+func (f *watchFlags) saved(live bool) error {
+	switch {
+	case f.before == "" || f.after == "":
+		return errors.New("--before and --after go together: two copies of /proc/net")
+	case live || f.peers || f.compare || f.drops:
+		return errors.New("--before and --after: saved copies have no namespaces, no connections and no present; leave out --netns, --pid, --peers, --drops, --compare, --listen and -o prometheus")
 	}
 	return nil
 }
