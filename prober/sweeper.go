@@ -28,6 +28,7 @@ type gun interface {
 }
 
 var (
+	_ gun = (*rawsock.TxRing)(nil)
 	_ gun = (*rawsock.Volley)(nil)
 	_ gun = (*rawsock.XDP)(nil)
 )

@@ -118,7 +118,7 @@ func (f *wayfinder) open(ctx context.Context, p *path, dst netip.AddrPort) (uint
 			return 0, err
 		}
 	}
-	return f.s.book.AddWay(sweep.Way{Src: src, Link: link, Gun: gun}), nil
+	return f.s.book.AddWay(sweep.Way{Src: src, Link: link, Gun: gun})
 }
 
 // link finds the link header, and with a capture also sees whether the kernel would leave the same way.
@@ -154,7 +154,7 @@ func (f *wayfinder) gun(r rawsock.Route) (int, error) {
 	}
 	s.guns, s.loaded = append(s.guns, g), append(s.loaded, make([]int, rawsock.VolleySize))
 	if s.q.Transmit == TransmitPacket {
-		back, err := rawsock.NewVolley(r)
+		back, err := newVolley(r)
 		if err != nil {
 			return 0, err
 		}
@@ -168,7 +168,7 @@ func (s *sweeper) newGun(r rawsock.Route) (gun, error) {
 	if s.q.Transmit == TransmitXDP {
 		return rawsock.NewXDP(r)
 	}
-	v, err := rawsock.NewVolley(r)
+	v, err := newVolley(r)
 	if err != nil || s.q.Transmit != TransmitBlind {
 		return v, err
 	}
@@ -176,6 +176,28 @@ func (s *sweeper) newGun(r rawsock.Route) (gun, error) {
 		return nil, errors.Join(err, v.Close())
 	}
 	return v, nil
+}
+
+// volley is a gun by packet socket.
+type volley interface {
+	gun
+	Bypass() error
+}
+
+// newVolley opens the cheapest that device and kernel have.
+func newVolley(r rawsock.Route) (volley, error) {
+	t, err := rawsock.NewTxRing(r)
+	switch {
+	case errors.Is(err, errors.ErrUnsupported):
+		v, err := rawsock.NewVolley(r)
+		if err != nil {
+			return nil, err
+		}
+		return v, nil
+	case err != nil:
+		return nil, err
+	}
+	return t, nil
 }
 
 // claim takes the source ports of one address of ours.
