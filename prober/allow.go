@@ -94,44 +94,69 @@ func (a Allow) Check(target string, addr netip.Addr) error {
 	return &NotAllowedError{Target: target, Addr: addr, Why: why, Entry: addr.String()}
 }
 
-// special names the addresses that a prefix never permits: link-local (RFC 3927, RFC 4291 §2.5.6), multicast, limited broadcast,
-// unspecified, and the metadata services of clouds; and those which a NAT64 makes of them (RFC 6052 §2.1).
-func special(addr netip.Addr) string {
-	if wellKnown := netip.PrefixFrom(netip.AddrFrom16([16]byte{1: 0x64, 2: 0xff, 3: 0x9b}), 96); wellKnown.Contains(addr) {
-		b := addr.As16()
-		addr = netip.AddrFrom4([4]byte(b[12:]))
+// covers reports whether every address of p is permitted, as Check says of each. It may be false all the same where they are.
+func (a Allow) covers(p netip.Prefix) bool {
+	for _, s := range specials() {
+		if s.prefix.Overlaps(p) {
+			return false
+		}
 	}
-	switch {
-	case metadata(addr):
-		return "a cloud metadata address"
-	case addr.IsLinkLocalUnicast():
-		return "a link-local address"
-	case addr.IsMulticast():
-		return "a multicast address"
-	case addr == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
-		return "the broadcast address"
-	case addr.IsUnspecified():
-		return "the unspecified address"
+	if nat64().Overlaps(p) {
+		return false
 	}
-	return ""
-}
-
-// metadata reports whether a cloud hands out credentials or configuration at the address, as the providers document it.
-func metadata(addr netip.Addr) bool {
-	b := addr.As16()
-	switch b {
-	case mapped(169, 254, 169, 254), // AWS, Azure, Google, OpenStack and others
-		[16]byte{0xfd, 0x00, 0x0e, 0xc2, 14: 0x02, 15: 0x54}, // AWS: fd00:ec2::254
-		[16]byte{0xfd, 0x20, 0x00, 0xce, 14: 0x02, 15: 0x54}, // Google: fd20:ce::254
-		mapped(168, 63, 129, 16),                             // Azure's wire server
-		mapped(100, 100, 100, 200),                           // Alibaba
-		mapped(192, 0, 0, 192):                               // Oracle
-		return true
+	for _, x := range a.prefixes {
+		if x.Bits() <= p.Bits() && x.Contains(p.Addr()) {
+			return true
+		}
 	}
 	return false
 }
 
-// mapped is an IPv4 address in IPv6 (RFC 4291 §2.5.5.2).
-func mapped(a, b, c, d byte) [16]byte {
-	return [16]byte{10: 0xff, 11: 0xff, 12: a, 13: b, 14: c, 15: d}
+// special names the addresses that a prefix never permits, and those which a NAT64 makes of them (RFC 6052 §2.1).
+func special(addr netip.Addr) string {
+	if nat64().Contains(addr) {
+		b := addr.As16()
+		addr = netip.AddrFrom4([4]byte(b[12:]))
+	}
+	for _, s := range specials() {
+		if s.prefix.Contains(addr) {
+			return s.name
+		}
+	}
+	return ""
+}
+
+// nat64 is the well-known prefix of RFC 6052 §2.1.
+func nat64() netip.Prefix {
+	return netip.PrefixFrom(netip.AddrFrom16([16]byte{1: 0x64, 2: 0xff, 3: 0x9b}), 96)
+}
+
+type specialPrefix struct {
+	prefix netip.Prefix
+	name   string
+}
+
+// specials are the addresses that a prefix never permits: the metadata services of clouds, which hand out credentials or configuration, as the
+// providers document them; link-local (RFC 3927, RFC 4291 §2.5.6), multicast (RFC 1112 §4, RFC 4291 §2.7), limited broadcast, unspecified.
+func specials() [13]specialPrefix {
+	v4 := func(a, b, c, d byte, bits int) netip.Prefix {
+		return netip.PrefixFrom(netip.AddrFrom4([4]byte{a, b, c, d}), bits)
+	}
+	v6 := func(bits int, a [16]byte) netip.Prefix { return netip.PrefixFrom(netip.AddrFrom16(a), bits) }
+	const cloud, link, multi, none = "a cloud metadata address", "a link-local address", "a multicast address", "the unspecified address"
+	return [...]specialPrefix{
+		{v4(169, 254, 169, 254, 32), cloud},                                    // AWS, Azure, Google, OpenStack and others
+		{v6(128, [16]byte{0xfd, 0x00, 0x0e, 0xc2, 14: 0x02, 15: 0x54}), cloud}, // AWS: fd00:ec2::254
+		{v6(128, [16]byte{0xfd, 0x20, 0x00, 0xce, 14: 0x02, 15: 0x54}), cloud}, // Google: fd20:ce::254
+		{v4(168, 63, 129, 16, 32), cloud},                                      // Azure's wire server
+		{v4(100, 100, 100, 200, 32), cloud},                                    // Alibaba
+		{v4(192, 0, 0, 192, 32), cloud},                                        // Oracle
+		{v4(169, 254, 0, 0, 16), link},
+		{v6(10, [16]byte{0xfe, 0x80}), link},
+		{v4(224, 0, 0, 0, 4), multi},
+		{v6(8, [16]byte{0xff}), multi},
+		{v4(255, 255, 255, 255, 32), "the broadcast address"},
+		{v4(0, 0, 0, 0, 32), none},
+		{v6(128, [16]byte{}), none},
+	}
 }

@@ -104,6 +104,13 @@ func (ps *pauses) check(target string, dst netip.Addr, owner *Round, source func
 	return nil
 }
 
+// none reports whether no pair at all keeps still.
+func (ps *pauses) none() bool {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	return len(ps.byAddr) == 0
+}
+
 // permitted holds a destination against the allow list and the pauses. owner is the round that may go on in spite of its own.
 func (p *Prober) permitted(target string, a netip.Addr, m Module, owner *Round) error {
 	p.mu.RLock()

@@ -71,10 +71,7 @@ func (p *Prober) Sweep(ctx context.Context, q SweepRequest) (*SweepReport, error
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
-	book, err := sweep.New(wire.TSval(rand.Uint32()))
-	if err != nil {
-		return nil, err
-	}
+	book := sweep.New(wire.TSval(rand.Uint32()))
 	s := &sweeper{engine: p.engine, q: q, book: book, all: make(chan struct{}), counts: map[string]uint64{}}
 	defer s.close()
 	if err := s.prepare(ctx, p.permits(q)); err != nil {
@@ -89,7 +86,16 @@ func (p *Prober) permits(q SweepRequest) func(netip.Addr) error {
 	allow := p.allow
 	p.mu.RUnlock()
 	m := Module{Source: q.Source, Interface: q.Interface}
+	var fine netip.Prefix // of the address before: all in it are permitted
 	return func(a netip.Addr) error {
+		a = a.Unmap()
+		if fine.Contains(a) {
+			return nil
+		}
+		if near, err := a.Prefix(a.BitLen() - 8); err == nil && allow.covers(near) && p.pauses.none() {
+			fine = near
+			return nil
+		}
 		if err := allow.Check("", a); err != nil {
 			return allow.Check(a.String(), a) // the name is made for those alone who need it
 		}

@@ -157,6 +157,35 @@ func TestAllowSeesThroughSpelling(t *testing.T) {
 	})
 }
 
+// A prefix that is permitted as a whole holds no address that is not.
+func TestAllowCovers(t *testing.T) {
+	t.Parallel()
+	list, err := ParseAllow([]string{"0.0.0.0/1", "168.63.129.0/24", "fd00::/8", "64:ff9b::/96", "10.0.0.5"})
+	must(t, err)
+	ask := func(a netip.Addr) (p netip.Prefix, covered bool) {
+		p, err := a.Prefix(a.BitLen() - 8)
+		must(t, err)
+		return p, list.covers(p)
+	}
+	for _, s := range specials() {
+		if p, covered := ask(s.prefix.Addr()); covered {
+			t.Errorf("%s, which holds %s, is permitted as a whole", p, s.name)
+		}
+	}
+	for text, want := range map[string]bool{"10.1.2.3": true, "127.255.255.255": true, "128.0.0.0": false, "fd00::1": true, "fd00:ec2::1": true,
+		"fd00:ec2::254": false, "64:ff9b::a00:1": false, "fe80::1": false} {
+		p, covered := ask(addr(text))
+		if covered != want {
+			t.Errorf("%s: %t", p, covered)
+		}
+		for a := p.Addr(); covered && p.Contains(a); a = a.Next() {
+			if err := list.Check("x", a); err != nil {
+				t.Errorf("%s is permitted as a whole, but not %s", p, a)
+			}
+		}
+	}
+}
+
 func TestNames(t *testing.T) {
 	t.Parallel()
 	n, err := NewNames(t.Context(), []string{"192.0.2.1:80", "localhost:80", "no.such.name.invalid:80"})

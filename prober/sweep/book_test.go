@@ -19,15 +19,15 @@ var (
 // openBook holds two probes over IPv4 and two over IPv6.
 func openBook(t testing.TB) *Book {
 	t.Helper()
-	b, err := New(1000)
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := New(1000)
 	for _, x := range []struct {
 		src netip.Addr
 		dst netip.AddrPort
 	}{{src4, dst4}, {src6, dst6}} {
-		way := b.AddWay(Way{Src: x.src})
+		way, err := b.AddWay(Way{Src: x.src})
+		if err != nil {
+			t.Fatal(err)
+		}
 		b.Add(x.dst, way, 62000)
 		b.Add(x.dst, way, 62001)
 	}

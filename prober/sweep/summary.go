@@ -19,15 +19,21 @@ type Summary struct {
 // Summarize counts.
 func (b *Book) Summarize() Summary {
 	s := Summary{Probes: b.n, States: map[State]int{}}
+	var states [256]int // of every State there can be
 	var took []int64
 	for i := range b.n {
 		r := b.at(i)
-		s.States[r.state]++
+		states[r.state]++
 		if r.sent == 0 && r.state != NotSent {
 			s.Unseen++
 		}
 		if r.took >= 0 && (r.state == Accepted || r.state == Refused) {
 			took = append(took, r.took)
+		}
+	}
+	for state, n := range states {
+		if n > 0 {
+			s.States[State(state)] = n
 		}
 	}
 	if s.Timed = len(took); s.Timed == 0 {

@@ -17,6 +17,9 @@ type Template struct {
 	blankT uint64 // sum of blank's TCP part and the pseudo-header without addresses
 	ownT   uint64 // the same of own, addresses included
 	blankI uint64 // sum of blank's IPv4 header
+	from   []byte // the packet, only what PutTo writes zeroed
+	fromT  uint64 // as blankT of blank, and the source address
+	fromI  uint64 // sum of its IPv4 header
 	tcp    int    // where the TCP header begins
 	ts     int    // where the TSval begins; 0: no timestamps option
 	flow   Flow
@@ -57,7 +60,21 @@ func NewTemplate(s *Segment) (*Template, error) {
 		clear(t.blank[at4Sum:ipv4Header])
 		t.blankI = sum(t.blank[:ipv4Header], 0)
 	}
+	t.keepSource(s.Src.Addr())
 	return t, nil
+}
+
+// keepSource makes what PutTo begins with of what Put does.
+func (t *Template) keepSource(src netip.Addr) {
+	t.from = append([]byte(nil), t.blank...)
+	a := src.AsSlice()
+	words := sum(a, 0)
+	t.fromT, t.fromI = t.blankT+words, t.blankI+words
+	if t.is4() {
+		copy(t.from[at4Src:], a)
+		return
+	}
+	copy(t.from[at6Src:], a)
 }
 
 func (t *Template) is4() bool { return t.blank[0]>>4 == 4 }
@@ -92,6 +109,29 @@ func (t *Template) Put(b []byte, f Flow, seq Seq, ts TSval) int {
 	port := f.Dst.Port()
 	binary.BigEndian.PutUint16(b[t.tcp+atDstPort:], port)
 	t.finish(b, t.blankT+addresses+uint64(port), f.Src.Port(), seq, ts)
+	return len(b)
+}
+
+// PutTo is Put for the template's own source address, and quicker: to the destination address dst, an IPv4 one mapped into IPv6 (RFC 4291
+// §2.5.5.2), which must be of the template's family.
+func (t *Template) PutTo(b []byte, dst *[16]byte, dstPort, srcPort uint16, seq Seq, ts TSval) int {
+	if len(b) < len(t.from) {
+		return 0
+	}
+	b = b[:len(t.from)]
+	copy(b, t.from)
+	var words uint64
+	if t.tcp == ipv4Header {
+		a := binary.BigEndian.Uint32(dst[12:])
+		words = uint64(a)
+		binary.BigEndian.PutUint32(b[at4Dst:], a)
+		binary.BigEndian.PutUint16(b[at4Sum:], ^fold(t.fromI+words))
+	} else {
+		words = sum(dst[:], 0)
+		copy(b[at6Dst:], dst[:])
+	}
+	binary.BigEndian.PutUint16(b[t.tcp+atDstPort:], dstPort)
+	t.finish(b, t.fromT+words+uint64(dstPort), srcPort, seq, ts)
 	return len(b)
 }
 

@@ -10,7 +10,7 @@ import (
 	"github.com/vipprobe/vipprobe/prober/wire"
 )
 
-// Put, PutPort and SetID give what Encode gives, octet for octet, for any segment, flow and values.
+// Put, PutPort, PutTo and SetID give what Encode gives, octet for octet, for any segment, flow and values.
 func TestTemplateIsEncode(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := segment(t)
@@ -33,6 +33,12 @@ func TestTemplateIsEncode(t *testing.T) {
 			again.Src = addrPort(again.Src, port)
 			n := tmpl.PutPort(b, port, again.Seq, ts)
 			same(t, "PutPort", b[:n], &again)
+
+			toward := flow(t, s.Src.Addr().Is6())
+			again.Src, again.Dst = addrPort(s.Src, toward.Src.Port()), toward.Dst
+			dst := toward.Dst.Addr().As16()
+			n = tmpl.PutTo(b, &dst, toward.Dst.Port(), toward.Src.Port(), again.Seq, ts)
+			same(t, "PutTo", b[:n], &again)
 
 			f := flow(t, s.Src.Addr().Is6())
 			again.Src, again.Dst = f.Src, f.Dst

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"runtime/pprof"
 	"strconv"
 	"strings"
 	"sync"
@@ -31,6 +32,7 @@ type job struct {
 	repeat  int
 	wait    time.Duration
 	tap     bool
+	profile string // a file for a CPU profile; empty: none is made
 }
 
 // WorkerName is the argument of a process of ours that is measured.
@@ -53,6 +55,7 @@ func parseJob(args []string) (job, error) {
 	f.IntVar(&j.repeat, "repeat", 1, "")
 	f.DurationVar(&j.wait, "wait", time.Second, "")
 	f.BoolVar(&j.tap, "tap", true, "")
+	f.StringVar(&j.profile, "cpuprofile", "", "")
 	return j, f.Parse(args)
 }
 
@@ -78,21 +81,45 @@ func Worker(ctx context.Context, args []string, w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	var t tally
-	switch j.what {
-	case "sweep", "blind", "xdp":
-		t, err = j.sweep(ctx)
-	case "connect", "syn":
-		t, err = j.bursts(ctx)
-	case "dial":
-		t, err = j.dial(ctx)
-	default:
-		err = fmt.Errorf("no job %q", j.what)
-	}
+	stop, err := j.profiled()
 	if err != nil {
 		return err
 	}
+	t, err := j.do(ctx)
+	if err := errors.Join(err, stop()); err != nil {
+		return err
+	}
 	return json.NewEncoder(w).Encode(t)
+}
+
+func (j job) do(ctx context.Context) (tally, error) {
+	switch j.what {
+	case "sweep", "blind", "xdp":
+		return j.sweep(ctx)
+	case "connect", "syn":
+		return j.bursts(ctx)
+	case "dial":
+		return j.dial(ctx)
+	}
+	return tally{}, fmt.Errorf("no job %q", j.what)
+}
+
+// profiled begins the profile that was asked for; stop ends it.
+func (j job) profiled() (stop func() error, err error) {
+	if j.profile == "" {
+		return func() error { return nil }, nil
+	}
+	f, err := os.Create(j.profile)
+	if err != nil {
+		return nil, err
+	}
+	if err := pprof.StartCPUProfile(f); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return func() error {
+		pprof.StopCPUProfile()
+		return f.Close()
+	}, nil
 }
 
 func (j job) prober() (*prober.Prober, error) {
