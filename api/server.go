@@ -20,6 +20,7 @@ import (
 	"github.com/vipprobe/vipprobe/prober/evidence"
 	"github.com/vipprobe/vipprobe/prober/results"
 	"github.com/vipprobe/vipprobe/targets"
+	"github.com/vipprobe/vipprobe/targets/discovery"
 )
 
 // DefaultListen is where the service listens unless told otherwise. 19115 is blackbox_exporter's 9115 and ten thousand: it stands
@@ -38,6 +39,12 @@ type Options struct {
 	Config func() *targets.Config
 	// Reload reads the configuration anew and puts it in force; on an error the old one stays. nil: /-/reload answers 501.
 	Reload func() error
+	// Jobs are the jobs that are scheduled here, with the targets that were found, perhaps in parts of one name; nil: those of Config as they stand.
+	Jobs func() []targets.Job
+	// Discovery is what /metrics tells of how targets are found; nil: nothing.
+	Discovery *discovery.Discovery
+	// Pprof serves profiles of the process under /debug/pprof/.
+	Pprof bool
 	// Ready says why the service cannot work yet; nil: it always can.
 	Ready func() error
 	// Testimony returns what is told of this host, and to whom, as it is now; nil, or a nil result: nothing.
@@ -71,6 +78,7 @@ type Server struct {
 	reload   sync.Mutex
 	landing  *template.Template
 	handler  http.Handler
+	walkable chi.Routes
 	gatherer prometheus.Gatherer
 	recorder *record.Recorder
 	v1       *v1.API
@@ -97,6 +105,11 @@ func New(o Options) (*Server, error) {
 	}
 	if err := o.Registry.Register(o.Metrics); err != nil {
 		return nil, err
+	}
+	if o.Discovery != nil {
+		if err := o.Registry.Register(discoveryMetrics{o.Discovery}); err != nil {
+			return nil, err
+		}
 	}
 	page, err := template.New("landing").Parse(landingPage)
 	if err != nil {
@@ -183,9 +196,13 @@ func (s *Server) routes() (http.Handler, error) {
 	r.Get("/-/ready", s.serveReady)
 	r.Post("/-/reload", s.serveReload)
 	r.Put("/-/reload", s.serveReload)
+	if s.opts.Pprof {
+		profiles(r)
+	}
 	var err error
 	s.v1, err = v1.New(r, v1.Options{Version: s.opts.Version, Prober: s.opts.Prober, Config: s.opts.Config, Store: s.opts.Results, Recorder: s.recorder,
-		Authenticated: s.opts.Authenticated})
+		Authenticated: s.opts.Authenticated, Jobs: s.opts.Jobs})
+	s.walkable = r
 	return http.MaxBytesHandler(r, maxBody), err
 }
 

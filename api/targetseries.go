@@ -146,6 +146,9 @@ func (m *Metrics) noteDiagnosis(job string, labels map[string]string, target str
 		return
 	}
 	for i := range found {
+		if found[i].Member { // met to compare with: what it has is not the target's
+			continue
+		}
 		k := seriesKey{job: job, target: target}
 		if a := found[i].Addr.Addr(); m.detail == targets.DetailBackend && a.IsValid() {
 			k.address = a.String()

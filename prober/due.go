@@ -24,11 +24,28 @@ type dueTarget struct {
 	gone    atomic.Bool
 }
 
-// firstDue is the next time at which the target's phase comes round.
-func firstDue(job, target string, interval time.Duration, now time.Time) time.Time {
+// together is the time within which the targets of a group begin.
+const together = 500 * time.Millisecond
+
+// phase is when in the interval a target is due. Those of a group have the group's, apart by their names.
+func phase(j *Job, target string) time.Duration {
+	if j.Group == "" {
+		return hashed(j.Name+"\x00"+target, j.Interval)
+	}
+	return (hashed("\x00"+j.Group, j.Interval) + hashed(target, min(together, j.Interval/2))) % j.Interval
+}
+
+// hashed is a time below most that follows from a text alone.
+func hashed(text string, most time.Duration) time.Duration {
 	h := fnv.New64a()
-	_, _ = h.Write([]byte(job + "\x00" + target)) // a hash takes everything
-	phase := time.Duration(h.Sum64() % uint64(interval))
+	_, _ = h.Write([]byte(text)) // a hash takes everything
+	return time.Duration(h.Sum64() % uint64(most))
+}
+
+// firstDue is the next time at which the target's phase comes round.
+func firstDue(j *Job, target string, now time.Time) time.Time {
+	interval := j.Interval
+	phase := phase(j, target)
 	into := time.Duration(uint64(now.UnixNano()) % uint64(interval))
 	return now.Add((phase - into + interval) % interval)
 }
@@ -75,20 +92,20 @@ func (s *Schedule) change(ctx context.Context, jobs []Job, now time.Time) {
 func (s *Schedule) put(k targetKey, j *Job, now time.Time, same sameModules) {
 	d := s.known[k]
 	if d == nil {
-		d = &dueTarget{job: j, target: k.target, at: firstDue(j.Name, k.target, j.Interval, now)}
+		d = &dueTarget{job: j, target: k.target, at: firstDue(j, k.target, now)}
 		s.known[k] = d
 		s.due = append(s.due, d)
 		return
 	}
 	old := d.job
 	d.job = j
-	if old.Interval != j.Interval {
+	if old.Interval != j.Interval || old.Group != j.Group {
 		// In step with its new phase, but not sooner after its last round than half of the new interval.
 		from := now
 		if !d.since.IsZero() {
 			from = latest(now, d.since.Add(j.Interval/2))
 		}
-		d.at = firstDue(j.Name, k.target, j.Interval, from)
+		d.at = firstDue(j, k.target, from)
 	}
 	if d.light != nil && !same.of(old, j) {
 		s.fast.gone(d)
@@ -96,15 +113,14 @@ func (s *Schedule) put(k targetKey, j *Job, now time.Time, same sameModules) {
 	}
 }
 
-// sameModules remembers which jobs have the module and the interval that they had.
-type sameModules map[[2]*Job]bool
+// sameModules remembers which jobs, by name, have the module and the interval that they had.
+type sameModules map[string]bool
 
 func (s sameModules) of(a, b *Job) bool {
-	k := [2]*Job{a, b}
-	is, known := s[k]
+	is, known := s[a.Name]
 	if !known {
 		is = a.Interval == b.Interval && reflect.DeepEqual(a.Module, b.Module)
-		s[k] = is
+		s[a.Name] = is
 	}
 	return is
 }

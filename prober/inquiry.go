@@ -20,12 +20,13 @@ type inquiries struct {
 	swept time.Time
 }
 
-// The bounds of diagnoses that nobody asked for by hand: so many at a time, so long and so many SYNs each, and so long between two of one
-// target.
+// The bounds of diagnoses that nobody asked for by hand: so many at a time, so long, so many SYNs to each address and so many members of a VIP,
+// and so long between two of one target.
 const (
 	inquiriesAtOnce = 2
 	inquirySeconds  = 45
 	inquirySYNs     = 600
+	inquiryMembers  = 16
 	inquiryPause    = 10 * time.Minute
 )
 
@@ -77,9 +78,10 @@ func (s *Schedule) inquire(ctx context.Context, d *dueTarget, j *Job, rounds []R
 	m := DefaultModule()
 	m.Source, m.Interface, m.IPProtocol, m.IPFallback = j.Module.Source, j.Module.Interface, j.Module.IPProtocol, j.Module.IPFallback
 	m.Record.On = true
+	members := j.Members[:min(len(j.Members), inquiryMembers)]
 	s.spawn(func() {
 		defer func() { s.asks.leave(d.target, time.Now()) }()
-		found, err := s.asks.run(ctx, d.target, DiagnoseOptions{Module: m, Seconds: inquirySeconds, MaxSYNs: inquirySYNs})
+		found, err := s.asks.run(ctx, d.target, DiagnoseOptions{Module: m, Seconds: inquirySeconds, MaxSYNs: inquirySYNs, Members: members})
 		if err == nil && ctx.Err() == nil && !d.gone.Load() {
 			s.sink.Diagnosed(j.Name, j.Module.Name, j.Labels, d.target, found)
 		}

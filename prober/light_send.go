@@ -19,13 +19,13 @@ type lightScript struct {
 }
 
 type scriptKey struct {
-	job *Job
+	job string
 	is4 bool
 }
 
 // script is what the shots of a job's module follow towards an address.
 func (l *light) script(j *Job, m Module, dst netip.AddrPort) *lightScript {
-	k := scriptKey{j, dst.Addr().Is4()}
+	k := scriptKey{j.Name, dst.Addr().Is4()}
 	if s := l.scripts[k]; s != nil {
 		return s
 	}

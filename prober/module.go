@@ -29,6 +29,8 @@ type Module struct {
 	// IPFallback whether the other family may be used.
 	IPProtocol string
 	IPFallback bool
+	// Addresses is how many of a name's addresses are probed.
+	Addresses Addresses
 
 	// Record keeps the frames of a round in its observations, as evidence.
 	Record Recording
@@ -40,6 +42,16 @@ type Module struct {
 	NeighborQueue NeighborQueueOptions // KindNeighborQueue
 	Check         CheckOptions         // KindCheck
 }
+
+// Addresses says which of the addresses that a name has are probed.
+type Addresses string
+
+// The words: each of the preferred family (of both where none is preferred, or only the other one is there and may be used); the first one alone. The zero
+// value is each where no family is preferred, and else the first.
+const (
+	AllAddresses Addresses = "all"
+	OneAddress   Addresses = "one"
+)
 
 // Recording says what is kept of the frames that a round sends and receives. The zero value keeps nothing.
 type Recording struct {

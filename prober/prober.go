@@ -147,23 +147,34 @@ func (p *Prober) resolve(ctx context.Context, ep Endpoint, m Module) ([]netip.Ad
 	for i := range addrs {
 		addrs[i] = addrs[i].Unmap()
 	}
-	addrs = slices.Compact(addrs)
-	if m.IPProtocol == "" {
-		if len(addrs) == 0 {
-			return nil, &ResolveError{Host: ep.Host, Err: errors.New("no address")}
-		}
+	addrs = m.choose(slices.Compact(addrs))
+	switch {
+	case len(addrs) > 0:
 		return addrs, nil
+	case m.IPProtocol == "":
+		return nil, &ResolveError{Host: ep.Host, Err: errors.New("no address")}
 	}
-	want4 := m.IPProtocol == "ip4"
-	for _, a := range addrs {
-		if a.Is4() == want4 {
-			return []netip.Addr{a}, nil
+	return nil, &ResolveError{Host: ep.Host, Err: fmt.Errorf("no %s address", m.IPProtocol)}
+}
+
+// choose returns those of a name's addresses that the module probes.
+func (m *Module) choose(addrs []netip.Addr) []netip.Addr {
+	if m.IPProtocol != "" {
+		var preferred []netip.Addr
+		for _, a := range addrs {
+			if a.Is4() == (m.IPProtocol == "ip4") {
+				preferred = append(preferred, a)
+			}
+		}
+		if len(preferred) > 0 || !m.IPFallback {
+			addrs = preferred
 		}
 	}
-	if !m.IPFallback || len(addrs) == 0 {
-		return nil, &ResolveError{Host: ep.Host, Err: fmt.Errorf("no %s address", m.IPProtocol)}
+	one := m.Addresses == OneAddress || m.Addresses == "" && m.IPProtocol != ""
+	if one && len(addrs) > 1 {
+		return addrs[:1]
 	}
-	return addrs[:1], nil
+	return addrs
 }
 
 // round probes one address.

@@ -10,7 +10,8 @@ import (
 	"time"
 )
 
-// Job is a set of targets probed with one module on a schedule.
+// Job is a set of targets probed with one module on a schedule. Jobs of one name are parts of one job, whose targets differ in labels, group or
+// members alone: their module and interval are the same.
 type Job struct {
 	Name     string
 	Module   Module
@@ -19,6 +20,11 @@ type Job struct {
 	Labels   map[string]string
 	// Maintenance are times in which nothing of the job is probed.
 	Maintenance []Window
+	// Group, where it is not empty, has the targets of the same group probed in the same second, whatever jobs they are in: a VIP and its members.
+	// It holds for jobs whose intervals are multiples of each other.
+	Group string
+	// Members are the real servers behind each of the targets, which a diagnosis meets directly as well.
+	Members []string
 	// Diagnose has a target diagnosed at once when a round of its is not well: within a budget, and not again for ten minutes.
 	Diagnose bool
 }

@@ -21,7 +21,7 @@ func TestFirstDueSpreads(t *testing.T) {
 		for _, form := range []string{"10.0.%d.%d:443", "[2001:db8::%x:%x]:80", "node-%d-%d.example.org:8080"} {
 			var counts [parts]int
 			for i := range n {
-				at := firstDue("vips", fmt.Sprintf(form, i/250, i%250), interval, now)
+				at := firstDue(&Job{Name: "vips", Interval: interval}, fmt.Sprintf(form, i/250, i%250), now)
 				wait := at.Sub(now)
 				if wait < 0 || wait >= interval {
 					t.Fatalf("%s: due %s from now, want 0 to %s", form, wait, interval)
@@ -42,7 +42,7 @@ func TestFirstDueSpreads(t *testing.T) {
 func TestFirstDueKeepsItsPhase(t *testing.T) {
 	const interval = 30 * time.Second
 	phase := func(job string, now time.Time) time.Duration {
-		at := firstDue(job, "192.0.2.10:443", interval, now)
+		at := firstDue(&Job{Name: job, Interval: interval}, "192.0.2.10:443", now)
 		return time.Duration(at.UnixNano() % int64(interval))
 	}
 	start := time.Date(2026, 3, 1, 12, 0, 0, 7, time.UTC)
@@ -55,8 +55,8 @@ func TestFirstDueKeepsItsPhase(t *testing.T) {
 	if phase("members", start) == want {
 		t.Error("two jobs probe the same target at the same instant")
 	}
-	at := firstDue("vips", "192.0.2.10:443", interval, start)
-	if again := firstDue("vips", "192.0.2.10:443", interval, at); !again.Equal(at) {
+	at := firstDue(&Job{Name: "vips", Interval: interval}, "192.0.2.10:443", start)
+	if again := firstDue(&Job{Name: "vips", Interval: interval}, "192.0.2.10:443", at); !again.Equal(at) {
 		t.Errorf("at its own instant the target is due %s later", again.Sub(at))
 	}
 }
@@ -140,7 +140,7 @@ func scheduled(t *testing.T, jobs []Job, slots int, span time.Duration, takes fu
 // at is when a target's first round begins in virtual time, which starts at midnight UTC 2000-01-01 (testing/synctest).
 func at(job, target string, interval time.Duration) time.Duration {
 	midnight := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
-	return firstDue(job, target, interval, midnight).Sub(midnight)
+	return firstDue(&Job{Name: job, Interval: interval}, target, midnight).Sub(midnight)
 }
 
 func TestScheduleTellsItsSink(t *testing.T) {

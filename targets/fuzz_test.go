@@ -13,7 +13,7 @@ func FuzzParse(f *testing.F) {
 		f.Fatal(err)
 	}
 	for _, s := range []string{
-		"", everything, secrets, string(blackbox),
+		"", everything, secrets, discovered, string(blackbox),
 		"modules: &a\n  <<: *a\n", "a: &x [*x]", "? k\n: v\n", "!!map {}", "{}", "[]", "allow: |\n  x\n", "jobs: [~]", "modules: {~: {}}",
 		"modules: {a: {prober: syn, ladder: [~]}}", "modules: {? {a: b} : {}}", "%YAML 1.2\n---\n", "limits: {global_rate: .inf}",
 	} {

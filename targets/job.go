@@ -16,8 +16,17 @@ type Job struct {
 	Interval time.Duration // 100 ms to 24 h
 	// Timeout of a round: the module's, or Interval where the module states none and its default is longer.
 	Timeout time.Duration
-	Targets []string // HOST:PORT, each valid for prober.ParseEndpoint, none twice
+	// Targets are HOST:PORT, each valid for prober.ParseEndpoint, none twice; where Sources has rules, as the file has them.
+	Targets []string
 	Labels  map[string]string
+	// Sources are where more targets come from; nil: the job has these alone, as they stand.
+	Sources *Sources
+	// Group is the VIP that the targets belong to, and Members are its real servers where they are the VIP: both from the labels, once the
+	// targets are known (targets/discovery).
+	Group   string
+	Members []string
+	// Addresses is how many of a name's addresses are probed; empty: the module says.
+	Addresses prober.Addresses
 	// Maintenance are times in which the job does not probe.
 	Maintenance []prober.Window
 	// Diagnose: a round that is not well is followed by a diagnosis.
@@ -61,8 +70,13 @@ func (c *Config) readJob(s *section) Job {
 	}
 	s.str("module", &j.Module)
 	s.duration("interval", &j.Interval, minInterval, maxInterval)
+	j.Sources = c.readSources(s)
 	c.readTargets(s, &j)
 	c.readLabels(s, &j)
+	var addresses string
+	if s.word("addresses", &addresses, string(prober.AllAddresses), string(prober.OneAddress)) {
+		j.Addresses = prober.Addresses(addresses)
+	}
 	readMaintenance(s, &j)
 	s.boolean("diagnose", &j.Diagnose)
 	s.done()
@@ -84,22 +98,15 @@ func (c *Config) readJob(s *section) Job {
 
 func (c *Config) readTargets(s *section, j *Job) {
 	seen := map[string]bool{}
+	if j.Sources != nil && len(j.Sources.Relabel) > 0 { // what is probed is known after that
+		j.Targets = s.texts("targets")
+		return
+	}
 	for _, it := range s.list("targets") {
-		v, ok := it.text()
+		name, ok := c.checkTarget(it)
 		if !ok {
 			continue
 		}
-		e, err := prober.ParseEndpoint(v)
-		if err != nil {
-			it.doc.fail(it.at, "%v", err)
-			continue
-		}
-		if e.Addr.IsValid() {
-			if err := c.allow.Check(v, e.Addr); err != nil {
-				it.doc.fail(it.at, "%v", err)
-			}
-		}
-		name := e.String()
 		if seen[name] {
 			it.doc.fail(it.at, "%s stands twice", name)
 			continue
@@ -107,9 +114,28 @@ func (c *Config) readTargets(s *section, j *Job) {
 		seen[name] = true
 		j.Targets = append(j.Targets, name)
 	}
-	if len(seen) == 0 && !s.has("targets") {
-		s.doc.fail(s.at, "no targets")
+	if len(seen) == 0 && !s.has("targets") && j.Sources == nil {
+		s.doc.fail(s.at, "no targets: want targets, static_configs, file_sd_configs, http_sd_configs or dns_sd_configs")
 	}
+}
+
+// checkTarget reads a target that is probed as it stands.
+func (c *Config) checkTarget(it item) (name string, ok bool) {
+	v, ok := it.text()
+	if !ok {
+		return "", false
+	}
+	e, err := prober.ParseEndpoint(v)
+	if err != nil {
+		it.doc.fail(it.at, "%v", err)
+		return "", false
+	}
+	if e.Addr.IsValid() {
+		if err := c.allow.Check(v, e.Addr); err != nil {
+			it.doc.fail(it.at, "%v", err)
+		}
+	}
+	return e.String(), true
 }
 
 func (c *Config) readLabels(s *section, j *Job) {
@@ -197,4 +223,16 @@ func (u *portUse) addHalf(s *section, j *Job, m *module, conns int, have plan.Po
 		u.jobs[k] = j.Name
 	}
 	return true
+}
+
+// LabelFor is the name that a label found by discovery has in the service's own series: one of the service's own is prefixed, as Prometheus does with
+// labels in conflict; empty: the label is not kept.
+func LabelFor(name string) string {
+	switch {
+	case !labelName(name):
+		return ""
+	case isReserved(name):
+		return "exported_" + name
+	}
+	return name
 }

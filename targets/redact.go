@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/goccy/go-yaml"
+	"github.com/prometheus/common/config"
 
 	"github.com/vipprobe/vipprobe/prober"
 	"github.com/vipprobe/vipprobe/prober/plan"
@@ -97,10 +98,12 @@ func (c *Config) shownJobs() []yaml.MapSlice {
 			{Key: "interval", Value: j.Interval.String()},
 			{Key: "targets", Value: append([]string{}, j.Targets...)},
 		}
-		if len(j.Labels) > 0 {
-			m = append(m, yaml.MapItem{Key: "labels", Value: shownLabels(j.Labels)})
-		}
-		out = append(out, m)
+		v := view{m}
+		v.add("labels", shownLabels(j.Labels), len(j.Labels) > 0)
+		v.add("addresses", string(j.Addresses), j.Addresses != "")
+		v.add("diagnose", false, !j.Diagnose)
+		j.Sources.show(&v)
+		out = append(out, v.MapSlice)
 	}
 	return out
 }
@@ -207,9 +210,10 @@ func (m *module) shownTCP() yaml.MapSlice {
 
 func hidden(s string) string { return fmt.Sprintf("<hidden, %d octets>", len(s)) }
 
-func (m *module) shownTLS() yaml.MapSlice {
+func (m *module) shownTLS() yaml.MapSlice { return shownTLSConfig(&m.tls) }
+
+func shownTLSConfig(c *config.TLSConfig) yaml.MapSlice {
 	var v view
-	c := m.tls
 	v.add("ca", c.CA, c.CA != "")
 	v.add("cert", c.Cert, c.Cert != "")
 	v.add("key", "<secret>", c.Key != "")

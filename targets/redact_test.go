@@ -105,3 +105,52 @@ func TestQuestionMarkReadsBack(t *testing.T) {
 		t.Errorf("the label reads back as %q", got)
 	}
 }
+
+const discovered = `
+allow: [192.0.2.0/24]
+jobs:
+- name: lb
+  labels: {team: net}
+  addresses: all
+  diagnose: false
+  static_configs:
+  - targets: ["192.0.2.10:443"]
+    labels: {vip: web, role: vip}
+  file_sd_configs:
+  - files: [/etc/vipprobe/*.yml]
+  http_sd_configs:
+  - url: https://sd.example/targets?token=hunter2
+    basic_auth: {username: u, password: hunter2}
+    tls_config: {ca_file: /etc/ca.pem}
+    follow_redirects: false
+  - url: https://sd.example/others
+    authorization: {credentials: hunter2}
+  - url: https://sd.example/third
+    authorization: {credentials_file: /etc/token}
+    proxy_url: http://u:hunter2@proxy.example:3128
+  dns_sd_configs:
+  - names: [web.example]
+    type: A
+    port: 443
+  relabel_configs:
+  - {source_labels: [__meta_a, __meta_b], separator: '', regex: "(.+) ?: '\"#", target_label: zone, replacement: "$1 # x"}
+  - {source_labels: [__address__], modulus: 3, target_label: __tmp, action: hashmod}
+  - {regex: __meta_(.+), action: labelmap}
+`
+
+// TestDiscoveryIsShownWithoutSecrets: and what is shown can be read back.
+func TestDiscoveryIsShownWithoutSecrets(t *testing.T) {
+	c := mustParse(t, discovered)
+	first := string(c.Redacted())
+	if strings.Contains(first, "hunter2") {
+		t.Errorf("a secret is shown:\n%s", first)
+	}
+	if diff := cmp.Diff(first, string(mustParse(t, first).Redacted())); diff != "" {
+		t.Errorf("read back it differs (-first +second):\n%s", diff)
+	}
+	for _, want := range []string{"token=hidden", "password: <secret>", "credentials: <secret>", "credentials_file: /etc/token", "hidden@proxy.example", "action: labelmap", "addresses: all"} {
+		if !strings.Contains(first, want) {
+			t.Errorf("without %q:\n%s", want, first)
+		}
+	}
+}

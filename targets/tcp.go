@@ -66,19 +66,7 @@ func labelName(n string) bool {
 func (m *module) readTLS(t *section) {
 	s, given := t.section("tls_config")
 	c := &m.tls
-	s.str("ca", &c.CA)
-	s.str("cert", &c.Cert)
-	var key string
-	if s.str("key", &key) {
-		c.Key = config.Secret(key)
-	}
-	s.str("ca_file", &c.CAFile)
-	s.str("cert_file", &c.CertFile)
-	s.str("key_file", &c.KeyFile)
-	s.str("server_name", &c.ServerName)
-	s.boolean("insecure_skip_verify", &c.InsecureSkipVerify)
-	readVersion(s, "min_version", &c.MinVersion)
-	readVersion(s, "max_version", &c.MaxVersion)
+	readTLSConfig(s, c)
 	s.done()
 	if !given {
 		return
@@ -94,6 +82,22 @@ func (m *module) readTLS(t *section) {
 	if _, err := config.NewTLSConfig(c); err != nil {
 		s.doc.warn(s.at, "%v; probes of this module fail until that is mended", err)
 	}
+}
+
+func readTLSConfig(s *section, c *config.TLSConfig) {
+	s.str("ca", &c.CA)
+	s.str("cert", &c.Cert)
+	var key string
+	if s.str("key", &key) {
+		c.Key = config.Secret(key)
+	}
+	s.str("ca_file", &c.CAFile)
+	s.str("cert_file", &c.CertFile)
+	s.str("key_file", &c.KeyFile)
+	s.str("server_name", &c.ServerName)
+	s.boolean("insecure_skip_verify", &c.InsecureSkipVerify)
+	readVersion(s, "min_version", &c.MinVersion)
+	readVersion(s, "max_version", &c.MaxVersion)
 }
 
 func readVersion(s *section, key string, dst *config.TLSVersion) {

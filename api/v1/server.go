@@ -34,6 +34,8 @@ type Options struct {
 	Config   func() *targets.Config
 	Store    *results.Store
 	Recorder *record.Recorder
+	// Jobs are those that are scheduled here; nil: those of Config.
+	Jobs func() []targets.Job
 	// Authenticated reports whether a caller has proved who it is; nil: nobody has.
 	Authenticated func(*http.Request) bool
 	// MaxRuns is how many runs may be under way at once; 0: 16.

@@ -66,7 +66,7 @@ func byName(a, b view.Target) int { return strings.Compare(place(&a), place(&b))
 func (a *API) allTargets() []view.Target {
 	type name struct{ job, target string }
 	jobs := map[string]*targets.Job{}
-	list := a.opts.Config().Jobs()
+	list := a.jobs()
 	for i := range list {
 		jobs[list[i].Name] = &list[i]
 	}
@@ -118,6 +118,14 @@ func shownTarget(t *record.Target) view.Target {
 		}
 	}
 	return v
+}
+
+// jobs are those that are scheduled here.
+func (a *API) jobs() []targets.Job {
+	if a.opts.Jobs != nil {
+		return a.opts.Jobs()
+	}
+	return a.opts.Config().Jobs()
 }
 
 type historyInput struct {

@@ -23,6 +23,7 @@ import (
 	"github.com/vipprobe/vipprobe/prober"
 	"github.com/vipprobe/vipprobe/prober/results"
 	"github.com/vipprobe/vipprobe/targets"
+	"github.com/vipprobe/vipprobe/targets/discovery"
 )
 
 type serveFlags struct {
@@ -31,6 +32,8 @@ type serveFlags struct {
 	systemdSocket               bool
 	noCapture                   bool
 	shard                       string
+	reloadEvery                 time.Duration
+	pprof                       bool
 	storage                     storageFlags
 }
 
@@ -54,6 +57,8 @@ func serveCommand() *cobra.Command {
 	fs.StringVar(&f.logLevel, "log.level", "info", "debug, info, warn or error")
 	fs.BoolVar(&f.noCapture, "no-capture", false, "do not open a capture ring, even where it is permitted")
 	fs.StringVar(&f.shard, "shard", "", "probe only this service's part of the jobs' targets, INDEX/COUNT: as hashmod of __address__ in Prometheus")
+	fs.DurationVar(&f.reloadEvery, "config.auto-reload-interval", 0, "look this often whether the configuration file has changed, and read it anew; 0: never")
+	fs.BoolVar(&f.pprof, "web.enable-pprof", false, "serve the profiles of this process under /debug/pprof/")
 	f.storage.register(fs)
 	return cmd
 }
@@ -71,6 +76,9 @@ type service struct {
 	// testimony is what is told of this host; nil: nothing.
 	testimony atomic.Pointer[api.Testimony]
 	shard     targets.Shard
+	discovery *discovery.Discovery
+	arranging sync.Mutex
+	jobs      atomic.Pointer[[]targets.Job] // those that are scheduled here, in parts
 }
 
 func (f *serveFlags) serve(ctx context.Context, stderr io.Writer) error {
@@ -116,23 +124,32 @@ func (f *serveFlags) serve(ctx context.Context, stderr io.Writer) error {
 	}
 	s.rec = record.New(s.results, s.origin(), func(err error) { s.log.Error().Err(err).Msg("result not kept whole") })
 	s.schedule = s.prober.NewSchedule(sinks{s.metrics, s.rec})
-	return errors.Join(s.run(ctx), s.prober.Close(), s.results.Close())
+	if err := s.discover(cfg); err != nil {
+		return errors.Join(usageError{err}, s.prober.Close(), s.results.Close())
+	}
+	err = s.run(ctx)
+	s.discovery.Close()
+	return errors.Join(err, s.prober.Close(), s.results.Close())
 }
 
 // run serves until ctx ends: HTTP, schedule and SIGHUP, each waited for.
 func (s *service) run(ctx context.Context) error {
 	version, _ := buildVersion()
 	server, err := api.New(api.Options{Version: version, Prober: s.prober, Config: s.config.Load, Reload: s.reload, Metrics: s.metrics, Logger: s.log,
-		Testimony: s.testimony.Load, Results: s.results, Recorder: s.rec, Authenticated: authenticated(s.flags.webConfig)})
+		Testimony: s.testimony.Load, Results: s.results, Recorder: s.rec, Authenticated: authenticated(s.flags.webConfig), Jobs: s.scheduled,
+		Discovery: s.discovery, Pprof: s.flags.pprof})
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var wg sync.WaitGroup
-	s.schedule.Set(s.jobs())
+	s.arrange(true)
 	wg.Go(func() { s.schedule.Run(ctx) })
 	wg.Go(func() { s.hangups(ctx, server) })
+	if s.flags.reloadEvery > 0 {
+		wg.Go(func() { s.watching(ctx, server) })
+	}
 	httpServer := server.HTTPServer()
 	wg.Go(func() {
 		<-ctx.Done()
@@ -185,27 +202,12 @@ func (s *service) reload() error {
 	if err := s.testify(cfg); err != nil {
 		return err
 	}
+	if err := s.discovery.Apply(cfg.Jobs()); err != nil {
+		return fmt.Errorf("%s: %w", s.flags.config, err)
+	}
 	s.config.Store(cfg)
 	s.prober.SetAllow(cfg.Allow())
 	s.metrics.SetDetail(cfg.MetricsDetail())
-	s.metrics.Retain(cfg.Jobs())
-	s.rec.Retain(cfg.Jobs())
-	s.schedule.Set(s.jobs())
+	s.arrange(true)
 	return nil
-}
-
-func (s *service) jobs() []prober.Job {
-	cfg := s.config.Load()
-	var out []prober.Job
-	for _, j := range cfg.Jobs() {
-		m, err := cfg.Module(j.Module)
-		if err != nil {
-			s.log.Error().Err(err).Str("job", j.Name).Msg("job not scheduled")
-			continue
-		}
-		m.Timeout, m.Record.On = j.Timeout, cfg.Results().Captures && m.Kind != prober.KindSYN // raw rounds record themselves once they are ill
-		out = append(out, prober.Job{Name: j.Name, Module: m, Interval: j.Interval, Targets: s.shard.Of(j).Targets, Labels: j.Labels,
-			Maintenance: j.Maintenance, Diagnose: j.Diagnose})
-	}
-	return out
 }

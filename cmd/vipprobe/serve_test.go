@@ -36,9 +36,14 @@ type served struct {
 // serve starts the service with a configuration and waits until it answers.
 func serve(t *testing.T, listen, config string) *served {
 	t.Helper()
+	return serveWith(t, listen, config)
+}
+
+func serveWith(t *testing.T, listen, config string, flags ...string) *served {
+	t.Helper()
 	s := &served{t: t, file: filepath.Join(t.TempDir(), "vipprobe.yml"), listen: listen}
 	s.configure(config)
-	s.program = start(t, vipprobe(t, "serve", "--config.file", s.file, "--web.listen-address", listen))
+	s.program = start(t, vipprobe(t, append([]string{"serve", "--config.file", s.file, "--web.listen-address", listen}, flags...)...))
 	eventually(t, func() error {
 		if strings.Contains(s.text(), "vipprobe: ") {
 			t.Fatalf("the service does not start: %s", s.text())

@@ -1,0 +1,6 @@
+//go:build k8s
+
+package targets
+
+// hasKubernetes: discovery in Kubernetes is built in.
+const hasKubernetes = true
