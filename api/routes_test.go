@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/big"
@@ -59,7 +60,9 @@ func behindToolkit(t *testing.T, s *Server) (addr string, client *http.Client) {
 	}()
 	t.Cleanup(func() {
 		_ = server.Close()
-		<-over
+		if err := <-over; !errors.Is(err, http.ErrServerClosed) {
+			t.Error(err)
+		}
 	})
 	roots := x509.NewCertPool()
 	own, err := x509.ParseCertificate(cert)

@@ -53,3 +53,23 @@ func (n *Names) Lookup(ctx context.Context, host string) ([]netip.Addr, error) {
 	}
 	return addrs, nil
 }
+
+// choose returns those of a name's addresses that the module probes.
+func (m *Module) choose(addrs []netip.Addr) []netip.Addr {
+	if m.IPProtocol != "" {
+		var preferred []netip.Addr
+		for _, a := range addrs {
+			if a.Is4() == (m.IPProtocol == "ip4") {
+				preferred = append(preferred, a)
+			}
+		}
+		if len(preferred) > 0 || !m.IPFallback {
+			addrs = preferred
+		}
+	}
+	one := m.Addresses == OneAddress || m.Addresses == "" && m.IPProtocol != ""
+	if one && len(addrs) > 1 {
+		return addrs[:1]
+	}
+	return addrs
+}

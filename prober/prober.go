@@ -157,26 +157,6 @@ func (p *Prober) resolve(ctx context.Context, ep Endpoint, m Module) ([]netip.Ad
 	return nil, &ResolveError{Host: ep.Host, Err: fmt.Errorf("no %s address", m.IPProtocol)}
 }
 
-// choose returns those of a name's addresses that the module probes.
-func (m *Module) choose(addrs []netip.Addr) []netip.Addr {
-	if m.IPProtocol != "" {
-		var preferred []netip.Addr
-		for _, a := range addrs {
-			if a.Is4() == (m.IPProtocol == "ip4") {
-				preferred = append(preferred, a)
-			}
-		}
-		if len(preferred) > 0 || !m.IPFallback {
-			addrs = preferred
-		}
-	}
-	one := m.Addresses == OneAddress || m.Addresses == "" && m.IPProtocol != ""
-	if one && len(addrs) > 1 {
-		return addrs[:1]
-	}
-	return addrs
-}
-
 // round probes one address.
 func (p *Prober) round(ctx context.Context, ep Endpoint, addr netip.AddrPort, m Module) Round {
 	r := Round{Target: ep.String(), Addr: addr, Module: m.Name, Kind: m.Kind, Started: time.Now()}

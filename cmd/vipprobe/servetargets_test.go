@@ -98,7 +98,7 @@ func TestAShardTellsOfItsOwn(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, l := range strings.Split(list, "\n") {
+		for l := range strings.SplitSeq(list, "\n") {
 			seen[strings.Fields(l)[0]]++
 		}
 	}
