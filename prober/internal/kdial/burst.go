@@ -134,7 +134,7 @@ func (b *burst) watch(fired []int32) {
 		if answered {
 			at := time.Now()
 			if info, ok := b.info.read(int(s.fd)); ok && info.State != stateSynSent {
-				b.ready(int(i), at)
+				b.answered(int(i), at, info, ok)
 				continue
 			}
 			answered = false
@@ -201,8 +201,13 @@ func (b *burst) ready(i int, at time.Time) {
 	if i >= len(b.slots) || b.slots[i].fd < 0 || b.slots[i].started.IsZero() {
 		return
 	}
+	info, ok := b.info.read(int(b.slots[i].fd))
+	b.answered(i, at, info, ok)
+}
+
+// answered is ready with the TCP_INFO that was just read.
+func (b *burst) answered(i int, at time.Time, info observe.TCPInfo, ok bool) {
 	s := &b.slots[i]
-	info, ok := b.info.read(int(s.fd))
 	if ok && info.State == stateEstablished {
 		b.finishInfo(i, end{at: at}, info, ok)
 		return

@@ -176,8 +176,11 @@ func (k *sockets) bind(fd int, c *Conn, s *slot) error {
 	if err := unix.Bind(fd, sa); err != nil {
 		return setup("bind to "+netip.AddrPortFrom(src, port).String(), err)
 	}
-	if local, ok := k.name(fd); ok {
-		s.local = local
+	s.local = netip.AddrPortFrom(src.WithZone(""), port)
+	if port == 0 {
+		if local, ok := k.name(fd); ok {
+			s.local = local
+		}
 	}
 	if !given && k.needPort {
 		from, err := k.sources.of(c, k)
