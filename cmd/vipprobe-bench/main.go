@@ -1,6 +1,6 @@
 // Command vipprobe-bench measures vipprobe's engine beside its peers: zmap, masscan, hping3, nping and blackbox_exporter, whichever are
 // installed, and net.Dialer. It runs all of them in turn between two network namespaces of its own and prints one table; it touches no other
-// network. As root it takes about four minutes; see -h. "vipprobe-bench scale" measures scheduled rounds against the number of targets.
+// network. As root it takes about four minutes, and never more than -for; see -h. "vipprobe-bench scale" measures scheduled rounds against the number of targets.
 package main
 
 import (
@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/vipprobe/vipprobe/cmd/vipprobe-bench/bench"
 	"github.com/vipprobe/vipprobe/cmd/vipprobe-bench/figures"
@@ -54,6 +55,7 @@ func options(args []string, errs io.Writer) (o bench.Options, output string, err
 	f.SetOutput(errs)
 	f.StringVar(&output, "o", "table", "output: table or json")
 	f.IntVar(&o.Rounds, "rounds", 3, "rounds, 1 to 99")
+	f.DurationVar(&o.For, "for", 5*time.Minute, "no longer than this in all: the last contestants of the last round are then left out, and said to be")
 	only := f.String("only", "", "parts to run, separated by commas: "+strings.Join(bench.Parts(), ", "))
 	quiet := f.Bool("q", false, "no progress on standard error")
 	if err := f.Parse(args); err != nil {
@@ -82,6 +84,8 @@ func check(o *bench.Options, output string, rest []string) error {
 	switch {
 	case output != "table" && output != "json":
 		return fmt.Errorf("-o: %q is neither table nor json", output)
+	case o.For < time.Second:
+		return fmt.Errorf("-for: %s is less than a second", o.For)
 	case o.Rounds < 1 || o.Rounds > 99:
 		return fmt.Errorf("-rounds: %d is not within 1 and 99", o.Rounds)
 	case len(rest) > 0:

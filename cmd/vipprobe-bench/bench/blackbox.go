@@ -28,13 +28,16 @@ const (
 // blackbox measures blackbox_exporter's TCP probe, scraped as Prometheus does, for a figure.
 func (c *course) blackbox(ctx context.Context, round int, figure string) {
 	path, err := exec.LookPath(blackboxProgram)
-	if err != nil {
+	if err != nil || ctx.Err() != nil {
 		return
 	}
 	command := fmt.Sprintf("%s --web.listen-address=%s   (%d GET /probe?module=tcp_connect&target=…, %d at a time)", blackboxProgram, blackboxAddr,
 		blackboxProbes, blackboxParallel)
 	fmt.Fprintf(c.progress, "round %d: %s\n", round+1, command)
 	cpu, err := c.scrape(ctx, path)
+	if ctx.Err() != nil {
+		return
+	}
 	if err != nil {
 		c.failed(round, blackbox, err)
 		return

@@ -16,6 +16,8 @@ import (
 // Options shape a run.
 type Options struct {
 	Rounds int
+	// For bounds the whole run; 0: nothing does.
+	For time.Duration
 	// Only are the parts to run; none: all. See Parts.
 	Only []string
 	// Progress is told what runs.
@@ -54,15 +56,33 @@ func Run(ctx context.Context, o Options) (*figures.Report, error) {
 	if r.together() {
 		where = fmt.Sprintf("on the sender's core: what it costs is in every figure (%v)", r.steered)
 	}
+	ctx, cancel := o.bounded(ctx)
+	defer cancel()
 	c.report.Note("probes that are matched, and bursts of raw SYNs", "the kernel that answers", where)
 	for round := range o.Rounds {
-		if err := c.round(ctx, round, o.wants); err != nil {
+		err := c.round(ctx, round, o.wants)
+		if errors.Is(err, errOver) {
+			c.report.Failures = append(c.report.Failures, fmt.Sprintf("what came after %s, in round %d of %d: the time was over", o.For, round+1, o.Rounds))
+			break
+		}
+		if err != nil {
 			return nil, err
 		}
 	}
 	c.report.Took = time.Since(c.report.Began)
 	c.report.Judge(targets(o.wants))
 	return c.report, nil
+}
+
+// errOver is the end of the time for a run.
+var errOver = errors.New("the time for the run is over")
+
+// bounded ends ctx when the run's time is over.
+func (o *Options) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	if o.For <= 0 {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeoutCause(ctx, o.For, errOver)
 }
 
 func (o *Options) wants(part string) bool {
@@ -111,6 +131,9 @@ func (c *course) one(ctx context.Context, round int, x *contestant) {
 	}
 	fmt.Fprintf(c.progress, "round %d: %s\n", round+1, strings.Join(x.argv(c.rig), " "))
 	ms, err := x.run(ctx, c.rig)
+	if ctx.Err() != nil {
+		return // cut off: what it did so far is no figure
+	}
 	if err != nil {
 		c.failed(round, x.name, err)
 		return
@@ -132,7 +155,7 @@ func command(x *contestant, r *rig, dir string) string {
 }
 
 func (c *course) failed(round int, name string, err error) {
-	if errors.Is(err, context.Canceled) {
+	if errors.Is(err, context.Canceled) || errors.Is(err, errOver) {
 		return
 	}
 	c.report.Failures = append(c.report.Failures, fmt.Sprintf("round %d, %s: %v", round+1, name, err))

@@ -48,6 +48,9 @@ func (c *course) times(ctx context.Context, round int) {
 				figure := errorOf(x.concurrent, loaded)
 				fmt.Fprintf(c.progress, "round %d: %s, %s\n", round+1, figure, who.name)
 				p99, err := c.disagreement(ctx, j, loaded)
+				if ctx.Err() != nil {
+					return
+				}
 				if err != nil {
 					c.failed(round, who.name, err)
 					continue
