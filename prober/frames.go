@@ -114,7 +114,7 @@ func (e *engine) incoming(f *rawsock.Frame, seg *wire.Segment, r *run, shot int)
 		r.corr.Stray("before_the_first_syn") // it answers nothing, and must not set the shot's clock going
 		return
 	}
-	if s.trace == nil || s.trace.add(f, seg) {
+	if s.trace == nil || s.trace.add(f, seg) || s.raw && seg.Flags&wire.RST != 0 {
 		r.corr.Incoming(shot, time.Unix(0, f.At), seg)
 	}
 	if len(f.Link) >= 14 {
@@ -146,7 +146,7 @@ func (e *engine) outgoing(f *rawsock.Frame, seg *wire.Segment) {
 		return
 	}
 	r.tape.keep(f, shot)
-	if t := r.shots[shot].trace; t != nil && !t.add(f, seg) {
+	if t := r.shots[shot].trace; t != nil && !t.add(f, seg) && (!r.shots[shot].raw || seg.Flags&wire.RST == 0) {
 		return
 	}
 	r.corr.Outgoing(shot, time.Unix(0, f.At), f.IfIndex, nextHopMAC(f), seg)

@@ -79,6 +79,9 @@ func replay(s *evidence.Round) Round {
 		for k := range r.Observations[i].Transfers {
 			r.Observations[i].Transfers[k].Judge()
 		}
+		for k := range r.Observations[i].Holed {
+			r.Observations[i].Holed[k].Judge()
+		}
 	}
 	switch {
 	case s.Error != "":

@@ -93,8 +93,23 @@ func (e *engine) connected(ctx context.Context, r *run, res kdial.Result) {
 // trace makes the traces of a run's shots that have a data phase.
 func (r *run) trace() {
 	for i := range r.shots {
-		if !r.shots[i].raw && r.script(i).Then.Transfer != nil {
+		switch then := &r.script(i).Then; {
+		case r.shots[i].raw && then.Holed != nil:
+			r.shots[i].trace = &trace{}
+		case !r.shots[i].raw && then.Transfer != nil:
 			r.shots[i].trace, r.traced = &trace{}, true
+		}
+	}
+}
+
+// holed tells what came of the raw shots whose data had a hole in front.
+func (r *run) holed(o *observe.Observation) {
+	for i := range r.shots {
+		h := r.script(i).Then.Holed
+		if t := r.shots[i].trace; r.shots[i].raw && h != nil && t != nil {
+			x := observe.Holed{Attempt: i, Gap: h.Gap, Segments: t.list, Over: t.over}
+			x.Judge()
+			o.Holed = append(o.Holed, x)
 		}
 	}
 }

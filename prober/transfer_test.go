@@ -27,6 +27,13 @@ var transferLong = flag.Int64("transfer.bytes", 0, "run TestClassesAgree over it
 // transferWith names the congestion controls of that grid.
 var transferWith = flag.String("transfer.with", "cubic bbr", "congestion controls that TestClassesAgree runs its whole grid with")
 
+// gridPace, in octets a second and flow, is what a busy machine's wire keeps up with: past it a congestion control that ignores loss (BBR) fills the
+// wire with seconds of queue, and its timeouts are our machine's. gridPatience outlasts the timeouts of a flow that lost its own repeats.
+const (
+	gridPace     = 2 << 20
+	gridPatience = 15 * time.Second
+)
+
 // impaired is a wire between client and server that harms data towards the server.
 type impaired struct {
 	loss, late float64
@@ -82,7 +89,7 @@ func TestClassesAgree(t *testing.T) {
 	for k, i := range grid {
 		t.Run(i.String(), func(t *testing.T) {
 			r := i.network(t, uint64(k+1))
-			b := transferBurst(plan.Transfer{Way: plan.Sink, Bytes: octets, Congestion: i.congestion}, 4, on(serverV4, 80))
+			b := transferBurst(plan.Transfer{Way: plan.Sink, Bytes: octets, Congestion: i.congestion, Pace: gridPace, Patience: gridPatience}, 4, on(serverV4, 80))
 			obs, err := r.try(t.Context(), request{burst: &b, record: Recording{On: true}})
 			must(t, err)
 			if len(obs.Transfers) != 4 {
@@ -130,9 +137,19 @@ func agree(t *testing.T, obs *observe.Observation, sum *retrans.Sent) {
 	near(t, "timeouts", sum.Copies[retrans.RTO], timeouts)
 	near(t, "tail loss probes that repeat", sum.Copies[retrans.TLP], c["Tcp.RetransSegs"]-fast-slow-timeouts)
 	near(t, "duplicate SACKs", sum.DSACKs, c["TcpExt.TCPDSACKRecv"]+c["TcpExt.TCPDSACKOfoRecv"])
-	near(t, "reordering", sum.Reordered, c["TcpExt.TCPSACKReorder"]+c["TcpExt.TCPTSReorder"])
+	reordered(t, sum.Reordered, c["TcpExt.TCPSACKReorder"]+c["TcpExt.TCPTSReorder"])
 	t.Logf("of %d segments: again %v (by class: unknown, rto, after, fast, tlp), needless %v; kernel: probes %d, probes that mended %d, DSACK undo %d", sum.Segments, sum.Copies,
 		sum.Spurious, c["TcpExt.TCPLossProbes"], c["TcpExt.TCPLossProbeRecovery"], c["TcpExt.TCPDSACKUndo"])
+}
+
+// reordered wants the same moments of reordering within a tenth: the kernel counts some twice, by SACKs and by the echo, where it meant to send a copy
+// that pacing still held back (tcp_packet_delayed, 6.18), which no segment shows.
+func reordered(t *testing.T, ours int, theirs int64) {
+	t.Helper()
+	t.Logf("%-30s ours %5d, theirs %5d", "reordering", ours, theirs)
+	if math.Abs(float64(int64(ours)-theirs)) > max(8, 0.1*float64(theirs)) {
+		t.Errorf("reordering: %d by the wire, %d by the kernel", ours, theirs)
+	}
 }
 
 // near wants two counts within 2 %, or one apart for each of the four connections where they are small.

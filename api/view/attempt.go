@@ -33,6 +33,7 @@ type Observation struct {
 	Pings        []Ping           `json:"pings,omitempty"` // ICMP echo requests beside the attempts
 	Attempts     []Attempt        `json:"attempts"`
 	Transfers    []Transfer       `json:"transfers,omitempty"`
+	Holed        []Holed          `json:"holed,omitempty"` // attempts whose data had a hole in front
 }
 
 // Recorded says what was kept of a burst's frames.
@@ -135,6 +136,9 @@ func newObservation(o *observe.Observation) Observation {
 		v.Attempts = append(v.Attempts, newAttempt(&o.Attempts[i], numbers))
 	}
 	v.Transfers = newTransfers(o)
+	for i := range o.Holed {
+		v.Holed = append(v.Holed, Holed{o.Holed[i].Attempt, newHoles(&o.Holed[i].Read)})
+	}
 	return v
 }
 

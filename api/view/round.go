@@ -77,6 +77,8 @@ type Diagnosis struct {
 	RateLimit *RateLimit `json:"rate_limit,omitempty"`
 	// DataPhases are what the bursts with a data phase did, an arm a row.
 	DataPhases []DataPhase `json:"data_phases,omitempty"`
+	// Holed is what came of data with a hole in front.
+	Holed *HoledSum `json:"holed,omitempty"`
 	// Testimony is what the servers' own counters say to the causes, where they were read.
 	Testimony []Testimony `json:"testimony,omitempty"`
 	// Clocks are the timestamp clocks that a named cause is about.
@@ -160,6 +162,8 @@ func newDiagnosis(r *prober.Round) Diagnosis {
 		v.Measurements = append(v.Measurements, newMeasurement(&d.Measurements[i]))
 	}
 	v.DataPhases = newDataPhases(r.Observations)
+	holed := diagnose.SumHoled(r.Observations)
+	v.Holed = newHoledSum(&holed)
 	for i := range d.Testimony {
 		v.Testimony = append(v.Testimony, newTestimony(&d.Testimony[i]))
 	}

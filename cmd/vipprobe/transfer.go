@@ -132,6 +132,17 @@ func (p *printer) transferred(r *prober.Round) {
 			p.f("%s\n", p.item("", why))
 		}
 	}
+	p.holed(r)
+}
+
+// holed is what came of data with a hole in front.
+func (p *printer) holed(r *prober.Round) {
+	s := diagnose.SumHoled(r.Observations)
+	if s.Arrived == 0 {
+		return
+	}
+	p.f("%s\n", p.item("", fmt.Sprintf("data with a hole in front: %d of %d segments lost on the way there, %d of %d acknowledgments on the way back: %s",
+		s.Lost, s.Lost+s.Arrived, s.Missing, s.Asked, s.Says())))
 }
 
 // transferCells are a row's figures: segments, then what was sent again by class, what came or was reported twice, lost, out of order.

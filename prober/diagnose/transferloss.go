@@ -89,6 +89,7 @@ func dataLoss(in *Input, all []dataFlow, h Heading) (Finding, bool) {
 		f.Settle = "whether that queue is longer or shorter than it should be: the rates of the ports on the way"
 	}
 	if f.Level >= Suspected {
+		f.oneWay(in)
 		if k, ok := keepsToFlows(all, h); ok && f.Level == Confirmed {
 			f.Verdict, f.P = ECMPPathLoss, k.p
 			f.Summary = fmt.Sprintf("%d of %d connections lose %s segments %s, the other %d none: one of several paths or servers behind the address is lossy",

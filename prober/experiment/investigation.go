@@ -327,7 +327,7 @@ func (v *Investigation) dead(seen []observe.Observation) bool {
 
 // can reports whether a burst of the kind can be made here at all.
 func (v *Investigation) can(k plan.Kind) bool {
-	if k == plan.KindSource && len(v.Others) == 0 || k == plan.KindHold && v.Hold == 0 || k == plan.KindBacklog && v.Backlog == 0 || moves(k) && v.Transfer == nil {
+	if k == plan.KindSource && len(v.Others) == 0 || k == plan.KindHold && v.Hold == 0 || k == plan.KindBacklog && v.Backlog == 0 || (moves(k) || k == plan.KindHoled) && v.Transfer == nil {
 		return false
 	}
 	return !v.NoRaw || !raw(k)

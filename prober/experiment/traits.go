@@ -25,7 +25,7 @@ func traitsOf(k plan.Kind) traits {
 		plan.KindOther: {2, 80 * ms, 1}, plan.KindStray: {2, 80 * ms, 1}, plan.KindStateful: {2, servedWait, 1}, plan.KindWalk: {2, 930 * ms, 1}, plan.KindSource: {2, 150 * ms, 1},
 		plan.KindWatch: {6, 16 * watchGap, 1}, plan.KindHold: {2, 3 * time.Second, 2}, plan.KindBacklog: {2, backlogWait, 1}, plan.KindIdle: {2, idleWait, 3},
 		plan.KindResolve: {2, 2500 * ms, 0}, plan.KindPing: {2, 1200 * ms, 0}, plan.KindTransfer: {3, 2 * time.Second, 0}, plan.KindGentle: {4, 2 * time.Second, 0},
-		plan.KindSmall: {3, 2 * time.Second, 0},
+		plan.KindSmall: {3, 2 * time.Second, 0}, plan.KindHoled: {2, holedSegments * holedGap, 2},
 	}
 	if t, ok := known[k]; ok {
 		return t

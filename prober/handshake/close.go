@@ -11,6 +11,9 @@ import (
 // proceed takes the next step of the exchange on an established connection: data, its repeats, then the close.
 func (c *Conn) proceed(now time.Duration, out []Send) []Send {
 	then := &c.script.Then
+	if then.Holed != nil {
+		return c.proceedHoled(now, then.Holed, out)
+	}
 	if len(then.Data) > 0 && !c.sentAny {
 		out = append(out, c.segment(now, wire.ACK|wire.PSH, c.sndNxt, then.Data))
 		c.sndNxt = c.sndNxt.Add(len(then.Data))

@@ -65,6 +65,7 @@ type Conn struct {
 	timer   time.Duration
 	armed   bool
 	repeats int
+	holed   int  // segments behind the hole that have left
 	sentAny bool // Data went out at least once
 	peerFIN bool
 }

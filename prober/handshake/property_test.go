@@ -22,6 +22,7 @@ func anyScript(t *rapid.T) plan.Script {
 			DataDelay:  delay.Draw(t, "data delay"),
 			Close:      rapid.SampledFrom([]plan.Closing{plan.Abort, plan.CloseFirst, plan.WaitForPeer}).Draw(t, "close"),
 			CloseDelay: delay.Draw(t, "close delay"),
+			Holed:      rapid.SampledFrom([]*plan.Holed{nil, nil, {Segments: 3, Size: 2, Gap: ms}}).Draw(t, "holed"),
 		},
 	}
 	if rapid.Bool().Draw(t, "timestamps") {

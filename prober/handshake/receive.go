@@ -44,7 +44,7 @@ func (c *Conn) connected(now time.Duration, seg *wire.Segment, out []Send) []Sen
 	case plan.Acknowledge:
 		c.state = Established
 		wait := then.DataDelay
-		if len(then.Data) == 0 {
+		if len(then.Data) == 0 && then.Holed == nil {
 			wait += then.CloseDelay
 		}
 		c.arm(now + wait)

@@ -6,10 +6,11 @@ import (
 	"github.com/vipprobe/vipprobe/prober/diagnose"
 	"github.com/vipprobe/vipprobe/prober/lab/topo"
 	"github.com/vipprobe/vipprobe/prober/lab/wires"
+	"github.com/vipprobe/vipprobe/prober/wire"
 )
 
 func pathScenarios() []Scenario {
-	return []Scenario{synLoss(), synACKLoss(), slowSYNACK(), ecmpLoss(), pmtuBlackhole(), dataLoss(), dataReorder(), tlpOnly()}
+	return []Scenario{synLoss(), synACKLoss(), slowSYNACK(), ecmpLoss(), pmtuBlackhole(), dataLoss(), dataLossUp(), dataReorder(), tlpOnly()}
 }
 
 func lossParams(loss string) []Param {
@@ -120,18 +121,35 @@ func pmtuBlackhole() Scenario {
 func dataLoss() Scenario {
 	return Scenario{
 		Name:       "data-loss",
-		Story:      "Two data segments of a hundred are lost on the way to the client; handshakes are spared.",
+		Story:      "Two segments of a hundred are lost on the way to the client once a connection is open, acknowledgments as well; handshakes are spared.",
 		Params:     append(lossParams("0.02"), Param{"narrow", "0", "octets a second that the way to the client carries, with a queue of 50 ms; 0: any"}),
 		Exchange:   "source",
 		Label:      Is(diagnose.PathLoss),
 		NearMisses: []NearMiss{noLoss(), {"its own queue", map[string]string{"loss": "0", "narrow": "3000000"}, Healthy()}},
 		Build: func(st *Stage) {
 			data := wires.All(wires.Data, wires.Going(wires.Out))
-			stages := []wires.Stage{wires.Lose(st.Fraction("loss"), wires.Random(uint64(st.Uint32("seed"))), data)}
+			open := wires.All(wires.TCP, wires.Going(wires.Out), func(p wires.Packet) bool { return p.Seg.Flags&wire.SYN == 0 })
+			stages := []wires.Stage{wires.Lose(st.Fraction("loss"), wires.Random(uint64(st.Uint32("seed"))), open)}
 			if rate := st.Int("narrow"); rate > 0 {
 				stages = append(stages, wires.Narrow(float64(rate), 50*time.Millisecond, data))
 			}
 			st.direct(stages...).server.Serve(topo.Service{Port: port, Then: topo.Bulk, Size: bulk})
+		},
+	}
+}
+
+func dataLossUp() Scenario {
+	return Scenario{
+		Name:       "data-loss-up",
+		Story:      "Two segments of a hundred are lost on the way to the server once a connection is open; handshakes, and the way back, are spared.",
+		Params:     lossParams("0.02"),
+		Exchange:   "sink",
+		Label:      Is(diagnose.PathLoss),
+		NearMisses: []NearMiss{noLoss()},
+		Build: func(st *Stage) {
+			data := wires.All(wires.Data, wires.Going(wires.In))
+			d := st.direct(wires.Lose(st.Fraction("loss"), wires.Random(uint64(st.Uint32("seed"))), data), wires.Delay(time.Millisecond, 0, nil, wires.Any))
+			d.server.Serve(topo.Service{Port: port, Then: topo.Sink})
 		},
 	}
 }

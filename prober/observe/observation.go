@@ -91,7 +91,9 @@ type Observation struct {
 	Pings []Ping
 	// Transfers are the data phases of the attempts that had one.
 	Transfers []Transfer
-	Neighbor  []NeighborEvent
+	// Holed is what came of the attempts whose data had a hole in front.
+	Holed    []Holed
+	Neighbor []NeighborEvent
 	// Entries is what the kernel's neighbour table said of NextHop, and of the destination where that is another: its state before the burst
 	// was prepared, every change that it told since, and its state at the end. Empty where nobody asked for it.
 	Entries []NeighborEntry

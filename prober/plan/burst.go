@@ -94,6 +94,8 @@ type Exchange struct {
 	CloseDelay time.Duration
 	// Transfer is the data phase of a Kernel shot; nil: none. It is ended by Abort.
 	Transfer *Transfer
+	// Holed is data of a Raw shot whose beginning is left out, in place of Data; nil: none. It is ended by Abort.
+	Holed *Holed
 }
 
 // TSClock yields the TSval of a raw shot's segments: Start at the first SYN, then forward at Hz ticks a second.
@@ -215,6 +217,7 @@ const (
 	KindTransfer  Kind = "transfer"  // a real data phase on kernel connections
 	KindGentle    Kind = "gentle"    // the same with little in flight: is loss our own doing?
 	KindSmall     Kind = "small"     // the same in small segments: is size what does not pass?
+	KindHoled     Kind = "holed"     // data whose beginning never leaves: what arrives, and what of its acknowledgments comes back?
 	KindIdle      Kind = "idle"      // connections completed and left silent for seconds, then a line: was the listener waiting for data?
 )
 

@@ -16,21 +16,36 @@ func (s *sender) in(g *Segment) {
 	if twice {
 		s.DSACKs++
 		s.needless(block)
+		s.undo.reported(block, s.segments(block.To.Sub(block.From)))
 	}
 	original := s.sacked(g, before, twice)
 	advanced := s.una.Before(g.Ack)
 	switch {
 	case advanced:
-		if s.echoed(g) && s.state == loss {
-			s.state, s.frto = open, false // as tcp_try_undo_loss
-		}
+		s.takeBack(g)
 		original = s.acknowledged(g, before) || original
-		s.duplicates, s.timeouts, s.Stuck = 0, 0, Stuck{}
+		s.duplicates, s.timeouts, s.Stuck, s.moved = 0, 0, Stuck{}, g.At
 	case g.Length == 0 && s.una != s.nxt:
 		s.duplicates++
 	}
 	s.leaveState(g, advanced, original)
+	if s.state == open && s.undo.has && s.copiesOut() == 0 {
+		s.undo.has = false
+	}
 	s.lastIn = g.At
+}
+
+// takeBack looks whether an acknowledgment that moves on shows that what was thought lost was late.
+func (s *sender) takeBack(g *Segment) {
+	told := s.delayed(g)
+	late := s.echoed(g)
+	if late && !told && s.una.Before(s.fack) {
+		s.overtaken(s.una)
+		s.Echoed++
+	}
+	if s.state == loss && (late || s.undo.possible(g)) {
+		s.leave() // as tcp_try_undo_loss
+	}
 }
 
 // sacked takes the SACK blocks, lowest first. It reports whether data that left only once, before the last timeout, was among them.
@@ -41,7 +56,7 @@ func (s *sender) sacked(g *Segment, before wire.Seq, twice bool) (original bool)
 	}
 	blocks = slices.Clone(blocks)
 	slices.SortFunc(blocks, func(a, b Range) int { return int(a.From.Sub(b.From)) })
-	low, found := s.nxt, false
+	low, found := s.twice(g, twice)
 	for _, b := range blocks {
 		if b.From.Before(g.Ack) || s.nxt.Before(b.To) || !b.From.Before(b.To) {
 			continue
@@ -54,6 +69,7 @@ func (s *sender) sacked(g *Segment, before wire.Seq, twice bool) (original bool)
 			if p.copies > 0 {
 				return
 			}
+			s.measure(g.At.Sub(p.at))
 			original = original || !s.high.Before(p.to)
 			if p.from.Before(before) && p.from.Before(low) {
 				low, found = p.from, true
@@ -64,10 +80,25 @@ func (s *sender) sacked(g *Segment, before wire.Seq, twice bool) (original bool)
 		}
 	}
 	// As tcp_sacktag_write_queue in net/ipv4/tcp_input.c, 6.18, which counts TCPSACKReorder once an acknowledgment.
-	if found && (s.state != loss || s.frto) {
+	if found && (s.state != loss || s.undo.on) {
 		s.overtaken(low)
 	}
 	return original
+}
+
+// twice is where the lowest data begins of what a duplicate SACK above the acknowledgment reports, that was SACKed and had left again: its original
+// came late (tcp_sacktag_one, which counts it as reordering).
+func (s *sender) twice(g *Segment, reported bool) (low wire.Seq, found bool) {
+	low = s.nxt
+	if !reported || g.SACK[0].From.Before(g.Ack) || s.nxt.Before(g.SACK[0].To) {
+		return low, false
+	}
+	s.each(g.SACK[0], func(p *piece) {
+		if p.sacked && p.copies > 0 && p.from.Before(low) {
+			low, found = p.from, true
+		}
+	})
+	return low, found
 }
 
 // acknowledged takes what is acknowledged for good. A hole that filled without having left again was late, not lost (tcp_clean_rtx_queue).
@@ -78,6 +109,7 @@ func (s *sender) acknowledged(g *Segment, before wire.Seq) (original bool) {
 		if p.sacked || p.copies > 0 {
 			return
 		}
+		s.measure(g.At.Sub(p.at))
 		original = original || !s.high.Before(p.to)
 		if p.from.Before(before) && p.from.Before(low) {
 			low, found = p.from, true
@@ -139,7 +171,6 @@ func (s *sender) echoed(g *Segment) bool {
 	for i := len(s.log) - 1; i >= 0; i-- {
 		if d := &s.log[i]; d.From == p.from {
 			s.mark(d)
-			s.overtaken(p.from) // as tcp_try_undo_partial, which counts TCPTSReorder
 			break
 		}
 	}
@@ -154,9 +185,11 @@ func (s *sender) leaveState(g *Segment, advanced, original bool) {
 	switch {
 	case s.state == open:
 	case !g.Ack.Before(s.high):
-		s.state, s.frto = open, false
+		s.leave()
+	case s.state == recovery && s.undo.spent():
+		s.leave() // as tcp_try_undo_dsack
 	case s.state == loss && s.frto && original:
-		s.state, s.frto = open, false // the timeout was needless: RFC 5682 §2.1 (3b)
+		s.leave() // the timeout was needless: RFC 5682 §2.1 (3b)
 	case s.state == loss && s.frto && s.high.Before(s.nxt):
 		s.frto = advanced // RFC 5682 §2.1 (3a): a duplicate after new data says that the loss was real
 	case s.state == loss && s.frto:

@@ -85,6 +85,31 @@ func TestSent(t *testing.T) {
 			Sent{Segments: 3, Octets: 3000, Acknowledged: 3000}, 0,
 		},
 		{
+			"the copy of a timeout is lost as well, and SACKs tell so: a recovery, no more the slow start after it", `
+			0ms > 0:4000
+			10ms < 0 1000:2000
+			10ms > 0:1000
+			260ms > 0:1000
+			270ms < 2000
+			270ms > 2000:3000
+			271ms > 3000:4000
+			281ms < 2000 3000:4000
+			282ms > 2000:3000
+			292ms < 4000`,
+			Sent{Segments: 4, Octets: 4000, Copies: Counts{RTO: 1, AfterRTO: 2, Fast: 2}, Frames: 5, Lossy: 3, Acknowledged: 4000}, 5,
+		},
+		{
+			"the timer fires although SACKs come on", `
+			0ms > 0:2000
+			10ms < 0 1000:2000
+			10ms > 0:1000
+			190ms > 2000:3000
+			200ms < 0 1000:3000
+			211ms > 0:1000
+			221ms < 3000`,
+			Sent{Segments: 3, Octets: 3000, Copies: Counts{RTO: 1, Fast: 1}, Frames: 2, Lossy: 2, Acknowledged: 3000}, 2,
+		},
+		{
 			"a hole among SACKs leaves again", `
 			0ms > 0:1000
 			0ms > 1000:2000
@@ -115,7 +140,7 @@ func TestSent(t *testing.T) {
 			12ms > 0:1000 ts=13
 			13ms < 4000 ecr=1
 			22ms < 4000 0:1000 ecr=13`,
-			Sent{Segments: 4, Octets: 4000, Copies: count(Fast, 1), Frames: 1, Spurious: count(Fast, 1), DSACKs: 1, Reordered: 1, Extent: 4, Acknowledged: 4000}, 0,
+			Sent{Segments: 4, Octets: 4000, Copies: count(Fast, 1), Frames: 1, Spurious: count(Fast, 1), DSACKs: 1, Reordered: 1, Echoed: 1, Extent: 4, Acknowledged: 4000}, 0,
 		},
 		{
 			"near miss: the echo is the copy's", `

@@ -23,6 +23,9 @@ type Sent struct {
 	// Reordered is how many acknowledgments showed that data which left only once arrived behind later data; Extent is the most segments that
 	// it fell behind.
 	Reordered, Extent int
+	// Echoed of them are told by an echo from before the first copy (RFC 3522 §3.2). Linux counts those that end a part of a recovery (TCPTSReorder),
+	// and some more where it meant to send a copy that pacing still held back.
+	Echoed int
 	// Lossy counts the moments of loss: copies not proven needless, those of one round trip as one.
 	Lossy int
 	// Acknowledged are the octets that were acknowledged; Stuck says that the oldest segment left again and again and never was.
@@ -90,6 +93,10 @@ type sender struct {
 	probed     wire.Seq
 	duplicates int // acknowledgments in a row
 	lastIn     time.Time
+	moved      time.Time     // una, last
+	since      time.Time     // the last timeout
+	turn       time.Duration // what data that left once takes to be acknowledged, smoothed
+	undo       undo
 	firstStuck time.Time
 	log        []duplicated
 	lastLoss   time.Time
@@ -143,18 +150,8 @@ func (s *sender) segments(octets int32) int {
 // again takes what left before.
 func (s *sender) again(g *Segment, r Range) {
 	c := s.classify(g.At, r)
-	switch {
-	case c == RTO:
-		// as tcp_enter_loss: not where a recovery was under way (new_recovery), unless the timer has fired before without progress
-		s.frto = s.state == open || s.timeouts > 0
-		s.state, s.high = loss, s.nxt
-		s.timeouts++
-		s.probe = false
-	case c == TLP:
-		s.probe, s.probed = true, s.nxt
-	case s.state == open:
-		s.state, s.high = recovery, s.nxt
-	}
+	s.enter(c, g)
+	s.undo.copied(g, s.segments(r.To.Sub(r.From)))
 	if f := s.first(); f != nil && r.From == f.from {
 		if s.Stuck.Length == 0 {
 			s.firstStuck = f.at
@@ -179,11 +176,13 @@ func (s *sender) again(g *Segment, r Range) {
 func (s *sender) classify(at time.Time, r Range) Class {
 	first := s.first()
 	head := first != nil && !first.from.Before(r.From)
-	quiet := head && at.Sub(first.at) >= s.floor && at.Sub(s.lastIn) >= s.floor
+	quiet := head && s.expired(at, first)
 	sacked := s.una.Before(s.fack)
 	switch {
 	case s.state == loss && quiet:
 		return RTO
+	case s.state == loss && s.lostAgain(r):
+		return Fast
 	case s.state == loss:
 		return AfterRTO
 	case s.state == open && s.sack && !sacked && !s.probe && r.To == s.nxt && s.duplicates == 0:

@@ -67,6 +67,8 @@ func pathLoss() Entry {
 			{plan.KindTransfer, diagnose.Inconclusive, "diagnose --transfer: copies that fill holes, and that no duplicate SACK or late original proves needless"},
 			{plan.KindGentle, diagnose.Confirmed, "as many with little in flight, where no queue can be full of ours, as a path that loses one segment in 10,000 shows once in 50,000 " +
 				"times; where losses keep to some connections it is ecmp_path_loss"},
+			{plan.KindHoled, diagnose.Inconclusive, "which way: raw data whose first segment never leaves is SACKed segment by segment (RFC 2018 §4); what no SACK names was lost on the way there, and " +
+				"acknowledgments that do not come on the way back. The application is given nothing"},
 		},
 		LookAlikes: []LookAlike{
 			{diagnose.PathReordering, "repeats turn out needless: DSACKs come back"},

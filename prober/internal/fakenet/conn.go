@@ -97,6 +97,7 @@ func (c *conn) onData(seg *wire.Segment) {
 		return
 	}
 	if seg.Seq != c.rcvNxt {
+		c.keep(seg)
 		c.bareACK()
 		return
 	}
@@ -187,6 +188,7 @@ func (c *conn) send(flags wire.Flags, seq wire.Seq, payload []byte) {
 	if c.ts {
 		seg.Options.Append(wire.OptNOP).Append(wire.OptNOP).AppendTimestamps(c.h.Clock.At(c.hop.Now(), c.flow.Reverse()), c.recent)
 	}
+	c.sack(&seg.Options)
 	c.h.emit(c.hop, seg)
 }
 

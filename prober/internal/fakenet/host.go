@@ -101,7 +101,8 @@ type conn struct {
 	close    bool // the application has closed
 	finFirst bool // our FIN left before the peer's came
 	hasData  bool
-	served   bool // the application has read the first data
+	early    []stretch // data behind a hole, the newest first
+	served   bool      // the application has read the first data
 }
 
 // Take implements Element.

@@ -47,6 +47,7 @@ type shot struct {
 	ended bool          // counted in run.ended
 	timer time.Duration // when the pending timer event fires
 	first time.Duration
+	data  observe.Holed // where its data has a hole in front
 }
 
 // flow is what the vantage knows of one 4-tuple.
@@ -150,6 +151,7 @@ func (w *World) conclude(r *run) observe.Observation {
 	if !w.Tap.NoCounters {
 		obs.Counters = delta(r.before, w.Client.counters)
 	}
+	r.traced(obs)
 	out := r.corr.Finish()
 	if out.Parity == (observe.Parity{}) {
 		out.Parity = kernelParity(r, &out)

@@ -62,6 +62,7 @@ func (w *World) transmit(p *Packet) {
 			f.run.diverted = f
 			f.run.corr.Stray("locally_rewritten")
 		}
+		f.run.trace(f.shot, w.Now(), true, &p.Seg)
 		f.run.corr.Outgoing(f.shot, w.Now(), w.Client.IfIndex, p.mac, &p.Seg)
 	}
 	w.path.send(p)
@@ -100,6 +101,7 @@ func (w *World) receive(p *Packet) {
 	seg.Checksum = wire.ChecksumGood
 	taken := !w.Tap.Off && !w.ringDrops()
 	if f.run != nil && taken {
+		f.run.trace(f.shot, w.Now(), false, seg)
 		f.run.corr.Incoming(f.shot, w.Now(), seg)
 	}
 	switch {

@@ -209,3 +209,11 @@ func RateLimitOf(seed uint64, rate float64, burst int, perSource, only bool) *Wo
 	w.Client.Others = []netip.Addr{second}
 	return w
 }
+
+// DataLoss loses segments with data on the way to the server, and what follows the handshake on the way back, each with a probability of its own.
+func DataLoss(seed uint64, there, back float64) *World {
+	data := func(_ Hop, p *Packet) bool { return p.Dir == Out && p.ICMP == nil && len(p.Seg.Payload) > 0 }
+	acks := func(_ Hop, p *Packet) bool { return p.Dir == Back && p.ICMP == nil && p.Seg.Flags&wire.SYN == 0 }
+	w, _ := Server(seed, Drop(Chance(there, data)), Drop(Chance(back, acks)))
+	return w
+}
