@@ -242,6 +242,10 @@ func checkStalls(in *Input) []Finding {
 		f.Settle = "a longer look: a whole burst was silent, and others were served as a whole"
 		f.Wants = []Want{{Kind: plan.KindPaced, Why: "does the address come and go?", Most: 2}}
 	}
+	if text, ok := nothingAnswered(in); ok {
+		f.Summary = text
+		f.Disproof = "any answer to a SYN"
+	}
 	f.Evidence = append(f.Evidence, "ladder in force, s: "+strings.TrimSpace(in.Ladder.String()))
 	return []Finding{f}
 }
