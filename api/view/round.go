@@ -73,6 +73,8 @@ type Diagnosis struct {
 	FirstContact *FirstContact `json:"first_contact,omitempty"`
 	// Measurements are figures beside the causes: no faults.
 	Measurements []Measurement `json:"measurements,omitempty"`
+	// Stacks are the stacks that answer at the address, where there are several.
+	Stacks []Stack `json:"stacks,omitempty"`
 	// RateLimit is what was found of a limit on SYNs, where one is named.
 	RateLimit *RateLimit `json:"rate_limit,omitempty"`
 	// DataPhases are what the bursts with a data phase did, an arm a row.
@@ -166,6 +168,9 @@ func newDiagnosis(r *prober.Round) Diagnosis {
 	v.Holed = newHoledSum(&holed)
 	for i := range d.Testimony {
 		v.Testimony = append(v.Testimony, newTestimony(&d.Testimony[i]))
+	}
+	for i := range d.Stacks {
+		v.Stacks = append(v.Stacks, newStack(&d.Stacks[i]))
 	}
 	for i := range d.Clocks {
 		v.Clocks = append(v.Clocks, newClockSeries(&d.Clocks[i]))

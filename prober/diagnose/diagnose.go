@@ -112,6 +112,7 @@ func Diagnose(in Input) Diagnosis {
 	d.conclude(&in)
 	d.lateReset(&in)
 	d.Measurements = measure(&in)
+	d.Stacks = stacksOf(&in)
 	return d
 }
 

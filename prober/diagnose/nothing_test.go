@@ -18,7 +18,7 @@ func TestHeadlineOfSilence(t *testing.T) {
 	served := observe.Attempt{Via: plan.Kernel, Outcome: observe.Accepted, SYNs: []observe.SYN{{At: start}},
 		Answers: []observe.Answer{{Kind: observe.SYNACK, At: start.Add(time.Millisecond)}}}
 	round := func(list ...observe.Attempt) diagnose.Diagnosis {
-		return diagnose.Diagnose(diagnose.Input{Observations: []observe.Observation{{Kind: plan.KindConnect, Started: start, Finished: start.Add(4 * time.Second), Attempts: list}}})
+		return diagnose.Diagnose(diagnose.Input{Observations: []observe.Observation{{Kind: plan.KindConnect, Captured: true, Started: start, Finished: start.Add(4 * time.Second), Attempts: list}}})
 	}
 	const want = "nothing answered: 12 SYNs on 4 flows over 3.0 s"
 	if d := round(silent, silent, silent, silent); !strings.Contains(d.Headline, want) {

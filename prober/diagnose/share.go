@@ -22,6 +22,21 @@ const shareConfidence = 0.99
 // does. A balancer that deals its members out in turn draws nothing: our flows then meet what their place among all clients' flows
 // lets them meet, and no interval follows from their number.
 func flowShare(draws []draw) string {
+	s := flowPart(draws)
+	if s.InTurn {
+		return fmt.Sprintf("%.0f %% of our flows, in turn: members are dealt out one after the other, and other clients' share may be another", 100*s.Low)
+	}
+	return fmt.Sprintf("%.0f–%.0f %% of the flows, %.0f %% sure where members are drawn anew for each", 100*s.Low, 100*s.High, 100*shareConfidence)
+}
+
+// FlowShare is what share of a round's flows met something, 0 … 1, as an exact interval (C. J. Clopper and E. S. Pearson, Biometrika 26, 1934) of 99 %. InTurn: flows
+// were dealt out one after the other, so that there is no interval and Low and High are the share of these flows.
+type FlowShare struct {
+	Low, High float64
+	InTurn    bool
+}
+
+func flowPart(draws []draw) FlowShare {
 	hits := 0
 	for _, d := range draws {
 		if d.hit {
@@ -29,10 +44,11 @@ func flowShare(draws []draw) string {
 		}
 	}
 	if dealtOut(draws) {
-		return fmt.Sprintf("%.0f %% of our flows, in turn: members are dealt out one after the other, and other clients' share may be another", 100*float64(hits)/float64(len(draws)))
+		own := float64(hits) / float64(len(draws))
+		return FlowShare{own, own, true}
 	}
 	ci := stats.ClopperPearson(stats.Arm{Hits: hits, N: len(draws)}, shareConfidence)
-	return fmt.Sprintf("%.0f–%.0f %% of the flows, %.0f %% sure where members are drawn anew for each", 100*ci.Low, 100*ci.High, 100*shareConfidence)
+	return FlowShare{Low: ci.Low, High: ci.High}
 }
 
 // dealtOut reports whether the hits lie more evenly among the flows, in order of time, than 1 random order in 100 does.

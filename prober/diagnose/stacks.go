@@ -97,6 +97,38 @@ func (s *stack) String() string {
 	return text
 }
 
+// Stack is one of several stacks that answer at an address, told apart by what their SYN-ACKs look like.
+type Stack struct {
+	// Fingerprint is option kinds, MSS, window scale and initial TTL in words.
+	Fingerprint string
+	// Flows are those that it answered first; Share is what part of all flows that makes.
+	Flows int
+	Share FlowShare
+	// Lost are the SYNs without effect before its first answers, on so many flows: LossyFlows. Flows that were never answered are nobody's.
+	Lost, LossyFlows int
+	// Least, Median and Most are its round trips, 0 where none was timed.
+	Least, Median, Most time.Duration
+}
+
+// stacksOf are the stacks of a round where several answer.
+func stacksOf(in *Input) []Stack {
+	list := readStacks(in)
+	if len(list) < 2 {
+		return nil
+	}
+	out := make([]Stack, 0, len(list))
+	for i := range list {
+		s := &list[i]
+		x := Stack{Fingerprint: s.look.String(), Flows: s.n, Share: flowPart(s.flows), Lost: s.lost, LossyFlows: s.lossy}
+		if n := len(s.rtts); n > 0 {
+			slices.Sort(s.rtts)
+			x.Least, x.Median, x.Most = s.rtts[0], s.rtts[n/2], s.rtts[n-1]
+		}
+		out = append(out, x)
+	}
+	return out
+}
+
 // checkFingerprints: one address answers as several stacks.
 func checkFingerprints(in *Input) []Finding {
 	stacks := readStacks(in)

@@ -133,6 +133,8 @@ type Diagnosis struct {
 	Headline string
 	// Measurements are figures that stand beside the causes: no faults.
 	Measurements []Measurement
+	// Stacks are the stacks that answer at the address, where there are several, that of most flows first.
+	Stacks []Stack
 	// RateLimit is what was found of a limit on SYNs; nil where none is named.
 	RateLimit *RateLimit
 	// Clocks are the timestamp clocks that were seen, where a named cause is about them.
