@@ -58,8 +58,12 @@ func (s *Server) serveReload(w http.ResponseWriter, _ *http.Request) {
 	writeText(w, http.StatusOK, "Reloaded")
 }
 
-// serveLogs shows the debug text of a recent probe.
+// serveLogs shows the debug text of a recent probe, or which there are.
 func (s *Server) serveLogs(w http.ResponseWriter, r *http.Request) {
+	if !r.URL.Query().Has("id") {
+		s.listLogs(w)
+		return
+	}
 	id, err := strconv.ParseInt(r.URL.Query().Get("id"), 10, 64)
 	if err != nil {
 		writeText(w, http.StatusBadRequest, "want id=, the number of a recent probe")
@@ -73,41 +77,42 @@ func (s *Server) serveLogs(w http.ResponseWriter, r *http.Request) {
 	writeText(w, http.StatusOK, s.debugText(e, nil))
 }
 
-// landing is what the first page shows.
-type landing struct {
-	Default string
-	Modules []string
-	Recent  []historyEntry
-}
-
-func (s *Server) serveLanding(w http.ResponseWriter, _ *http.Request) {
+// listLogs shows the recent probes that were asked for through /probe. It works without scripts.
+func (s *Server) listLogs(w http.ResponseWriter) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'")
-	page := landing{Default: targets.DefaultModule, Modules: s.opts.Config().ModuleNames(), Recent: s.history.recent()}
-	if err := s.landing.Execute(w, page); err != nil {
-		s.opts.Logger.Debug().Err(err).Msg("write landing page")
+	w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'")
+	page := struct {
+		Default string
+		Modules []string
+		Recent  []historyEntry
+	}{targets.DefaultModule, s.opts.Config().ModuleNames(), s.history.recent()}
+	if err := s.logs.Execute(w, page); err != nil {
+		s.opts.Logger.Debug().Err(err).Msg("write the list of probes")
 	}
 }
 
-const landingPage = `<!doctype html>
+const logsPage = `<!doctype html>
 <html lang="en">
-<head><meta charset="utf-8"><title>vipprobe</title>
-<style>body{font:16px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:50rem;padding:0 1rem;color-scheme:light dark}
-table{border-collapse:collapse}td,th{padding:.2rem .8rem .2rem 0;text-align:left}.bad{font-weight:bold}</style></head>
+<head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>Recent probes · vipprobe</title>
+<link rel="stylesheet" href="page/style.css"></head>
 <body>
-<h1>vipprobe</h1>
-<form action="probe" method="get">
-<label>target <input name="target" placeholder="192.0.2.10:443" required></label>
-<label>module <select name="module">{{range .Modules}}<option{{if eq . $.Default}} selected{{end}}>{{.}}</option>{{end}}</select></label>
+<header class="bar"><a class="brand" href="./">vipprobe</a></header>
+<main>
+<h1>Recent probes</h1>
+<p>What was asked for through <code>/probe</code>, the newest first.</p>
+<form action="probe" method="get" class="form row">
+<label>Target <input name="target" placeholder="192.0.2.10:443" required></label>
+<label>Module <select name="module">{{range .Modules}}<option{{if eq . $.Default}} selected{{end}}>{{.}}</option>{{end}}</select></label>
 <input type="hidden" name="debug" value="true"><button>Probe</button>
 </form>
-<p><a href="metrics">Metrics</a> · <a href="config">Configuration</a></p>
-<h2>Recent probes</h2>
 <table>
-<tr><th>Started</th><th>Module</th><th>Target</th><th>Result</th><th>Log</th></tr>
+<thead><tr><th>Started (UTC)</th><th>Module</th><th>Target</th><th>Result</th><th>Log</th></tr></thead>
+<tbody>
 {{range .Recent}}<tr><td>{{.Started.UTC.Format "2006-01-02 15:04:05"}}</td><td>{{.Module}}</td><td>{{.Target}}</td>
-<td{{if not .Success}} class="bad"{{end}}>{{if .Success}}success{{else}}failure{{end}}</td><td><a href="logs?id={{.ID}}">log</a></td></tr>
-{{end}}</table>
+<td>{{if .Success}}success{{else}}<strong>failure</strong>{{end}}</td><td><a href="logs?id={{.ID}}">log</a></td></tr>
+{{else}}<tr><td colspan="5">There was none yet.</td></tr>
+{{end}}</tbody></table>
+</main>
 </body>
 </html>
 `

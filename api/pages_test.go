@@ -25,8 +25,14 @@ func TestPages(t *testing.T) {
 		{"GET", "/-/healthy", 200, "Healthy"},
 		{"GET", "/-/ready", 503, "Not ready: no capture yet"},
 		{"GET", "/config", 200, "allow:\n  - 192.0.2.0/24\n"},
-		{"GET", "/", 200, "<h1>vipprobe</h1>"},
-		{"GET", "/logs", 400, "want id="},
+		{"GET", "/", 200, `<script type="module" src="page/app.js">`},
+		{"GET", "/page/app.js", 200, "import "},
+		{"GET", "/page/", 404, ""},
+		{"GET", "/page/index.html", 404, ""},
+		{"GET", "/page/../server.go", 404, ""},
+		{"POST", "/", 405, ""},
+		{"GET", "/logs", 200, "<h1>Recent probes</h1>"},
+		{"GET", "/logs?id=", 400, "want id="},
 		{"GET", "/logs?id=x", 400, "want id="},
 		{"GET", "/logs?id=7", 404, "no recent probe"},
 		{"GET", "/-/reload", 405, ""},
@@ -55,7 +61,7 @@ func TestPages(t *testing.T) {
 
 func TestConfigHidesSecrets(t *testing.T) {
 	s := newService(t, &fake{}, nil)
-	for _, path := range []string{"/config", "/probe?target=192.0.2.10:443&module=mail&debug=true", "/logs?id=0", "/"} {
+	for _, path := range []string{"/config", "/probe?target=192.0.2.10:443&module=mail&debug=true", "/logs?id=0", "/logs", "/"} {
 		if w := s.get(path); w.Code != http.StatusOK || strings.Contains(w.Body.String(), "hunter2") {
 			t.Errorf("%s: status %d, shows the secret: %t", path, w.Code, strings.Contains(w.Body.String(), "hunter2"))
 		}
@@ -107,7 +113,7 @@ func TestHistory(t *testing.T) {
 	if body := s.get("/logs?id=1").Body.String(); !strings.Contains(body, "probe_success 0") || !strings.Contains(body, "192.0.2.66:443") {
 		t.Errorf("the failed probe's log is\n%s", body)
 	}
-	page := s.get("/").Body.String()
+	page := s.get("/logs").Body.String()
 	if n := strings.Count(page, "logs?id="); n != 4 {
 		t.Errorf("%d probes on the first page, want the last three and the failed one", n)
 	}
@@ -116,7 +122,7 @@ func TestHistory(t *testing.T) {
 func TestFirstPageEscapes(t *testing.T) {
 	s := newService(t, &fake{}, nil)
 	s.history.add(historyEntry{Module: "<script>", Target: `"><script>alert(1)</script>`, figures: &figures{}, config: targets.Default()})
-	if page := s.get("/").Body.String(); strings.Contains(page, "<script>") {
+	if page := s.get("/logs").Body.String(); strings.Contains(page, "<script>") {
 		t.Errorf("a target reached the page unescaped:\n%s", page)
 	}
 }

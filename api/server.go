@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/rs/zerolog"
 
+	"github.com/vipprobe/vipprobe/api/page"
 	"github.com/vipprobe/vipprobe/api/record"
 	v1 "github.com/vipprobe/vipprobe/api/v1"
 	"github.com/vipprobe/vipprobe/prober/evidence"
@@ -76,7 +77,7 @@ type Server struct {
 	history  *history
 	slots    chan struct{}
 	reload   sync.Mutex
-	landing  *template.Template
+	logs     *template.Template
 	handler  http.Handler
 	walkable chi.Routes
 	gatherer prometheus.Gatherer
@@ -111,13 +112,13 @@ func New(o Options) (*Server, error) {
 			return nil, err
 		}
 	}
-	page, err := template.New("landing").Parse(landingPage)
+	list, err := template.New("logs").Parse(logsPage)
 	if err != nil {
 		return nil, err
 	}
 	s := &Server{
 		opts: o, metrics: o.Metrics, series: newProbeSeries(), history: newHistory(o.History), slots: make(chan struct{}, o.MaxInFlight),
-		landing: page, gatherer: o.Registry,
+		logs: list, gatherer: o.Registry,
 	}
 	if s.handler, err = s.routes(); err != nil {
 		return nil, errors.Join(err, s.Close())
@@ -182,9 +183,14 @@ func (s *Server) routes() (http.Handler, error) {
 	if err := s.keep(); err != nil {
 		return nil, err
 	}
+	files, err := page.New()
+	if err != nil {
+		return nil, err
+	}
 	r := chi.NewRouter()
 	r.Use(s.guard)
-	r.Get("/", s.serveLanding)
+	r.Method(http.MethodGet, "/", files)
+	r.Method(http.MethodGet, page.Prefix+"*", files)
 	r.Get("/probe", s.serveProbe)
 	r.Method(http.MethodGet, "/metrics", promhttp.HandlerFor(s.gatherer, promhttp.HandlerOpts{
 		ErrorLog: metricsLog{s.opts.Logger}, EnableOpenMetrics: true, MaxRequestsInFlight: 8,
@@ -199,7 +205,6 @@ func (s *Server) routes() (http.Handler, error) {
 	if s.opts.Pprof {
 		profiles(r)
 	}
-	var err error
 	s.v1, err = v1.New(r, v1.Options{Version: s.opts.Version, Prober: s.opts.Prober, Config: s.opts.Config, Store: s.opts.Results, Recorder: s.recorder,
 		Authenticated: s.opts.Authenticated, Jobs: s.opts.Jobs})
 	s.walkable = r

@@ -2,6 +2,7 @@ package record
 
 import (
 	"cmp"
+	"math"
 	"slices"
 	"time"
 
@@ -34,6 +35,7 @@ type target struct {
 	last  results.Round // without its labels' map being ours
 	id    int64         // of the last round that has a row
 	marks []Mark        // the oldest first
+	sums  []tally       // of the rounds that have a mark
 	p50   time.Duration // of the last round's handshakes; 0: none
 	worst time.Duration
 
@@ -43,11 +45,20 @@ type target struct {
 	row, detail time.Time
 }
 
+// tally counts a round's connections, 65,535 at most.
+type tally struct{ attempts, stalled uint16 }
+
+func newTally(e *results.Entry) tally {
+	return tally{uint16(min(e.Attempts, math.MaxUint16)), uint16(min(e.Stalled, math.MaxUint16))}
+}
+
 // Target is how one address of a scheduled target fares.
 type Target struct {
 	Last results.Round // the last round; its ID is that of the last one that has a row, 0: none has
 	// Recent has a mark for each of the last rounds, the oldest first.
 	Recent []Mark
+	// Attempts and Stalled count the connections of these rounds.
+	Attempts, Stalled int
 	// Median and Worst are of the last round's handshakes; 0: there was none.
 	Median, Worst time.Duration
 	// Diagnosis is the last one that a round of it called for; nil: there was none.
@@ -88,9 +99,9 @@ func (rec *Recorder) note(e *results.Entry) {
 		t.id = e.ID
 	}
 	if len(t.marks) >= recent {
-		t.marks = slices.Delete(t.marks, 0, 1)
+		t.marks, t.sums = slices.Delete(t.marks, 0, 1), slices.Delete(t.sums, 0, 1)
 	}
-	t.marks = append(t.marks, mark(e))
+	t.marks, t.sums = append(t.marks, mark(e)), append(t.sums, newTally(e))
 	t.p50, t.worst = 0, 0
 	if d, ok := e.Figures.Handshakes.Quantile(0.5); ok {
 		t.p50 = d
@@ -130,6 +141,10 @@ func (rec *Recorder) Targets() []Target {
 		}
 		x := Target{Last: t.last, Recent: slices.Clone(t.marks), Median: t.p50, Worst: t.worst, Diagnosis: t.diagnosis}
 		x.Last.ID = t.id
+		for _, sum := range t.sums {
+			x.Attempts += int(sum.attempts)
+			x.Stalled += int(sum.stalled)
+		}
 		out = append(out, x)
 	}
 	slices.SortFunc(out, func(a, b Target) int {

@@ -115,6 +115,7 @@ func (a *API) register() {
 	a.registerResults()
 	a.registerTargets()
 	a.registerVerdicts()
+	a.registerService()
 	for _, s := range a.huma.OpenAPI().Components.Schemas.Map() {
 		unsign(s)
 	}

@@ -28,6 +28,8 @@ func (a *API) registerTargets() {
 
 type targetsInput struct {
 	Job    string `query:"job" doc:"only this job's"`
+	Target string `query:"target" doc:"only this one's addresses, as asked for"`
+	Group  string `query:"group" doc:"only this VIP and its real servers"`
 	State  string `query:"state" enum:"pending,well,stalled,named,failed,error" doc:"only those in this state"`
 	Limit  int    `query:"limit" minimum:"1" maximum:"10000" default:"1000"`
 	Cursor string `query:"cursor" maxLength:"1000" doc:"next of the page before"`
@@ -36,7 +38,7 @@ type targetsInput struct {
 func (a *API) listTargets(_ context.Context, in *targetsInput) (*struct{ Body view.Targets }, error) {
 	all := a.allTargets()
 	all = slices.DeleteFunc(all, func(t view.Target) bool {
-		return in.Job != "" && t.Job != in.Job || in.State != "" && t.State != in.State
+		return in.Job != "" && t.Job != in.Job || in.Target != "" && t.Target != in.Target || in.Group != "" && t.Group != in.Group || in.State != "" && t.State != in.State
 	})
 	slices.SortFunc(all, byName)
 	after, err := base64.RawURLEncoding.DecodeString(in.Cursor)
@@ -96,7 +98,8 @@ func (a *API) allTargets() []view.Target {
 func shownTarget(t *record.Target) view.Target {
 	r := view.NewResult(&t.Last)
 	v := view.Target{Job: r.Job, Module: r.Module, Target: r.Target, Addr: r.Addr, Labels: r.Labels, Group: r.Labels["vip"], Role: r.Labels["role"], State: "pending",
-		Started: &r.Started, Why: r.Why, Headline: r.Headline, Causes: r.Causes, Attempts: r.Attempts, Stalled: r.Stalled, Result: r.ID}
+		Started: &r.Started, Why: r.Why, Headline: r.Headline, Causes: r.Causes, Attempts: r.Attempts, Stalled: r.Stalled, Result: r.ID,
+		RecentAttempts: t.Attempts, RecentStalled: t.Stalled}
 	states := map[record.Mark]string{record.MarkWell: "well", record.MarkStalled: "stalled", record.MarkNamed: "named", record.MarkFailed: "failed", record.MarkError: "error"}
 	var recent strings.Builder
 	for _, m := range t.Recent {

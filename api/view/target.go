@@ -29,6 +29,9 @@ type Target struct {
 	MedianNS   *int64     `json:"handshake_median_ns,omitempty"`
 	MaxNS      *int64     `json:"handshake_max_ns,omitempty"`
 	Recent     string     `json:"recent" doc:"the last rounds, the oldest first: . well, s stalled, d a cause named, f failed, e error"`
-	Result     int64      `json:"result,omitempty" doc:"the last round of it that is listed"`
-	Diagnosis  *Result    `json:"diagnosis,omitempty" doc:"the last diagnosis that a round of it called for"`
+	// RecentAttempts and RecentStalled count the connections of these rounds.
+	RecentAttempts int     `json:"recent_attempts" doc:"connections of the rounds in recent"`
+	RecentStalled  int     `json:"recent_stalled" doc:"of these, accepted only after a retransmission timeout"`
+	Result         int64   `json:"result,omitempty" doc:"the last round of it that is listed"`
+	Diagnosis      *Result `json:"diagnosis,omitempty" doc:"the last diagnosis that a round of it called for"`
 }
