@@ -108,7 +108,7 @@ func TestEveryRouteIsGuarded(t *testing.T) {
 	if err != nil {
 		t.Error(err)
 	}
-	for _, route := range []string{"/", "/probe", "/metrics", "/config", "/logs", "/-/healthy", "/-/ready", "/-/reload", "/debug/pprof/", "/debug/pprof/heap",
+	for _, route := range []string{"/", "/page/*", "/probe", "/metrics", "/config", "/logs", "/-/healthy", "/-/ready", "/-/reload", "/debug/pprof/", "/debug/pprof/heap",
 		"/openapi.json", "/api/v1/runs", "/api/v1/targets", "/api/v1/testimony"} {
 		if !seen[route] {
 			t.Errorf("%s is no route; there are %v", route, seen)
