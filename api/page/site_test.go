@@ -224,3 +224,7 @@ func unzip(t *testing.T, name string) []byte {
 	}
 	return content
 }
+
+func (f *fake) Validate(context.Context, []string, prober.ValidateOptions) []prober.Validated {
+	return nil
+}
