@@ -69,6 +69,7 @@ func scoreFlags(fs *pflag.FlagSet, o *lab.ScoreOptions, parallel *int, loss *flo
 	fs.IntVar(parallel, "parallel", 0, "scenarios at once; 0: eight a processor, most of which wait")
 	fs.Float64Var(loss, "loss", 0, "random loss of TCP segments each way before the client, in percent: each row draws 0 to this much; naming that "+
 		"loss beside the right cause is right, naming it alone or nothing inconclusive")
+	fs.StringVar(&o.Evidence, "evidence", "", "directory, made if need be, that keeps the evidence of every diagnosis that was not right: diagnose --from reads it")
 	fs.StringVarP(output, "output", "o", "table", "table, json or junit")
 }
 

@@ -138,7 +138,7 @@ func answersFor(in *Input, mac string, o *observe.Observation) bool {
 func checkTable(in *Input) []Finding {
 	for i := range in.Observations {
 		o := &in.Observations[i]
-		full := o.Counters["arp_cache.table_fulls"] + o.Counters["ndisc_cache.table_fulls"]
+		full := tableFulls(o)
 		if full <= 0 || !trusted(o) {
 			continue
 		}

@@ -147,7 +147,7 @@ func checkRandomLoss(in *Input) []Finding {
 	}
 	var out []Finding
 	if t.back > 0 {
-		out = append(out, backLoss(f, t))
+		out = append(out, backLoss(f, in, fs, t))
 	}
 	if t.forward > 0 {
 		out = append(out, forwardLoss(f, in, t, paced, other))
@@ -192,11 +192,18 @@ func evenEnough(in *Input) int {
 }
 
 // backLoss: an answer that was sent and did not come needs no further separation: listener, queue and filter before it let the SYN in.
-func backLoss(f Finding, t tally) Finding {
+func backLoss(f Finding, in *Input, fs []fate, t tally) Finding {
 	f.Verdict = SYNACKLoss
 	f.Disproof = "a SYN-ACK that echoes a later SYN than the first; no loss on another return path"
 	f.Remedy = "look at the way back from the server to here: its uplink, asymmetric routing, a stateful device that did not see the SYN, the neighbour entry of this host"
-	if t.back >= fewTold {
+	steady := readSteadiness(in)
+	switch {
+	case t.back < fewTold:
+	case steady.unsteady():
+		f.Settle = "answers that come in time: " + steady.String() + ", so a late one is not known to be lost"
+	case instants(fs) < fewInstants:
+		f.Settle = "losses at more than one or two moments: a pause somewhere that ended looks the same"
+	default:
 		f.Level, f.Wants = Confirmed, nil
 	}
 	return f

@@ -237,6 +237,9 @@ func checkStalls(in *Input) []Finding {
 	if bad := stalled + failed; bad < 3 && bad*20 < n || bad == 1 {
 		f.Level = Inconclusive
 		f.Settle = "more attempts: a lost SYN or two are no verdict"
+	} else if steady := readSteadiness(in); steady.unsteady() {
+		f.Level = Inconclusive
+		f.Settle = "a quieter hour: " + steady.String() + ", so what seems lost may be late"
 	}
 	if outage(in) {
 		f.Settle = "a longer look: a whole burst was silent, and others were served as a whole"

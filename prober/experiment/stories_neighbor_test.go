@@ -40,6 +40,10 @@ func neighborStories() []story {
 			world: func(seed uint64, r *rand.Rand) *fakenet.World {
 				return fakenet.LocalQueue(seed, 256, lasting(r, 1100*time.Millisecond, 1900*time.Millisecond))
 			}},
+		{name: "near miss: local next hop late once", right: healthy, quiet: true,
+			world: func(seed uint64, r *rand.Rand) *fakenet.World {
+				return fakenet.LocalWakes(seed, lasting(r, 500*time.Millisecond, 1900*time.Millisecond))
+			}},
 		{name: "remote queue of 1 to 5", right: remote, share: 1,
 			world: func(seed uint64, r *rand.Rand) *fakenet.World {
 				return fakenet.RemoteQueue(seed, between(r, 1, 5), slowARP(r))

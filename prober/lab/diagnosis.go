@@ -28,6 +28,8 @@ type Question struct {
 	// Exchange is the data that the service exchanges, as --transfer has it, where its owner says so; empty: nothing is said.
 	Exchange string
 	Budget   time.Duration
+	// Evidence is the directory, new or empty, that the diagnosis writes its evidence to; empty: none is written.
+	Evidence string
 }
 
 // Named is one cause that a diagnosis names.
@@ -68,6 +70,9 @@ func Exec(flags func(Question) []string) Diagnoser {
 		}
 		if flags != nil {
 			args = append(args, flags(q)...)
+		}
+		if q.Evidence != "" {
+			args = append(args, "--evidence", q.Evidence)
 		}
 		asking, stop, err := Depose(ctx, q.Deponents)
 		if err != nil {

@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -35,6 +38,8 @@ type ScoreOptions struct {
 	Parallel int
 	// Diagnose is the diagnosis under test; nil means Exec(nil).
 	Diagnose Diagnoser
+	// Evidence is a directory that keeps the evidence of every diagnosis that was not right, each in a directory named after its row; empty: none is kept.
+	Evidence string
 	// Progress, if set, is called with each row as it is done, from several goroutines.
 	Progress func(Row)
 }
@@ -89,6 +94,11 @@ func Score(ctx context.Context, o ScoreOptions) (*Report, error) {
 	}
 	if len(jobs) == 0 {
 		return nil, fmt.Errorf("no scenario that matches %q has the parameters %v", o.Only, slices.Sorted(maps.Keys(o.Set)))
+	}
+	if o.Evidence != "" {
+		if err := os.MkdirAll(o.Evidence, 0o700); err != nil {
+			return nil, fmt.Errorf("make the directory of evidence: %w", err)
+		}
 	}
 	began := time.Now()
 	light, heavy := order(jobs)
@@ -211,8 +221,13 @@ func (j *job) run(ctx context.Context, o ScoreOptions) {
 	}
 	defer run.Close()
 	r.Parameters = run.Params
+	q := run.Question()
+	if o.Evidence != "" {
+		q.Evidence = filepath.Join(o.Evidence, r.slug())
+		defer r.keep(q.Evidence)
+	}
 	began := time.Now()
-	r.Named, err = o.Diagnose(ctx, run.Question())
+	r.Named, err = o.Diagnose(ctx, q)
 	r.Took = time.Since(began)
 	if err != nil {
 		r.Result, r.Why = Inconclusive, err.Error()
@@ -221,5 +236,29 @@ func (j *job) run(ctx context.Context, o ScoreOptions) {
 	r.Result, r.Why = j.label.Judge(r.Named)
 	if r.Result == Wrong && j.sc.Pending != "" && r.NearMiss == "" && sameSet(firm(r.Named), []diagnose.Verdict{diagnose.Healthy}) {
 		r.Result, r.Why = Inconclusive, j.sc.Pending
+	}
+}
+
+// slug names a row's directory: scenario, seed and near miss.
+func (x *Row) slug() string {
+	name := x.Scenario + "-" + strconv.Itoa(x.Seed)
+	if x.NearMiss != "" {
+		name += "-" + x.NearMiss
+	}
+	return strings.Map(func(c rune) rune {
+		if c == '/' || c == ' ' || c == ',' {
+			return '_'
+		}
+		return c
+	}, name)
+}
+
+// keep leaves the evidence of a row only where it was not right, and says so in the row.
+func (x *Row) keep(dir string) {
+	if x.Result != Right {
+		return
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		x.Why = fmt.Sprintf("remove %s: %s", dir, err)
 	}
 }

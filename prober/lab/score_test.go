@@ -7,6 +7,7 @@ import (
 	"encoding/xml"
 	"errors"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -224,6 +225,24 @@ func TestScoreOfADiagnosisThatFails(t *testing.T) {
 	}
 	if r.Rows[0].Result != Inconclusive || r.Rows[0].Why != "no capability" {
 		t.Errorf("row: %+v", r.Rows[0])
+	}
+}
+
+func TestScoreKeepsTheEvidenceOfWhatWasNotRight(t *testing.T) {
+	needPrivate(t)
+	dir := filepath.Join(t.TempDir(), "kept")
+	_, err := Score(t.Context(), ScoreOptions{Only: "arp-client", Evidence: dir, Diagnose: func(_ context.Context, q Question) ([]Named, error) {
+		if err := os.Mkdir(q.Evidence, 0o700); err != nil {
+			return nil, err
+		}
+		return named(diagnose.Confirmed, diagnose.Healthy), nil // right for the near miss alone
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept, err := os.ReadDir(dir)
+	if err != nil || len(kept) != 1 || kept[0].Name() != "arp-client-1" {
+		t.Errorf("kept %v, %v; want arp-client-1 alone", kept, err)
 	}
 }
 

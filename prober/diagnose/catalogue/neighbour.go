@@ -76,7 +76,10 @@ func localARPUnresolved() Entry {
 		Verdict: diagnose.LocalARPUnresolved, Group: Neighbour, Title: "nobody answers this host's question for the next hop",
 		Symptoms:  []string{"Every connect fails after about 3 s with \"No route to host\".", "The server is fine from other segments."},
 		Mechanism: []Fact{{"Three requests a second apart, then the entry fails and waiting packets are answered with EHOSTUNREACH; the next packet begins anew.", "net/core/neighbour.c neigh_timer_handler, Linux 6.18; RFC 4861 §7.2.2"}},
-		Proof:     []Proof{{plan.KindConnect, diagnose.Proven, "two requests and more left, no reply came, and no SYN of the connects was on the wire"}},
+		Proof: []Proof{
+			{plan.KindConnect, diagnose.Proven, "three requests and more left over two seconds and more, nothing of that address came at any time of the round, and no SYN of the connects was on the wire"},
+			{plan.KindResolve, diagnose.Confirmed, "an answer came after a second and more, no SYN left before it, and asked again it was as late, while TCP's own round trips are a tenth of that at most"},
+		},
 		LookAlikes: []LookAlike{
 			{diagnose.ACLDrop, "SYNs leave and are not answered"},
 			{diagnose.RemoteARPUnresolved, "SYNs leave; the other side asks and has no answer"},

@@ -119,6 +119,13 @@ func LocalDead(seed uint64) *World {
 	return w
 }
 
+// LocalWakes is a next hop that answers no request for a time after the first contact began, and promptly from then on.
+func LocalWakes(seed uint64, after time.Duration) *World {
+	w := LocalQueue(seed, 256, 0)
+	w.Client.Link[w.Target.Addr()] = Station{Silent: true, Since: w.now + after}
+	return w
+}
+
 // RemoteQueue is a server that must ask for the vantage, which answers after delay; the server's neighbour queue holds q packets.
 func RemoteQueue(seed uint64, q int, delay time.Duration) *World {
 	w, _ := Server(seed)

@@ -5,7 +5,6 @@ import (
 	"net"
 	"net/netip"
 	"strconv"
-	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -101,30 +100,6 @@ func (h *Host) Attach(b *Bridge, prefixes ...string) *Link {
 	return l
 }
 
-// carry waits until both ends of the cable pass packets. The end that came up first gets its carrier, and with it its queue or
-// its place in the switch, from a work queue a moment later (net/core/link_watch.c, 6.18); until then it drops in silence.
-func (l *Link) carry() {
-	for _, e := range []*Link{l, l.far} {
-		e.Host.Build("carrier of "+e.Name, func() error {
-			for range 1000 {
-				link, err := e.Host.nl.LinkByName(e.Name)
-				if err != nil {
-					return fmt.Errorf("find link %s: %w", e.Name, err)
-				}
-				if link.Attrs().OperState == netlink.OperUp {
-					return nil
-				}
-				select {
-				case <-e.Host.net.ctx.Done():
-					return e.Host.net.ctx.Err()
-				case <-time.After(time.Millisecond):
-				}
-			}
-			return fmt.Errorf("link %s has no carrier after a second", e.Name)
-		})
-	}
-}
-
 func (l *Link) enslave(master int) error {
 	if err := l.up(); err != nil {
 		return err
@@ -186,7 +161,10 @@ func (l *Link) Addr(prefix string) *Link {
 		if err != nil {
 			return err
 		}
-		return l.Host.nl.AddrAdd(l.device(), l.address(p))
+		if err := l.Host.nl.AddrAdd(l.device(), l.address(p)); err != nil {
+			return err
+		}
+		return l.heeds(p.Addr())
 	})
 	return l
 }
