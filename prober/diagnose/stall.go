@@ -161,6 +161,9 @@ func (s *slowness) add(a *observe.Attempt) {
 	}
 }
 
+// mostlySlow is how many late answers there must be for each prompt one.
+const mostlySlow = 3
+
 // checkSlow: SYNs were repeated although their first answer was only late. Single SYNs that are never repeated tell it best: what
 // answers them after so long was on its way all the time.
 func checkSlow(in *Input) []Finding {
@@ -185,8 +188,9 @@ func checkSlow(in *Input) []Finding {
 		Remedy:   "look for queueing (bufferbloat, a shaper, an overloaded balancer) and not for loss",
 		Settle:   "single SYNs, never repeated: are they answered late?",
 	}
-	// A few late among many prompt ones may be a lost answer and the listener's repeat of it.
-	if single >= 3 && single >= sl.prompt && len(explains) >= 2 {
+	// A few late among many prompt ones may be a lost answer and the listener's repeat of it, or somebody on the way who was kept waiting for a
+	// processor; a slow path is slow mostly.
+	if single >= 3 && single >= mostlySlow*sl.prompt && len(explains) >= 2 {
 		f.Level = Confirmed
 	}
 	return []Finding{f}
