@@ -62,6 +62,7 @@ func Run(ctx context.Context, o Options) (*figures.Report, error) {
 	for round := range o.Rounds {
 		err := c.round(ctx, round, o.wants)
 		if errors.Is(err, errOver) {
+			c.report.Rounds = round + 1
 			c.report.Failures = append(c.report.Failures, fmt.Sprintf("what came after %s, in round %d of %d: the time was over", o.For, round+1, o.Rounds))
 			break
 		}
