@@ -42,7 +42,7 @@ func (s *service) scheduled() []targets.Job {
 func (s *service) arrange(anew bool) {
 	s.arranging.Lock()
 	defer s.arranging.Unlock()
-	jobs := discovery.Jobs(s.discovery.Found())
+	jobs := discovery.Arrange(s.discovery.Found())
 	for i := range jobs {
 		jobs[i] = s.shard.Of(jobs[i])
 	}

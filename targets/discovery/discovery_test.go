@@ -72,6 +72,7 @@ jobs:
 // TestOneAddressTwice: with the same labels it is one target; with others the job probes it once, and says so.
 func TestOneAddressTwice(t *testing.T) {
 	found, dropped := resolved(t, `
+allow: [192.0.2.0/24]
 jobs:
 - name: lb
   static_configs:
@@ -106,7 +107,7 @@ jobs:
 			ruled = append(ruled, x.Address)
 		}
 		everything, _ := Resolve(&targets.Job{Name: "lb", Targets: list}, nil)
-		part := targets.Shard{Index: i, Count: shards}.Of(Arrange([]targets.Job{{Name: "lb"}}, [][]Target{everything})[0])
+		part := targets.Shard{Index: i, Count: shards}.Of(Arrange([]Found{{Job: targets.Job{Name: "lb"}, Targets: everything}})[0])
 		if d := cmp.Diff(ruled, part.Targets); d != "" {
 			t.Errorf("shard %d (-hashmod +shard)\n%s", i, d)
 		}
@@ -120,12 +121,17 @@ jobs:
 func TestArrange(t *testing.T) {
 	vip := Target{"192.0.2.10:443", map[string]string{"vip": "web", "role": "vip"}}
 	member := func(a string) Target { return Target{a, map[string]string{"vip": "web", "role": "member"}} }
-	got := Arrange([]targets.Job{{Name: "vips"}, {Name: "members"}, {Name: "empty"}},
-		[][]Target{{vip, {"192.0.2.99:443", nil}}, {member("192.0.2.22:443"), member("192.0.2.21:443"), {"192.0.2.31:1", map[string]string{"vip": "mail", "role": "member"}}}, nil})
+	mail := map[string]string{"vip": "mail", "role": "member"}
+	got := Arrange([]Found{
+		{Job: targets.Job{Name: "vips"}, Targets: []Target{vip, {"192.0.2.99:443", nil}}},
+		{Job: targets.Job{Name: "members"}, Targets: []Target{member("192.0.2.22:443"), {"192.0.2.31:1", mail}},
+			Dropped: []Dropped{{Address: "192.0.2.21:443", Why: AlreadyHere, Labels: vip.Labels}, {Address: "192.0.2.21:443", Why: AlreadyHere, Labels: member("").Labels}}},
+		{Job: targets.Job{Name: "empty"}},
+	})
 	want := []targets.Job{
 		{Name: "vips", Targets: []string{vip.Address}, Labels: vip.Labels, Group: "web", Members: []string{"192.0.2.21:443", "192.0.2.22:443"}},
 		{Name: "vips", Targets: []string{"192.0.2.99:443"}},
-		{Name: "members", Targets: []string{"192.0.2.22:443", "192.0.2.21:443"}, Labels: member("").Labels, Group: "web"},
+		{Name: "members", Targets: []string{"192.0.2.22:443"}, Labels: member("").Labels, Group: "web"},
 		{Name: "members", Targets: []string{"192.0.2.31:1"}, Labels: map[string]string{"vip": "mail", "role": "member"}, Group: "mail"},
 		{Name: "empty"},
 	}

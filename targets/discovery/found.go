@@ -79,12 +79,3 @@ func (d *Discovery) Counts() []Count {
 	}
 	return out
 }
-
-// Jobs is what can be scheduled of what was found: see Arrange.
-func Jobs(found []Found) []targets.Job {
-	jobs, lists := make([]targets.Job, len(found)), make([][]Target, len(found))
-	for i := range found {
-		jobs[i], lists[i] = found[i].Job, found[i].Targets
-	}
-	return Arrange(jobs, lists)
-}

@@ -27,6 +27,8 @@ type Dropped struct {
 	Address string
 	Why     Reason
 	Text    string // what is wrong with it
+	// Labels are those that it would have, where it has come so far.
+	Labels map[string]string
 }
 
 // Reason says why something that was found is not probed.
@@ -71,10 +73,10 @@ func Resolve(j *targets.Job, groups []*targetgroup.Group) (found []Target, dropp
 		switch {
 		case len(kept) > 0 && kept[len(kept)-1].Address == t.Address:
 			if !maps.Equal(kept[len(kept)-1].Labels, t.Labels) {
-				dropped = append(dropped, Dropped{t.Address, AlreadyHere, "the job has it with other labels already: " + spelled(kept[len(kept)-1].Labels)})
+				dropped = append(dropped, Dropped{t.Address, AlreadyHere, "the job has it with other labels already: " + spelled(kept[len(kept)-1].Labels), t.Labels})
 			}
 		case len(kept) == maxTargets:
-			dropped = append(dropped, Dropped{t.Address, TooMany, fmt.Sprintf("the job has %d targets", maxTargets)})
+			dropped = append(dropped, Dropped{t.Address, TooMany, fmt.Sprintf("the job has %d targets", maxTargets), t.Labels})
 		default:
 			kept = append(kept, *t)
 		}
@@ -144,11 +146,11 @@ func one(b *labels.Builder, j *targets.Job, g *targetgroup.Group, t model.LabelS
 	}
 	was := b.Get(model.AddressLabel)
 	if !relabel.ProcessBuilder(b, rules...) {
-		return Target{}, &Dropped{was, ByRule, "relabel_configs drop it"}
+		return Target{}, &Dropped{Address: was, Why: ByRule, Text: "relabel_configs drop it"}
 	}
 	ep, err := prober.ParseEndpoint(b.Get(model.AddressLabel))
 	if err != nil {
-		return Target{}, &Dropped{cmp.Or(b.Get(model.AddressLabel), was), BadAddress, err.Error()}
+		return Target{}, &Dropped{Address: cmp.Or(b.Get(model.AddressLabel), was), Why: BadAddress, Text: err.Error()}
 	}
 	out := Target{Address: ep.String()}
 	b.Range(func(l labels.Label) {
@@ -163,16 +165,17 @@ func one(b *labels.Builder, j *targets.Job, g *targetgroup.Group, t model.LabelS
 }
 
 // Arrange makes of jobs and their targets what can be scheduled: each job in parts whose targets have the same labels, at least one part of each. A
-// part belongs to the VIP that its label names, and the part of the VIP itself knows the VIP's members, whatever jobs these are in.
-func Arrange(jobs []targets.Job, found [][]Target) []targets.Job {
+// part belongs to the VIP that its label names, and the part of the VIP itself knows the VIP's members, whatever jobs these are in, those included that
+// are probed as another VIP's.
+func Arrange(found []Found) []targets.Job {
 	members := membersOf(found)
 	var out []targets.Job
-	for i := range jobs {
-		j := jobs[i]
+	for i := range found {
+		j := found[i].Job
 		j.Sources = nil
 		parts := map[string]int{}
 		first := len(out)
-		for _, t := range found[i] {
+		for _, t := range found[i].Targets {
 			k := spelled(t.Labels)
 			at, known := parts[k]
 			if !known {
@@ -196,12 +199,20 @@ func Arrange(jobs []targets.Job, found [][]Target) []targets.Job {
 }
 
 // membersOf lists the real servers of each VIP, each once, in order.
-func membersOf(found [][]Target) map[string][]string {
+func membersOf(found []Found) map[string][]string {
 	out := map[string][]string{}
-	for _, list := range found {
-		for _, t := range list {
-			if vip := t.Labels[targets.LabelVIP]; vip != "" && t.Labels[targets.LabelRole] == targets.RoleMember {
-				out[vip] = append(out[vip], t.Address)
+	add := func(address string, l map[string]string) {
+		if vip := l[targets.LabelVIP]; vip != "" && l[targets.LabelRole] == targets.RoleMember {
+			out[vip] = append(out[vip], address)
+		}
+	}
+	for i := range found {
+		for _, t := range found[i].Targets {
+			add(t.Address, t.Labels)
+		}
+		for _, x := range found[i].Dropped {
+			if x.Why == AlreadyHere {
+				add(x.Address, x.Labels)
 			}
 		}
 	}
