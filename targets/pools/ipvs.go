@@ -88,10 +88,10 @@ func (r *reader) ipvsRule(l line, services map[string]*Pool) {
 	if p == nil || l.words[0] == "-A" || l.words[0] == "--add-service" {
 		return
 	}
-	real := first("-r", "--real-server")
-	if real == "" {
+	member := first("-r", "--real-server")
+	if member == "" {
 		r.note(l.at, "no real server (-r)")
 		return
 	}
-	r.ipvsMember(l, real, p)
+	r.ipvsMember(l, member, p)
 }
