@@ -93,7 +93,7 @@ func (l *RateLimit) byCounts(single float64) LimitScope {
 		return ScopeOpen
 	case other.Answered == other.Asked && other.Asked >= 12 && kept >= 0.75:
 		return ScopeOneSource
-	case total <= 4*single/3 && kept <= 0.8 && least > 0:
+	case total <= 4*single/3 && kept <= 0.8 && least > 0 && 4*(other.Asked-other.Answered) >= other.Asked:
 		return ScopeShared
 	case least >= 0.75*single && total >= 5*single/3 && total <= 5*single/2 && other.Answered < other.Asked:
 		return ScopeOwnEach
@@ -136,7 +136,7 @@ func (l *RateLimit) take(f fit, ok bool) {
 }
 
 // compare counts what came through from each of two addresses side by side, and returns how many SYNs a second came through from the usual one just before:
-// it began alone. Of each only what came after its first loss counts, when its bucket was empty, and of the time alone the later part.
+// it began alone. Of each only what came after its first loss counts, when its bucket was empty, and of the time alone the later part. 0: there is too little to compare.
 func (l *RateLimit) compare(rows [][]arrival, sources []netip.Addr) (single float64) {
 	began, joined := rows[0][0].at, rows[1][0].at
 	until := later(rows[0][len(rows[0])-1].at, rows[1][len(rows[1])-1].at)
@@ -148,6 +148,9 @@ func (l *RateLimit) compare(rows [][]arrival, sources []netip.Addr) (single floa
 		s.Asked, s.Answered, _ = cameThrough(row, joined, until.Add(1))
 		_, _, s.PerSecond = cameThrough(row, from, until.Add(1))
 		l.Sources = append(l.Sources, s)
+	}
+	if from.After(joined.Add(until.Sub(joined) * 3 / 5)) {
+		return 0 // too little time is left after its bucket was empty
 	}
 	return single
 }

@@ -72,11 +72,11 @@ func TestRateLimit(t *testing.T) {
 		scoped float64
 	}{
 		{"one bucket for all", func(*limited) {}, false, diagnose.ScopeShared, 0.9, 0.8},
-		{"a bucket for each source", func(l *limited) { l.perSource = true }, false, diagnose.ScopeOwnEach, 0.9, 0.8},
-		{"one source limited", func(l *limited) { l.only = true }, false, diagnose.ScopeOneSource, 0.9, 0.5},
+		{"a bucket for each source", func(l *limited) { l.perSource = true }, false, diagnose.ScopeOwnEach, 0.9, 0.6},
+		{"one source limited", func(l *limited) { l.only = true }, false, diagnose.ScopeOneSource, 0.9, 0.3},
 		{"one address to ask from", func(*limited) {}, true, diagnose.ScopeOpen, 0.9, 0},
 		{"one bucket for all, 3 % loss", func(l *limited) { l.loss = 0.03 }, false, diagnose.ScopeShared, 0, 0.5},
-		{"a bucket for each source, 3 % loss", func(l *limited) { l.perSource, l.loss = true, 0.03 }, false, diagnose.ScopeOwnEach, 0, 0.5},
+		{"a bucket for each source, 3 % loss", func(l *limited) { l.perSource, l.loss = true, 0.03 }, false, diagnose.ScopeOwnEach, 0, 0.4},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
