@@ -106,5 +106,5 @@ func TestRateLimit(t *testing.T) {
 
 // limitSeeds is how many networks of a kind are tried.
 func limitSeeds() int {
-	return max(*moreSeeds/20, 1)
+	return max(*moreSeeds/20, 10)
 }
