@@ -22,7 +22,8 @@ func (v *Investigation) holed(seen []observe.Observation) plan.Burst {
 	wait := patience(seen)
 	s := v.script(v.clock(seen), thrice(seen), plan.Acknowledge)
 	s.Patience = wait
-	s.Then = plan.Exchange{Close: plan.Abort, Holed: &h, CloseDelay: wait}
+	// What the server sends by itself is not acknowledged: its stream would hold up the acknowledgments that are waited for.
+	s.Then = plan.Exchange{Close: plan.Abort, Holed: &h, CloseDelay: wait, Withhold: true}
 	b := plan.Burst{Label: "data with a hole in front", Listen: s.Ladder.Last() + h.Lasts() + 2*wait}
 	b.Arms = []plan.Arm{{Name: "holed", Via: plan.Raw, Script: s}}
 	n := v.flows(holedFlows)
