@@ -127,6 +127,11 @@ func tryDiagnosis(b *browser) {
 		b.t.Error("the clock that the server remembers is not drawn above this host's own")
 	}
 
+	// what a SYN with an older TSval met is drawn by that SYN, not by its attempt: later ones of it carry others
+	if odd := eval[int](b, `[...document.querySelectorAll("circle.shot.answered")].filter((c) => Number(c.getAttribute("cy")) > Number(document.querySelector("circle.point.remembered").getAttribute("cy")) + 20).length`); odd != 0 {
+		b.t.Errorf("%d SYNs older than what is remembered are drawn as answered", odd)
+	}
+
 	b.open(result(b.arp), ".lane")
 	for kind, want := range map[string]int{".ev.synack": 10, ".ev.repeat": 7, ".ev.syn": 3, ".arp.request": 2, ".arp.reply": 1, ".lane": 10} {
 		if n := eval[int](b, fmt.Sprintf(`document.querySelectorAll(".lanes %s").length`, kind)); n != want {

@@ -17,8 +17,11 @@ export function clocks(round, signal) {
   const syns = [];
   for (const o of round.observations) {
     for (const a of o.attempts) {
-      const first = a.syns.find((x) => x.tsval !== undefined && x.at);
-      if (first) syns.push({ at: when(first.at), tsval: first.tsval, answered: a.answers.length > 0, via: a.via, arm: a.arm });
+      const last = a.syns.length - 1; // which SYN was answered is known by the echoed TSval; a segment that echoes none answers the last
+      const met = a.answers.length > 0 ? a.answered_syn ?? last : -1;
+      a.syns.forEach((x, i) => {
+        if (x.tsval !== undefined && x.at) syns.push({ at: when(x.at), tsval: x.tsval, answered: i === met, via: a.via, arm: a.arm });
+      });
     }
   }
   if (series.length === 0 && !syns.some((x) => x.via === "raw")) return null;

@@ -100,7 +100,7 @@ export async function ask(root, at, signal) {
       h("label", null, "Seconds at most", h("input", { name: "max_seconds", type: "number", min: "1", max: "600", placeholder: "60" })), hazards(service)),
     h("p", { class: "notice bad", role: "alert", hidden: true }), h("div", { class: "row" }, h("button", { class: "primary" }, "Begin")));
   form.addEventListener("change", () => { form.querySelector(".only-diagnose").hidden = form.elements.kind.value === "probe"; });
-  root.append(h("div", { class: "head" }, h("h1", null, "New run"), h("p", { class: "muted" }, "Only targets that the configuration's allow: lists are probed, within its limits:.")), form);
+  root.append(h("div", { class: "head" }, h("h1", null, "New run"), h("p", { class: "muted" }, "Only what the configuration allows is probed, within its limits.")), form);
 }
 
 const risky = [["hold", "number", "Hold so many connections open at once"], ["backlog", "number", "Leave so many requests half-open"], ["late_reset", "checkbox", "Wait 22 s for what resets connections that are never answered"],
