@@ -19,8 +19,8 @@ const oneIn = 1e-4
 //	go test ./prober/experiment -run TestErrorRate -v -timeout 0 -seeds 20000
 func TestErrorRate(t *testing.T) { //nolint:tparallel // the subtests are summed up
 	t.Parallel()
-	n := *moreSeeds / 10
-	if *moreSeeds != 200 {
+	n := 20
+	if *moreSeeds != usualSeeds {
 		n = *moreSeeds
 	}
 	total := stats.Arm{}

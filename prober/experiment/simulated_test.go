@@ -46,9 +46,12 @@ type story struct {
 	seeds int
 }
 
+// usualSeeds is how many networks of a story are tried where nobody says.
+const usualSeeds = 50
+
 // How to look closer: go test ./prober/experiment -run 'TestStories/STORY' -v -seed N explains one network, -seeds N tries more of them.
 var (
-	moreSeeds = flag.Int("seeds", 50, "networks of each story")
+	moreSeeds = flag.Int("seeds", usualSeeds, "networks of each story")
 	oneSeed   = flag.Uint64("seed", 0, "explain this network alone")
 )
 
