@@ -3,6 +3,7 @@ package prober
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"slices"
 	"sync"
@@ -98,6 +99,7 @@ type Schedule struct {
 	asks  *inquiries // nil: no diagnoses
 	slots chan struct{}
 	wake  chan struct{}
+	turns chan struct{} // each turn of the loop gives one to who waits for it
 	set   atomic.Pointer[[]Job] // to be put in force; nil: nothing new
 
 	// What follows is the loop's own.
@@ -143,7 +145,8 @@ func (p *Prober) NewSchedule(sink Sink) *Schedule {
 }
 
 func newSchedule(probe func(context.Context, string, Module) ([]Round, error), sink Sink, slots int) *Schedule {
-	return &Schedule{probe: probe, sink: sink, slots: make(chan struct{}, slots), wake: make(chan struct{}, 1), known: map[targetKey]*dueTarget{}}
+	return &Schedule{probe: probe, sink: sink, slots: make(chan struct{}, slots), wake: make(chan struct{}, 1), turns: make(chan struct{}),
+		known: map[targetKey]*dueTarget{}}
 }
 
 // Set puts other jobs in force, at once where the schedule runs. Targets that stay keep their place: none of their rounds is lost or made
@@ -178,6 +181,7 @@ func (s *Schedule) Run(ctx context.Context) {
 			return
 		case <-t.C:
 		case <-s.wake:
+		case s.turns <- struct{}{}:
 		}
 		if jobs := s.set.Swap(nil); jobs != nil {
 			s.change(ctx, *jobs, time.Now())
@@ -185,6 +189,16 @@ func (s *Schedule) Run(ctx context.Context) {
 		s.waiting(ctx)
 		s.beginDue(ctx, time.Now())
 		t.Reset(s.rest(ctx))
+	}
+}
+
+// Turning returns nil as soon as the loop of Run is seen to turn, or ctx's error: then it hangs, has ended, or was never begun.
+func (s *Schedule) Turning(ctx context.Context) error {
+	select {
+	case <-s.turns:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("the schedule does not turn: %w", ctx.Err())
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"os/signal"
@@ -79,6 +80,7 @@ type service struct {
 	discovery *discovery.Discovery
 	arranging sync.Mutex
 	jobs      atomic.Pointer[[]targets.Job] // those that are scheduled here, in parts
+	over      supervisor
 }
 
 func (f *serveFlags) serve(ctx context.Context, stderr io.Writer) error {
@@ -92,7 +94,11 @@ func (f *serveFlags) serve(ctx context.Context, stderr io.Writer) error {
 			return usageError{fmt.Errorf("--shard: %w", err)}
 		}
 	}
-	s := &service{flags: f, shard: shard, log: zerolog.New(stderr).Level(level).With().Timestamp().Logger()}
+	over, err := supervised()
+	if err != nil {
+		return usageError{err}
+	}
+	s := &service{flags: f, shard: shard, over: over, log: zerolog.New(stderr).Level(level).With().Timestamp().Logger()}
 	cfg, err := targets.Load(f.config)
 	if err != nil {
 		return usageError{err}
@@ -150,9 +156,12 @@ func (s *service) run(ctx context.Context) error {
 	if s.flags.reloadEvery > 0 {
 		wg.Go(func() { s.watching(ctx, server) })
 	}
+	wg.Go(func() { s.over.watch(ctx, s.schedule.Turning, s.untold) })
 	httpServer := server.HTTPServer()
+	httpServer.BaseContext = s.listening()
 	wg.Go(func() {
 		<-ctx.Done()
+		s.untold(s.over.stopping())
 		if err := server.Close(); err != nil { // ends the runs, so that who follows them goes
 			s.log.Error().Err(err).Msg("end the runs")
 		}
@@ -172,6 +181,23 @@ func (s *service) run(ctx context.Context) error {
 	return nil
 }
 
+// listening returns what the HTTP server calls with each of its listeners. All of them are bound before the first is served: then the
+// service is ready.
+func (s *service) listening() func(net.Listener) context.Context {
+	var once sync.Once
+	return func(net.Listener) context.Context {
+		once.Do(func() { s.untold(s.over.ready("serving " + s.flags.config)) })
+		return context.Background()
+	}
+}
+
+// untold logs that the supervisor could not be told something.
+func (s *service) untold(err error) {
+	if err != nil {
+		s.log.Error().Err(err).Msg("supervisor not told")
+	}
+}
+
 // drainTime is how long requests under way may go on after SIGTERM.
 const drainTime = 10 * time.Second
 
@@ -189,8 +215,19 @@ func (s *service) hangups(ctx context.Context, server *api.Server) {
 	}
 }
 
-// reload puts a new configuration in force, or keeps the old one.
+// reload puts a new configuration in force, or keeps the old one, and tells the supervisor either way.
 func (s *service) reload() error {
+	s.untold(s.over.reloading())
+	err := s.replace()
+	status := "serving " + s.flags.config
+	if err != nil {
+		status = "the configuration before stays in force: " + err.Error()
+	}
+	s.untold(s.over.ready(status))
+	return err
+}
+
+func (s *service) replace() error {
 	cfg, err := targets.Load(s.flags.config)
 	if err != nil {
 		return err
