@@ -36,13 +36,19 @@ func vipprobe(t *testing.T, args ...string) *exec.Cmd {
 // start starts a program. It is killed when the test ends.
 func start(t *testing.T, cmd *exec.Cmd) *program {
 	t.Helper()
+	return startBy(t, cmd, cmd.Start)
+}
+
+// startBy starts a program by another call than its own Start.
+func startBy(t *testing.T, cmd *exec.Cmd, begin func() error) *program {
+	t.Helper()
 	p := &program{Cmd: cmd, t: t, more: make(chan struct{})}
 	r, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
 	}
 	cmd.Stdout, cmd.Stderr = w, w
-	if err := errors.Join(cmd.Start(), w.Close()); err != nil {
+	if err := errors.Join(begin(), w.Close()); err != nil {
 		t.Fatalf("start %s: %v", cmd.Path, err)
 	}
 	p.read.Go(func() { p.scan(r) })

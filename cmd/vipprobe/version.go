@@ -18,12 +18,24 @@ func buildVersion() (version, revision string) {
 	if v := info.Main.Version; v != "" && v != "(devel)" {
 		version = v
 	}
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" {
-			revision = s.Value
-		}
+	if r := buildSetting("vcs.revision"); r != "" {
+		revision = r
 	}
 	return version, revision
+}
+
+// buildSetting is one of the settings that the toolchain recorded; "" where it did not.
+func buildSetting(key string) string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return ""
+	}
+	for _, s := range info.Settings {
+		if s.Key == key {
+			return s.Value
+		}
+	}
+	return ""
 }
 
 func versionCommand() *cobra.Command {
