@@ -99,7 +99,7 @@ type Schedule struct {
 	asks  *inquiries // nil: no diagnoses
 	slots chan struct{}
 	wake  chan struct{}
-	turns chan struct{} // each turn of the loop gives one to who waits for it
+	turns chan struct{}         // each turn of the loop gives one to who waits for it
 	set   atomic.Pointer[[]Job] // to be put in force; nil: nothing new
 
 	// What follows is the loop's own.
