@@ -31,7 +31,6 @@ var house = []room{
 		"api/...", "targets/...", "prober", "prober/lab/...", "prober/internal/*", "prober/evidence", "prober/results", "prober/results/minute",
 		"prober/watch", "prober/experiment", "prober/handshake", "prober/rollout", "prober/profile", "prober/pulse", "prober/sweep", "prober/witness", "prober/testimony", "prober/peers", "prober/diagnose/catalogue", "prober/diagnose",
 		"prober/observe", "prober/plan", "prober/retrans", "prober/stats", "prober/wire"}},
-	{name: "deploy/check"},                             // a module of its own: manifests against the types of those who read them
 	{name: "deploy", may: []string{"prober/diagnose"}}, // files; its tests alone import
 	{name: "api/...", may: []string{
 		"targets/...", "prober", "prober/evidence", "prober/results", "prober/results/minute", "prober/watch",
