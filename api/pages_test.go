@@ -27,6 +27,7 @@ func TestPages(t *testing.T) {
 		{"GET", "/config", 200, "allow:\n  - 192.0.2.0/24\n"},
 		{"GET", "/", 200, `<script type="module" src="page/app.js">`},
 		{"GET", "/page/app.js", 200, "import "},
+		{"HEAD", "/", 200, ""},
 		{"GET", "/page/", 404, ""},
 		{"GET", "/page/index.html", 404, ""},
 		{"GET", "/page/../server.go", 404, ""},

@@ -189,8 +189,10 @@ func (s *Server) routes() (http.Handler, error) {
 	}
 	r := chi.NewRouter()
 	r.Use(s.guard)
-	r.Method(http.MethodGet, "/", files)
-	r.Method(http.MethodGet, page.Prefix+"*", files)
+	for _, method := range []string{http.MethodGet, http.MethodHead} {
+		r.Method(method, "/", files)
+		r.Method(method, page.Prefix+"*", files)
+	}
 	r.Get("/probe", s.serveProbe)
 	r.Method(http.MethodGet, "/metrics", promhttp.HandlerFor(s.gatherer, promhttp.HandlerOpts{
 		ErrorLog: metricsLog{s.opts.Logger}, EnableOpenMetrics: true, MaxRequestsInFlight: 8,
