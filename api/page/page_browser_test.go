@@ -139,7 +139,7 @@ func tryDiagnosis(b *browser) {
 		}
 	}
 	href := eval[string](b, `document.querySelector("a[download$=pcapng]").href`)
-	answer, err := http.Get(href) //nolint:noctx // the page's own link
+	answer, err := http.Get(href)
 	if err != nil {
 		b.t.Fatal(err)
 	}

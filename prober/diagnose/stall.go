@@ -224,16 +224,10 @@ func checkStalls(in *Input) []Finding {
 	if stalled+failed == 0 {
 		return nil
 	}
-	var counts []string
-	for k := 1; k <= most; k++ {
-		if byLost[k] > 0 {
-			counts = append(counts, fmt.Sprintf("%d after %d repeat(s), at %s", byLost[k], k, rung(in, k)))
-		}
-	}
 	f := Finding{
 		Verdict: SYNStallUnclassified, Level: Suspected,
 		Summary:  fmt.Sprintf("%d of %d connections stalled and %d failed; the cause is not separated yet", stalled, n, failed),
-		Evidence: counts,
+		Evidence: repeatCounts(in, byLost, most),
 		Disproof: "no SYN repeated over a round of the same size",
 		Remedy:   "run the experiments that separate the causes left: vipprobe diagnose",
 		Settle:   "a raw burst beside the kernel's, a cold and a warm burst, and the direction of the loss",
@@ -255,6 +249,17 @@ func checkStalls(in *Input) []Finding {
 	}
 	f.Evidence = append(f.Evidence, "ladder in force, s: "+strings.TrimSpace(in.Ladder.String()))
 	return []Finding{f}
+}
+
+// repeatCounts says how many stalled after how many repeats.
+func repeatCounts(in *Input, byLost map[int]int, most int) []string {
+	var counts []string
+	for k := 1; k <= most; k++ {
+		if byLost[k] > 0 {
+			counts = append(counts, fmt.Sprintf("%d after %d repeat(s), at %s", byLost[k], k, rung(in, k)))
+		}
+	}
+	return counts
 }
 
 // outage reports whether some bursts to the service went unanswered as a whole, for no reason that a rule knows, and all others were served as a whole.
