@@ -23,6 +23,10 @@ FROM scratch
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
 COPY --from=build /src/LICENSE /LICENSE
 COPY --from=build /out/vipprobe /vipprobe
+LABEL org.opencontainers.image.title="vipprobe" \
+      org.opencontainers.image.description="Why connections to a VIP stall, and the proof" \
+      org.opencontainers.image.source="https://github.com/vipprobe/vipprobe" \
+      org.opencontainers.image.licenses="Apache-2.0"
 USER 65534:65534
 EXPOSE 19115
 ENTRYPOINT ["/vipprobe"]

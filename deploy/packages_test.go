@@ -28,3 +28,17 @@ func TestPackages(t *testing.T) {
 		}
 	}
 }
+
+// TestImage: the last stage of the image is built from nothing, runs as nobody, and says what it is.
+func TestImage(t *testing.T) {
+	stages := strings.Split(read(t, "../Dockerfile"), "\nFROM ")
+	last := stages[len(stages)-1]
+	if len(stages) != 3 || !strings.HasPrefix(last, "scratch\n") {
+		t.Errorf("%d stages, the last from %.20q", len(stages)-1, last)
+	}
+	for _, want := range []string{"\nUSER 65534:65534\n", "\nEXPOSE 19115\n", "org.opencontainers.image.source=", "org.opencontainers.image.licenses="} {
+		if !strings.Contains(last, want) {
+			t.Errorf("the last stage has no %q", want)
+		}
+	}
+}
