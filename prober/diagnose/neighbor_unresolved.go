@@ -196,10 +196,12 @@ func usualRTT(o *observe.Observation) time.Duration {
 	return all[len(all)/2]
 }
 
-// anyAnswered reports whether any SYN of the round had an answer: somebody is at the next hop.
+// anyAnswered reports whether any SYN of the round had an answer: somebody is at the next hop. The ICMP error by which this host tells itself
+// that it has given up (net/ipv4/arp.c arp_error_report, 6.18) is none.
 func anyAnswered(in *Input) bool {
 	for a := range attempts(in) {
-		if len(a.Answers) > 0 {
+		own := a.Flow.Src.Addr().Unmap()
+		if slices.ContainsFunc(a.Answers, func(x observe.Answer) bool { return x.Kind != observe.ICMP || x.From.Unmap() != own }) {
 			return true
 		}
 	}
