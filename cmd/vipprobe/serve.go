@@ -119,12 +119,7 @@ func (f *serveFlags) serve(ctx context.Context, stderr io.Writer) error {
 	if err := s.testify(cfg); err != nil {
 		return errors.Join(usageError{err}, s.prober.Close())
 	}
-	host := s.prober.Host()
-	s.log.Info().Str("kernel", host.Kernel).Stringer("ladder", host.Ladder).Stringer("source_ports", host.SourcePorts).AnErr("capture", host.CaptureError).
-		Msg("prober ready")
-	for _, w := range cfg.Warnings() {
-		s.log.Warn().Str("file", cfg.Name()).Msg(w)
-	}
+	s.sayReady(cfg)
 	if err := s.openResults(ctx); err != nil {
 		return errors.Join(err, s.prober.Close())
 	}
@@ -136,6 +131,16 @@ func (f *serveFlags) serve(ctx context.Context, stderr io.Writer) error {
 	err = s.run(ctx)
 	s.discovery.Close()
 	return errors.Join(err, s.prober.Close(), s.results.Close())
+}
+
+// sayReady logs what this machine is like and what the configuration may not have meant.
+func (s *service) sayReady(cfg *targets.Config) {
+	host := s.prober.Host()
+	s.log.Info().Str("kernel", host.Kernel).Stringer("ladder", host.Ladder).Stringer("source_ports", host.SourcePorts).AnErr("capture", host.CaptureError).
+		Msg("prober ready")
+	for _, w := range cfg.Warnings() {
+		s.log.Warn().Str("file", cfg.Name()).Msg(w)
+	}
 }
 
 // run serves until ctx ends: HTTP, schedule and SIGHUP, each waited for.
