@@ -43,22 +43,32 @@ var errHostEnded = errors.New("the host has been closed")
 func (h *Host) start() error {
 	h.calls, h.ended = make(chan call), make(chan struct{})
 	ready := make(chan error)
-	go func() {
-		defer close(h.ended)
-		runtime.LockOSThread()
-		err := unix.Unshare(unix.CLONE_NEWNET)
-		ready <- err
-		if err != nil {
-			return
-		}
-		for c := range h.calls {
-			c.done <- c.f()
-		}
-	}()
+	go h.live(ready)
 	if err := <-ready; err != nil {
 		return fmt.Errorf("make a network namespace: %w", err)
 	}
 	return h.keep(h.prepare)
+}
+
+// live is the host's thread. It is not the process's first one, whose namespace is what /proc/self shows, and which does not end with its goroutine:
+// where that comes, it waits here while another serves.
+func (h *Host) live(ready chan<- error) {
+	runtime.LockOSThread()
+	if unix.Gettid() == unix.Getpid() {
+		go h.live(ready)
+		<-h.ended
+		runtime.UnlockOSThread()
+		return
+	}
+	defer close(h.ended)
+	err := unix.Unshare(unix.CLONE_NEWNET)
+	ready <- err
+	if err != nil {
+		return
+	}
+	for c := range h.calls {
+		c.done <- c.f()
+	}
 }
 
 func (h *Host) prepare() error {

@@ -38,7 +38,7 @@ func New(ctx context.Context) *Net {
 		n.err = ErrOutside
 		return n
 	}
-	n.home, n.err = os.Open("/proc/self/ns/net") // of the first thread, which never leaves it
+	n.home, n.err = os.Open("/proc/thread-self/ns/net") // threads that leave it never come back to other goroutines
 	return n
 }
 
