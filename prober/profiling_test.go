@@ -52,9 +52,10 @@ var profiledHosts = []struct {
 			profile.Timestamps: "off", profile.TimestampHz: "", profile.TimestampStart: "", profile.ECN: "off", profile.InitialWindow: "", profile.Backlog: "8 to 9"},
 	},
 	{
-		"cookies always, data awaited", netip.MustParseAddrPort(serverV4 + ":80"), map[string]string{"net.ipv4.tcp_syncookies": "2"},
+		// this kernel's TSvals begin anew with each connection, so nothing tells a cookie from a listener that repeats nothing
+		"cookies always", netip.MustParseAddrPort(serverV4 + ":80"), map[string]string{"net.ipv4.tcp_syncookies": "2"},
 		topo.Service{Port: 80, Then: topo.Echo}, ProfileOptions{Patience: 3500 * ms},
-		map[profile.Name]string{profile.SYNACKRTO: "", profile.SYNCookies: "yes", profile.Timestamps: "on"},
+		map[profile.Name]string{profile.SYNACKRTO: "", profile.SYNCookies: "", profile.Timestamps: "on"},
 	},
 }
 

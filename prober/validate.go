@@ -192,6 +192,9 @@ func (x *validation) connects(ctx context.Context) {
 			x.refused(err)
 			break
 		}
+		if ctx.Err() != nil {
+			break // of a burst that was cut short nothing is counted
+		}
 		x.facts.Bursts = append(x.facts.Bursts, burstOf(&obs))
 		if len(r.Observations) < 2 { // the rest is counted, not kept
 			r.Observations = append(r.Observations, obs)
@@ -213,10 +216,13 @@ func (x *validation) refused(err error) {
 	}
 }
 
+// burstOf counts what was put to the target: a connect that this host did not begin says nothing of it.
 func burstOf(o *observe.Observation) rollout.Burst {
 	var attempts []*observe.Attempt
 	for i := range o.Attempts {
-		attempts = append(attempts, &o.Attempts[i])
+		if a := &o.Attempts[i]; a.Outcome != observe.NotSent && a.Outcome != observe.OutcomeUnknown {
+			attempts = append(attempts, a)
+		}
 	}
 	s := Summarize(attempts)
 	b := rollout.Burst{Connects: s.Attempts, Stalled: s.Stalled, Failed: s.Attempts - s.Outcomes[observe.Accepted]}

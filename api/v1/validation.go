@@ -43,6 +43,8 @@ func (a *API) validate(ctx context.Context, in *validationInput) (*validationOut
 	default:
 		return nil, later(http.StatusTooManyRequests, time.Second, errBusy.Error())
 	}
+	ctx, stop := context.WithTimeout(ctx, time.Duration(o.Seconds*float64(time.Second))) // of all addresses: the caller waits no longer
+	defer stop()
 	out := &validationOutput{Body: view.ValidationAnswer{Candidates: []view.Candidate{}}}
 	for _, v := range a.opts.Prober.Validate(ctx, []string{in.Body.Target}, o) {
 		out.Body.Candidates = append(out.Body.Candidates, view.NewCandidate(&v, 0, nil))

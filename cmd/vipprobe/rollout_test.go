@@ -93,7 +93,7 @@ func pool(t *testing.T, file string) (*topo.Host, map[string]string) {
 		t.Fatal(err)
 	}
 	text := "candidates:\n" + strings.Join(lines, "\n") + "\nparallel: 12\nmeasure: {neighbor_queue: true, backlog: 128, i_own_this_path: true, prime_with: http, patience: 4s}\nchecks:\n" +
-		"  - failure_ratio <= 0\n  - stall_ratio < 0.01\n  - p99 < 500ms\n  - no finding >= confirmed local_arp_queue_overflow\n"
+		"  - failure_ratio <= 0\n  - stall_ratio < 0.01\n  - p99 < 9s\n  - no finding >= confirmed local_arp_queue_overflow\n"
 	for _, o := range oddHosts {
 		text += "  - " + o.check + "\n"
 	}

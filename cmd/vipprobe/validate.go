@@ -110,7 +110,7 @@ func policyOf(r *targets.Rollout) string {
 		fmt.Fprintln(h, r.Checks[i].Text)
 	}
 	o := &r.Profile
-	fmt.Fprintln(h, r.Baseline, r.Connects, r.Burst, o.Patience, o.Backlog, o.Queue != nil, o.MayPrime, string(o.Request))
+	fmt.Fprintln(h, r.Baseline, r.Connects, r.Burst, o.Patience, o.Backlog, o.Queue != nil, o.MayPrime, string(o.Request), o.Prime.With)
 	return hex.EncodeToString(h.Sum(nil))
 }
 

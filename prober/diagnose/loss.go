@@ -53,11 +53,7 @@ func checkSticky(in *Input) []Finding {
 		return []Finding{f}
 	}
 	f.Level = Confirmed
-	var draws []draw
-	for i := range fs {
-		draws = append(draws, draw{fs[i].a.SYNs[0].At, !fs[i].answered})
-	}
-	f.Summary += fmt.Sprintf(" (%s, about 1 in %d)", flowShare(draws), int(math.Round(float64(t.flows)/float64(t.dead))))
+	f.Summary += fmt.Sprintf(" (%s, about 1 in %d)", deadShare(fs), int(math.Round(float64(t.flows)/float64(t.dead))))
 	f.Evidence = []string{
 		fmt.Sprintf("%d dead flows sent %d SYNs without one answer; %d flows lost none; loss spread at random would sort itself so with p = %.2g",
 			t.dead, deadSYNs(fs), t.whole, f.P),
@@ -69,6 +65,15 @@ func checkSticky(in *Input) []Finding {
 	f.Remedy = "find the member that answers nothing (probe each real server directly: vipprobe probe --compare VIP REAL...), take it out of the pool, and let " +
 		"the health check use the path that clients use"
 	return []Finding{f}
+}
+
+// deadShare is the share of flows that are dead, in the order in which they were drawn.
+func deadShare(fs []fate) string {
+	var draws []draw
+	for i := range fs {
+		draws = append(draws, draw{fs[i].a.SYNs[0].At, !fs[i].answered})
+	}
+	return flowShare(draws)
 }
 
 // deadOrWhole reports whether flows lost all or nothing, but for a SYN here and there: flows that lose some and not all speak for loss of another make.

@@ -120,6 +120,76 @@ func TestSYNACKTimer(t *testing.T) {
 	}
 }
 
+// A listener that repeats nothing is told to answer by cookie by its TSvals alone, and a loss is not taken for a setting.
+func TestWhatSilenceIsNot(t *testing.T) {
+	t0 := time.Unix(1000, 0)
+	survey := func(tsvals []wire.TSval, repeated int, change func(o *observe.Observation)) *Profile {
+		o := observe.Observation{Kind: plan.KindProfile, Captured: true, Finished: t0.Add(7600 * ms)}
+		for i, val := range tsvals {
+			a := repeats(i, ms)
+			if a.Arm = armFull; i >= len(tsvals)-2 {
+				a = repeats(i, append([]time.Duration{ms}, []time.Duration{1004 * ms, 3010 * ms, 7030 * ms}[:repeated]...)...)
+			}
+			a.Answers[0].HasTS, a.Answers[0].TSval = true, val
+			o.Attempts = append(o.Attempts, a)
+		}
+		if change != nil {
+			change(&o)
+		}
+		return &Profile{Values: Read([]observe.Observation{o})}
+	}
+	cookies := []wire.TSval{64 + 9, 128 + 9, 192 + 9, 320 + 9, 640 + 9, 6400 + 9, 64000 + 9, 9}
+	own := []wire.TSval{64 + 9, 128 + 9, 192 + 9, 320 + 9, 640 + 9, 6400 + 9, 64000 + 9, 10}
+	again := func(o *observe.Observation) {
+		o.Attempts[0].SYNs = append(o.Attempts[0].SYNs, observe.SYN{At: t0.Add(1100 * ms)})
+	}
+	idle := func(second int) func(o *observe.Observation) {
+		return func(o *observe.Observation) {
+			for i := range 2 {
+				a := repeats(len(o.Attempts), ms)
+				if i < second {
+					a = repeats(len(o.Attempts), ms, 1004*ms)
+				}
+				a.Arm, a.Sent = armIdle, []observe.Sent{{At: t0.Add(ms)}}
+				o.Attempts = append(o.Attempts, a)
+			}
+		}
+	}
+	ecn := func(lost bool) func(o *observe.Observation) {
+		return func(o *observe.Observation) {
+			for range 2 {
+				o.Attempts = append(o.Attempts, observe.Attempt{Index: len(o.Attempts), Arm: armECN, Outcome: observe.TimedOut, SYNs: []observe.SYN{{At: t0}, {At: t0.Add(1100 * ms)}}})
+			}
+			if lost {
+				again(o)
+			}
+		}
+	}
+	for _, tc := range []struct {
+		name string
+		p    *Profile
+		of   Name
+		want string
+	}{
+		{"cookies", survey(cookies, 0, nil), SYNCookies, "yes"},
+		{"nothing repeated, own clock", survey(own, 0, nil), SYNCookies, ""},
+		{"repeated", survey(cookies, 2, nil), SYNCookies, "no"},
+		{"three repeats", survey(own, 3, nil), SYNACKRepeats, "≥ 3"},
+		{"one repeat and no more", survey(own, 1, nil), SYNACKRepeats, "1"},
+		{"the same, a SYN had to be repeated", survey(own, 1, again), SYNACKRepeats, "≥ 1"},
+		{"ECN setups dropped", survey(own, 1, ecn(false)), ECN, "dropped"},
+		{"the same, a SYN had to be repeated", survey(own, 1, ecn(true)), ECN, ""},
+		{"one idle connection repeated to", survey(own, 1, idle(1)), DeferAccept, ""},
+		{"both, and nobody served", survey(own, 1, idle(2)), DeferAccept, ""},
+		{"neither", survey(own, 1, idle(0)), DeferAccept, "no"},
+	} {
+		v, ok := tc.p.Value(tc.of)
+		if !ok || v.Text != tc.want || v.Known() != (tc.want != "") || !v.Known() && v.Why == "" {
+			t.Errorf("%s: %+v, want %q", tc.name, v, tc.want)
+		}
+	}
+}
+
 func host(values ...Value) *Profile { return &Profile{Values: values} }
 
 func number(n Name, x float64) Value {

@@ -42,7 +42,7 @@ func Read(seen []observe.Observation) []Value {
 	return out
 }
 
-func (v *Value) fail(why string) { v.State, v.Why = NotMeasured, why }
+func (v *Value) fail(why string) { v.State, v.Text, v.Why = NotMeasured, "", why }
 
 func (v *Value) number(x float64, text string) {
 	v.State, v.Text, v.Number, v.Low, v.High, v.HasNumber = Measured, text, x, x, x, true
@@ -258,7 +258,7 @@ func (r *reader) ecn(v *Value) {
 			t.add("reflects")
 		}
 	}
-	if t.n == 0 && asked > 0 && r.plainAnswered() {
+	if t.n == 0 && asked > 0 && r.plainAnswered() && !r.lossy() {
 		v.text("dropped")
 		v.Seen, v.How = asked, v.How+"; SYNs without it were answered"
 		return

@@ -127,25 +127,58 @@ func (r *reader) synACKRepeats(v *Value) {
 		return
 	}
 	v.number(float64(most), fmt.Sprint(most))
-	if !whole {
-		v.State, v.Text, v.High = AtLeast, fmt.Sprintf("≥ %d", most), 0
+	switch {
+	case !whole:
 		v.Why = "listening ended before another could come: --patience 70s sees all that Linux sends"
+	case r.lossy():
+		v.Why = "the path loses packets: more may have been sent"
+	default:
+		return
 	}
+	v.State, v.Text, v.High = AtLeast, fmt.Sprintf("≥ %d", most), 0
 }
 
-func (r *reader) synCookies(v *Value) {
-	var t tally
-	for _, g := range r.rungs() {
-		switch {
-		case g.repeats > 0:
-			t.add("no")
-		case g.watched > 3300*time.Millisecond:
-			t.add("yes")
+// lossy reports whether the survey lost packets: a SYN had to be repeated, or flows to one listener were repeated to differently often.
+func (r *reader) lossy() bool {
+	for a := range r.arm(armFull, armPlain, armBare, armIdle, armData) {
+		if len(a.SYNs) > 1 {
+			return true
 		}
 	}
-	if !t.settle(v) && t.n == 0 {
-		v.fail("no SYN-ACK came that could be watched for 3.3 s")
+	list := r.rungs()
+	return slices.ContainsFunc(list, func(g rung) bool { return g.repeats != list[0].repeats })
+}
+
+// cookieBits are the low bits of a TSval in which a SYN cookie keeps the options of the SYN, the same for all that offer the same
+// (net/ipv4/syncookies.c cookie_init_timestamp, TSBITS, 2.6.32 to 6.18), unless an offset for each connection is added; cookieFlows of them agree by chance once in 64⁵.
+const (
+	cookieBits  = 63
+	cookieFlows = 6
+)
+
+// synCookies: a request that is kept is repeated; that none is has several reasons, and only a cookie shows in the TSvals.
+func (r *reader) synCookies(v *Value) {
+	list := r.rungs()
+	if slices.ContainsFunc(list, func(g rung) bool { return g.repeats > 0 }) {
+		v.text("no")
+		v.Seen = len(list)
+		return
 	}
+	low, n := wire.TSval(0), 0
+	for _, ans := range r.answers(armFull, armAlone) {
+		if !ans.HasTS || n > 0 && ans.TSval&cookieBits != low {
+			n = 0
+			break
+		}
+		low = ans.TSval & cookieBits
+		n++
+	}
+	if v.Seen = n; n >= cookieFlows {
+		v.text("yes")
+		v.How += " (they all end in the same six bits)"
+		return
+	}
+	v.fail("no SYN-ACK was repeated: a SYN cookie, tcp_synack_retries=0 or a proxy in front")
 }
 
 // deferAccept: a SYN-ACK that is repeated after our ACK. A full accept queue does the same, but serves nobody meanwhile.
@@ -165,12 +198,13 @@ func (r *reader) deferAccept(v *Value) {
 		t.add(text)
 	}
 	if !t.settle(v) {
-		if t.n == 0 {
-			v.fail("no connection was made")
+		v.fail("no connection was made")
+		if t.n > 0 {
+			v.fail("of two connections one had its SYN-ACK repeated after our ACK: an ACK lost on its way looks the same")
 		}
 		return
 	}
-	if v.Text == "yes" && !r.served() {
+	if v.State == Measured && v.Text == "yes" && !r.served() {
 		v.fail("the SYN-ACK was repeated after our ACK: the listener waits for data, or its accept queue is full (diagnose tells them apart)")
 	}
 }

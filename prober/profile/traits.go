@@ -75,7 +75,7 @@ func handshakeTraits() []Trait {
 
 func otherTraits() []Trait {
 	return []Trait{
-		{Name: SYNCookies, Title: "SYN cookies", Weight: Notable, Method: "the SYN-ACKs left unanswered were not repeated",
+		{Name: SYNCookies, Title: "SYN cookies", Weight: Notable, Method: "whether the SYN-ACKs left unanswered are repeated, and what is alike in all TSvals where they are not",
 			Means: "the listener keeps no request (tcp_syncookies=2, a full queue) or a SYN proxy answers for it"},
 		{Name: DeferAccept, Title: "defers accept", Weight: Informative, Method: "two connections completed, silent until the end; a listener that waits for data repeats its SYN-ACK",
 			Means: "TCP_DEFER_ACCEPT on one listener only: clients that wait for the server's greeting hang"},

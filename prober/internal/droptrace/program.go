@@ -200,6 +200,11 @@ func (c *code) headers() {
 		asm.JEq.Imm(asm.R6, protoUDP, "ports"),
 		asm.JNE.Imm(asm.R6, protoTCP, "flow"),
 	)
+	c.ports()
+}
+
+// ports copies the ports at R9, where the transport header begins, and of TCP (R6) the flags. It ends at "flow".
+func (c *code) ports() {
 	first := len(c.Instructions)
 	c.read(header, 16, asm.R9, 0)
 	c.Instructions[first] = c.Instructions[first].WithSymbol("ports")
