@@ -193,14 +193,22 @@ func (p *Prober) bursts(ctx context.Context, _ Endpoint, addr netip.AddrPort, m 
 		if !more {
 			return
 		}
-		if len(r.Observations) > 0 && !pause(ctx, m.Pause) {
-			return
+		if len(r.Observations) > 0 && (!pause(ctx, m.Pause) || timeLeft(ctx) < reserve) {
+			return // what began just before the time is over would look like a target that does not answer
 		}
 		obs, err := p.run(ctx, r.Target, &b, m)
 		if !r.keep(obs, err) {
 			return
 		}
 	}
+}
+
+// timeLeft is the time until a round must be over.
+func timeLeft(ctx context.Context) time.Duration {
+	if d, ok := ctx.Deadline(); ok {
+		return time.Until(d)
+	}
+	return time.Hour
 }
 
 // run executes one burst for a module.
