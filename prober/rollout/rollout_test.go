@@ -109,6 +109,8 @@ func TestJudge(t *testing.T) {
 		{"listener_backlog >= 128", number(profile.Backlog, profile.Between, 128, 128, 129), Pass},
 		{"listener_backlog < 128", number(profile.Backlog, profile.AtLeast, 128, 128, 0), Fail},
 		{"listener_backlog != 5", number(profile.Backlog, profile.Between, 8, 8, 9), Pass},
+		{"data_rto = 1s", number(profile.DataRTO, profile.AtLeast, 1, 1, 0), Unknown},
+		{"data_rto = 1s", number(profile.DataRTO, profile.AtLeast, 4, 4, 0), Fail},
 		{"no finding", found(diagnose.Healthy, diagnose.Confirmed), Pass},
 		{"no finding", found(diagnose.BlackholeBackend, diagnose.Suspected), Fail},
 		{"no finding >= confirmed", found(diagnose.BlackholeBackend, diagnose.Suspected), Pass},
