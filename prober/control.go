@@ -85,7 +85,7 @@ func (e *engine) neighbor(f *rawsock.Frame) {
 	}
 	ev.At, ev.Outgoing, ev.IfIndex = time.Unix(0, f.At), f.Outgoing, f.IfIndex
 	if len(f.Link) >= 14 {
-		ev.FrameMAC = wire.MAC(f.Link[6:12]).String()
+		ev.FrameMAC, ev.Unicast = wire.MAC(f.Link[6:12]).String(), f.Link[0]&1 == 0 // IEEE 802: the group bit of the destination
 	}
 	if l := e.light.Load(); l != nil {
 		l.neighbor(&ev)

@@ -18,7 +18,8 @@ type NeighborEvent struct {
 	Target    string    `json:"target,omitempty"`
 	SenderMAC string    `json:"sender_mac,omitempty"`
 	FrameMAC  string    `json:"frame_mac,omitempty"`
-	Frame     int       `json:"frame,omitempty"` // its number in the capture file
+	Unicast   bool      `json:"unicast,omitempty"` // a question so asked verifies what the asker knows
+	Frame     int       `json:"frame,omitempty"`   // its number in the capture file
 }
 
 // Exchange is one question for a link address: who asked whom, how often, and when the first answer came.
@@ -71,7 +72,7 @@ func (v *Observation) neighbors(o *observe.Observation, numbers observe.Numbers)
 	for i := range o.Neighbor {
 		e := &o.Neighbor[i]
 		v.Neighbor = append(v.Neighbor, NeighborEvent{At: e.At.UTC(), Outgoing: e.Outgoing, Kind: e.Kind.String(), IfIndex: e.IfIndex,
-			Sender: address(e.Sender), Target: address(e.Target), SenderMAC: e.SenderMAC, FrameMAC: e.FrameMAC, Frame: numbers.Neighbor(e)})
+			Sender: address(e.Sender), Target: address(e.Target), SenderMAC: e.SenderMAC, FrameMAC: e.FrameMAC, Unicast: e.Unicast, Frame: numbers.Neighbor(e)})
 	}
 	for _, x := range observe.Exchanges(o.Neighbor) {
 		e := Exchange{At: x.First.UTC(), Asker: address(x.Asker), Asked: address(x.Asked), Outgoing: x.Outgoing, Requests: x.Requests}

@@ -180,7 +180,11 @@ func lossWants(in *Input, t tally) []Want {
 		more = append(more, Want{Kind: plan.KindSticky, Why: "more losses whose direction the echo can tell", Most: 3})
 	}
 	if t.back == 0 { // an answer that echoes an earlier SYN is a kept request
-		more = append(more, Want{Kind: plan.KindStateful, Why: "does the listener keep its requests, so that echoes tell the direction?", Most: 1})
+		most := 1
+		if held, _ := holds(in); held == 0 {
+			most = 2 // its SYNs may be lost as others are
+		}
+		more = append(more, Want{Kind: plan.KindStateful, Why: "does the listener keep its requests, so that echoes tell the direction?", Most: most})
 	}
 	return more
 }
@@ -208,6 +212,7 @@ func backLoss(f Finding, in *Input, fs []fate, t tally) Finding {
 		f.Settle = "answers that come in time: " + steady.String() + ", so a late one is not known to be lost"
 	case instants(fs) < fewInstants:
 		f.Settle = "losses at more than one or two moments: a pause somewhere that ended looks the same"
+		f.Wants = append([]Want{{Kind: plan.KindSticky, Why: "are answers lost at other moments as well?", Most: 4}}, f.Wants...)
 	default:
 		f.Level, f.Wants = Confirmed, nil
 	}

@@ -33,10 +33,11 @@ func ours(o *observe.Observation) []pending { return resolutions(o, true) }
 // theirs lists the questions for an address of ours by those whose answers the burst awaits.
 func theirs(o *observe.Observation) []pending { return resolutions(o, false) }
 
+// resolutions leaves out who is only verified: what is for him is sent meanwhile.
 func resolutions(o *observe.Observation, outgoing bool) []pending {
 	var all []pending
 	for _, x := range observe.Exchanges(o.Neighbor) {
-		if x.Outgoing == outgoing && o.Awaits(&x) && !before(o, &x) {
+		if !x.Unicast && x.Outgoing == outgoing && o.Awaits(&x) && !before(o, &x) {
 			all = append(all, pending{by: x.Asker, addr: x.Asked, from: x.First, to: x.Answered(), requests: x.Requests})
 		}
 	}

@@ -204,9 +204,8 @@ func listenerRung(d time.Duration) bool {
 // checkStalls reports stalls and time-outs that no other rule explains. One lost SYN is no verdict: the finding is
 // inconclusive and says what would settle it.
 func checkStalls(in *Input) []Finding {
-	n, stalled, failed := 0, 0, 0
-	byLost := map[int]int{}
-	most := 0
+	n, failed := 0, 0
+	var stalls []*observe.Attempt
 	for a := range unexplained(in) {
 		if a.Outcome == observe.NotSent || a.Outcome == observe.OutcomeUnknown {
 			continue
@@ -214,30 +213,25 @@ func checkStalls(in *Input) []Finding {
 		n++
 		switch {
 		case a.Stalled():
-			stalled++
-			byLost[a.Retransmissions]++
-			most = max(most, a.Retransmissions)
+			stalls = append(stalls, a)
 		case !connected(a) && a.Outcome != observe.Refused:
 			failed++
 		}
 	}
+	stalled := len(stalls)
 	if stalled+failed == 0 {
 		return nil
 	}
 	f := Finding{
 		Verdict: SYNStallUnclassified, Level: Suspected,
 		Summary:  fmt.Sprintf("%d of %d connections stalled and %d failed; the cause is not separated yet", stalled, n, failed),
-		Evidence: repeatCounts(in, byLost, most),
+		Evidence: repeatCounts(in, stalls),
 		Disproof: "no SYN repeated over a round of the same size",
 		Remedy:   "run the experiments that separate the causes left: vipprobe diagnose",
 		Settle:   "a raw burst beside the kernel's, a cold and a warm burst, and the direction of the loss",
 	}
-	if bad := stalled + failed; bad < 3 && bad*20 < n || bad == 1 {
-		f.Level = Inconclusive
-		f.Settle = "more attempts: a lost SYN or two are no verdict"
-	} else if steady := readSteadiness(in); steady.unsteady() {
-		f.Level = Inconclusive
-		f.Settle = "a quieter hour: " + steady.String() + ", so what seems lost may be late"
+	if settle := unsure(in, stalls, failed, n); settle != "" {
+		f.Level, f.Settle = Inconclusive, settle
 	}
 	if outage(in) {
 		f.Settle = "a longer look: a whole burst was silent, and others were served as a whole"
@@ -251,12 +245,42 @@ func checkStalls(in *Input) []Finding {
 	return []Finding{f}
 }
 
-// repeatCounts says how many stalled after how many repeats.
-func repeatCounts(in *Input, byLost map[int]int, most int) []string {
+// unsure says what would settle whether stalls and failures of n attempts are any, or nothing where they are.
+func unsure(in *Input, stalls []*observe.Attempt, failed, n int) string {
+	few := func(bad int) bool { return bad < 3 && bad*20 < n || bad <= 1 }
+	if few(len(stalls) + failed) {
+		return "more attempts: a lost SYN or two are no verdict"
+	}
+	if steady := readSteadiness(in); steady.unsteady() {
+		return "a quieter hour: " + steady.String() + ", so what seems lost may be late"
+	}
+	if certain, p := pauseChance(in, stalls); few(certain+failed) && p >= 1e-2 {
+		return fmt.Sprintf("stalls at more moments: answers held back somewhere for a while, and let go together, look the same once in %.0f times", 1/p)
+	}
+	return ""
+}
+
+// repeatCounts says how many stalled after how many repeats: of the kernel's ladder, or of one of ours.
+func repeatCounts(in *Input, stalls []*observe.Attempt) []string {
+	kernel, own, most := map[int]int{}, map[int]int{}, 0
+	for _, a := range stalls {
+		most = max(most, a.Retransmissions)
+		if a.Via == plan.Raw {
+			own[a.Retransmissions]++
+		} else {
+			kernel[a.Retransmissions]++
+		}
+	}
 	var counts []string
-	for k := 1; k <= most; k++ {
-		if byLost[k] > 0 {
-			counts = append(counts, fmt.Sprintf("%d after %d repeat(s), at %s", byLost[k], k, rung(in, k)))
+	for k := 0; k <= most; k++ {
+		if kernel[k] > 0 && k > 0 {
+			counts = append(counts, fmt.Sprintf("%d after %d repeat(s), at %s", kernel[k], k, rung(in, k)))
+		}
+		if own[k] > 0 && k > 0 {
+			counts = append(counts, fmt.Sprintf("%d raw ones after %d of our own repeats", own[k], k))
+		}
+		if alone := kernel[k] + own[k]; k == 0 && alone > 0 {
+			counts = append(counts, fmt.Sprintf("%d after the listener's own repeat", alone))
 		}
 	}
 	return counts
@@ -272,7 +296,9 @@ func outage(in *Input) bool {
 		}
 		n := 0
 		for j := range o.Attempts {
-			if troubled(&o.Attempts[j]) {
+			if a := &o.Attempts[j]; a.Late == observe.LateSlow || a.Late == observe.LateAmbiguous {
+				return false // answered, if late
+			} else if troubled(a) {
 				n++
 			}
 		}

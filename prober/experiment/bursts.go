@@ -190,8 +190,9 @@ func thrice(seen []observe.Observation) plan.Ladder {
 // stateful completes nothing and resets nothing for a while: a listener that keeps its request repeats its SYN-ACK, one that answers by
 // cookie, or a SYN proxy, does not.
 func (v *Investigation) stateful(seen []observe.Observation) plan.Burst {
-	b := plan.Burst{Listen: servedWait + patience(seen), Linger: true}
-	b.Arms = []plan.Arm{{Name: "ignored", Via: plan.Raw, Script: v.script(v.clock(seen), plan.Single(), plan.Ignore)}}
+	wait := patience(seen)
+	b := plan.Burst{Listen: servedWait + 2*wait, Linger: true}
+	b.Arms = []plan.Arm{{Name: "ignored", Via: plan.Raw, Script: v.script(v.clock(seen), plan.Custom(0, wait), plan.Ignore)}}
 	v.shots(&b, 0, v.flows(4), 0, 2*time.Millisecond)
 	return b
 }
@@ -249,6 +250,9 @@ func (v *Investigation) other(seen []observe.Observation) plan.Burst {
 	}
 	return b
 }
+
+// reusePatience is how slow answers may be for a second use of a flow to follow right after the first, as it does in practice.
+const reusePatience = 2 * time.Second
 
 // evenRungs is how often each flow is asked in an even sweep.
 const evenRungs = 12

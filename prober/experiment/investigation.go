@@ -269,8 +269,8 @@ func (v *Investigation) pointless(k plan.Kind, seen []observe.Observation) bool 
 	if k == plan.KindConnect || moves(k) {
 		return len(seen) > 0 && !answered(seen, plan.KindConnect)
 	}
-	if k == plan.KindReuse && lossy(seen) {
-		return true // what a second use loses could not be told from the rest
+	if k == plan.KindReuse && (lossy(seen) || patience(seen) >= reusePatience) {
+		return true // what a second use loses could not be told from the rest, nor what is late
 	}
 	if k == plan.KindBacklog && count(seen, k) > 0 && !diagnose.BacklogFull(seen) {
 		return true // no end was reached: the same again tells nothing new

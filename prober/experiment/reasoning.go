@@ -202,7 +202,7 @@ func harmOf(k plan.Kind) string {
 		plan.KindResolve:  "one ARP or ND request, then ordinary connections, aborted at once",
 		plan.KindServed:   "completed connections with a line end as data, aborted after 1.5 s",
 		plan.KindSizes:    "completed connections with up to one full segment of line ends, aborted",
-		plan.KindStateful: "a few half-open connections for about 2 s, then reset",
+		plan.KindStateful: "a few half-open connections for about 2.5 s, then reset",
 		plan.KindSurvey:   "none: it only listens",
 		plan.KindPrime:    "a server with per-host PAWS refuses older clocks from this address for a minute (permitted by its owner)",
 		plan.KindStray:    "bare ACKs of no connection",

@@ -54,6 +54,12 @@ func neighborStories() []story {
 			}},
 		{name: "near miss: remote queue as long as the burst", right: healthy, share: 1,
 			world: func(seed uint64, r *rand.Rand) *fakenet.World { return fakenet.RemoteQueue(seed, 16, slowARP(r)) }},
+		{name: "near miss: remote verifies by unicast while answers are lost", right: only(diagnose.SYNACKLoss), quiet: true, seeds: 150,
+			world: func(seed uint64, r *rand.Rand) *fakenet.World {
+				w := fakenet.SYNACKLoss(seed, upTo(r, 0.2, 0.6))
+				w.Near.Verifies, w.Client.Answers.Delay = true, slowARP(r)
+				return w
+			}},
 		{name: "remote asks in vain", right: only(diagnose.RemoteARPUnresolved), share: 1,
 			world: func(seed uint64, _ *rand.Rand) *fakenet.World { return fakenet.RemoteDead(seed) }},
 		{name: "near miss: remote asks, its queue is long enough, 5 % loss", rare: chance, also: lossy(), quiet: true,

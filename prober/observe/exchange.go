@@ -15,6 +15,7 @@ type Exchange struct {
 	Outgoing     bool       // this host asked
 	First, Last  time.Time  // of its requests
 	Requests     int
+	Unicast      bool    // each request went to one host's MAC: the asker knew him, verified that, and kept no packet waiting
 	Claims       []Claim // the answers, in the order in which they came
 }
 
@@ -68,11 +69,12 @@ func Exchanges(events []NeighborEvent) []Exchange {
 			x, ok := open[k]
 			if !ok || len(out[x].Claims) > 0 {
 				open[k] = len(out)
-				out = append(out, Exchange{Asker: k.asker, Asked: e.Target, AskerMAC: e.FrameMAC, Outgoing: e.Outgoing, First: e.At, Last: e.At, Requests: 1})
+				out = append(out, Exchange{Asker: k.asker, Asked: e.Target, AskerMAC: e.FrameMAC, Outgoing: e.Outgoing, First: e.At, Last: e.At, Requests: 1, Unicast: e.Unicast})
 				continue
 			}
 			out[x].Last = e.At
 			out[x].Requests++
+			out[x].Unicast = out[x].Unicast && e.Unicast
 		case NeighborReply:
 			x, ok := open[key{named(e.Target), e.Sender, !e.Outgoing}]
 			if !ok || len(out[x].Claims) > 0 && e.At.Sub(out[x].Claims[0].At) > claimWait || len(out[x].Claims) >= maxClaims {

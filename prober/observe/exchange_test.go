@@ -54,6 +54,10 @@ func TestExchanges(t *testing.T) {
 		{"asked for us, they learn us from our question for another", []observe.NeighborEvent{ev(0, false, req, them, us, "b"), ev(3, true, req, us, other, "a")},
 			[]observe.Exchange{{Asker: b, Asked: a, AskerMAC: "b", First: at(0), Last: at(0), Requests: 1, Claims: []observe.Claim{claim(3, "a")}},
 				{Asker: a, Asked: netip.MustParseAddr(other), AskerMAC: "a", Outgoing: true, First: at(3), Last: at(3), Requests: 1}}},
+		{"verified by unicast, in vain, then by broadcast", []observe.NeighborEvent{byUnicast(ev(0, false, req, them, us, "b")), ev(9, false, req, them, us, "b")},
+			[]observe.Exchange{{Asker: b, Asked: a, AskerMAC: "b", First: at(0), Last: at(9), Requests: 2}}},
+		{"verified by unicast", []observe.NeighborEvent{byUnicast(ev(0, false, req, them, us, "b")), byUnicast(ev(9, false, req, them, us, "b")), ev(10, true, rep, us, them, "a")},
+			[]observe.Exchange{{Asker: b, Asked: a, AskerMAC: "b", First: at(0), Last: at(9), Requests: 2, Unicast: true, Claims: []observe.Claim{claim(10, "a")}}}},
 		{"a probe that says not who asks", []observe.NeighborEvent{ev(0, true, req, "", them, "a"), ev(1, false, rep, them, "0.0.0.0", "b")},
 			[]observe.Exchange{{Asked: b, AskerMAC: "a", Outgoing: true, First: at(0), Last: at(0), Requests: 1, Claims: []observe.Claim{claim(1, "b")}}}},
 	} {
@@ -63,4 +67,9 @@ func TestExchanges(t *testing.T) {
 			}
 		})
 	}
+}
+
+func byUnicast(e observe.NeighborEvent) observe.NeighborEvent {
+	e.Unicast = true
+	return e
 }

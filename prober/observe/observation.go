@@ -44,6 +44,9 @@ type NeighborEvent struct {
 	SenderMAC string
 	// FrameMAC is the Ethernet source, which differs from SenderMAC under proxying and spoofing.
 	FrameMAC string
+	// Unicast: the frame went to one host's MAC. Linux asks so whom it knows, to hear that he is still there, and goes on sending to him meanwhile;
+	// whom it does not know it asks by broadcast, or by multicast (net/ipv4/arp.c arp_solicit, net/ipv6/ndisc.c ndisc_solicit, 6.18).
+	Unicast bool
 }
 
 // EntryState is a neighbour entry's state in the kernel's words (include/uapi/linux/neighbour.h, NUD_*): "incomplete", "reachable",

@@ -83,6 +83,11 @@ func synAck(ms float64, ecr int64) event {
 	return incoming(ms, wire.Segment{Seq: irs, Ack: iss + 1, Flags: wire.SYN | wire.ACK, Options: o})
 }
 
+// laterSYNACK is one with a newer TSval.
+func laterSYNACK(ms float64, ecr int64) event {
+	return incoming(ms, wire.Segment{Seq: irs, Ack: iss + 1, Flags: wire.SYN | wire.ACK, Options: tsOptions(79, ecr)})
+}
+
 func rstToSYN(ms float64) event {
 	return incoming(ms, wire.Segment{Ack: iss + 1, Flags: wire.RST | wire.ACK})
 }

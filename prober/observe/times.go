@@ -77,10 +77,32 @@ func (c *Correlator) judgeLateness() {
 			b = plain{}
 		}
 		a.Late = lateness(since, gap, b)
-		if a.Late == LateSlow && c.repeatOfListener(a.Answers[st.first].At.Sub(a.SYNs[a.Answered].At), b.fastest) {
+		switch listener := c.repeatOfListener(a.Answers[st.first].At.Sub(a.SYNs[a.Answered].At), b.fastest); {
+		case listener && a.Late == LateSlow:
 			a.Late = LateAnswerLost
+		case !listener && a.Late == LateAnswerLost:
+			a.Late = c.eachAnswered(a, st.first, b.fastest)
 		}
 	}
+}
+
+// eachAnswered judges an answer that may be the one to a repeat, off the listener's own ladder, by what followed it: another of the same echo is the
+// repeat's, since a listener sends one for each (and no more at once: tcp_oow_rate_limited, net/ipv4/tcp_input.c, 6.18), and then the first one was not
+// lost but held back, as by a host that was not given a processor. Where their TSvals are equal as well, a path that doubles packets looks the same.
+func (c *Correlator) eachAnswered(a *Attempt, first int, fastest time.Duration) Lateness {
+	was := &a.Answers[first]
+	for i := first + 1; i < len(a.Answers); i++ {
+		next := &a.Answers[i]
+		same := next.Kind == SYNACK && next.Ack == was.Ack && next.HasTS && next.TSecr == was.TSecr
+		if !same || c.repeatOfListener(next.At.Sub(a.SYNs[a.Answered].At), fastest) {
+			continue
+		}
+		if was.TSval.Before(next.TSval) {
+			return LateSlow
+		}
+		return LateAmbiguous
+	}
+	return LateAnswerLost
 }
 
 // farAbove is how much longer than the fastest round trip an answer to an only SYN must take to be held against a listener's ladder.

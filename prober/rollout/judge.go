@@ -220,7 +220,9 @@ func (r *Result) bounded(v *profile.Value, slack float64) {
 	case profile.Measured, profile.Varies, profile.NotMeasured:
 	}
 	want := r.Check.Number
-	near := func(x float64) bool { return !math.IsInf(x, 0) && math.Abs(x-want) <= slack*max(math.Abs(want), math.Abs(x)) }
+	near := func(x float64) bool {
+		return !math.IsInf(x, 0) && math.Abs(x-want) <= slack*max(math.Abs(want), math.Abs(x))
+	}
 	var all, none bool
 	switch r.Check.Op {
 	case Equal, NotEqual:

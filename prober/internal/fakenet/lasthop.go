@@ -15,6 +15,8 @@ type LastHop struct {
 	// Knows: the vantage's addresses are in its table from the start. Strangers lists addresses that are not, all the same.
 	Knows     bool
 	Strangers []netip.Addr
+	// Verifies: what it knows is stale, so that 5 s after it first used it, it asks by unicast whether the vantage is still there, and goes on sending.
+	Verifies bool
 	// Queue of an unresolved entry in packets; 0 means DefaultQueue.
 	Queue int
 	// Learns the vantage from the vantage's own requests, as every kernel does whose arp_ignore does not forbid it.
@@ -63,6 +65,7 @@ func (l *LastHop) prepare(h Hop) {
 	l.ready = true
 	w := h.path.w
 	l.table.w, l.table.Queue, l.table.Warm = w, l.Queue, l.Knows
+	l.table.Stale = l.Verifies
 	l.table.mac = func(netip.Addr) wire.MAC { return w.Client.MAC }
 	l.table.emit = func(i int, p *Packet) {
 		if !h.Chance(l.LinkLose) {
@@ -76,11 +79,11 @@ func (l *LastHop) prepare(h Hop) {
 }
 
 // ask sends who-has over the link; the vantage answers for its own.
-func (l *LastHop) ask(w *World, a netip.Addr, _ wire.MAC) {
+func (l *LastHop) ask(w *World, a netip.Addr, to wire.MAC) {
 	mac := macOf(l.Addr)
 	w.After(linkDelay, func() {
 		w.neighborFrame(observe.NeighborEvent{Kind: observe.NeighborRequest, Sender: l.Addr, Target: a,
-			SenderMAC: mac.String(), FrameMAC: mac.String()})
+			SenderMAC: mac.String(), FrameMAC: mac.String(), Unicast: !to.IsBroadcast()})
 		s, ok := w.answers(a)
 		if !ok {
 			return

@@ -17,7 +17,7 @@ func (w *World) whoHas(a netip.Addr, to wire.MAC) {
 	c := &w.Client
 	w.Requests++
 	w.neighborFrame(observe.NeighborEvent{Outgoing: true, Kind: observe.NeighborRequest, Sender: c.Source, Target: a,
-		SenderMAC: c.MAC.String(), FrameMAC: c.MAC.String()})
+		SenderMAC: c.MAC.String(), FrameMAC: c.MAC.String(), Unicast: !to.IsBroadcast()})
 	s := c.station(a)
 	if w.Near.Moved != (wire.MAC{}) && a == c.NextHop(w.Target.Addr()) {
 		s.MAC = w.Near.Moved
