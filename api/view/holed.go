@@ -13,6 +13,10 @@ type Holes struct {
 	Asked   int `json:"acks_expected"` // of segments that arrived alone
 	Missing int `json:"acks_lost"`
 	Late    int `json:"acks_late,omitempty"`
+	// Numbered are the segments that the target counted as it sent them, on so many connections; Gone of them never came.
+	Numbered  int `json:"numbered,omitempty"`
+	Gone      int `json:"numbered_lost,omitempty"`
+	Numbering int `json:"numbering_connections,omitempty"`
 	// Filled: somebody acknowledged what had never left.
 	Filled bool `json:"filled,omitempty"`
 	// SACK: both sides permit it; without, nothing is told.
@@ -34,7 +38,7 @@ type HoledSum struct {
 }
 
 func newHoles(h *retrans.Holed) Holes {
-	return Holes{Sent: h.Sent, Arrived: h.Arrived, Lost: h.Lost, Asked: h.Asked, Missing: h.Missing, Late: h.Late, Filled: h.Filled, SACK: h.SACK}
+	return Holes{Sent: h.Sent, Arrived: h.Arrived, Lost: h.Lost, Asked: h.Asked, Missing: h.Missing, Late: h.Late, Numbered: h.Numbered, Gone: h.Gone, Numbering: h.Numbering, Filled: h.Filled, SACK: h.SACK}
 }
 
 func newHoledSum(s *diagnose.HoledSum) *HoledSum {

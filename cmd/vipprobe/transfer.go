@@ -141,8 +141,9 @@ func (p *printer) holed(r *prober.Round) {
 	if s.Arrived == 0 {
 		return
 	}
-	p.f("%s\n", p.item("", fmt.Sprintf("data with a hole in front: %d of %d segments lost on the way there, %d of %d acknowledgments on the way back: %s",
-		s.Lost, s.Lost+s.Arrived, s.Missing, s.Asked, s.Says())))
+	there, back, answers := s.Ways()
+	p.f("%s\n", p.item("", fmt.Sprintf("data with a hole in front: %d of %d segments lost on the way there, %d of %d %s on the way back: %s", there.Hits, there.N, back.Hits, back.N,
+		answers, s.Says())))
 }
 
 // transferCells are a row's figures: segments, then what was sent again by class, what came or was reported twice, lost, out of order.

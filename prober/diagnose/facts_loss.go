@@ -135,7 +135,7 @@ func readHollow(in *Input) answer {
 }
 
 func readLarge(in *Input) answer {
-	small, big, _ := readSizes(in)
+	small, big, _, _ := readSizes(in)
 	switch {
 	case small.n == 0 || big.n == 0 || small.silent == small.n:
 		return unknown

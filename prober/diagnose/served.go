@@ -23,6 +23,8 @@ type service struct {
 	// and after is how long after the SYN-ACK.
 	reset, plain bool
 	after        time.Duration
+	// told: an ICMP error named a smaller MTU.
+	told bool
 }
 
 // repeatAfter is the least time after a SYN-ACK at which another is a listener's repeat: Linux waits 1 s (TCP_TIMEOUT_INIT, include/net/tcp.h);
@@ -77,7 +79,9 @@ func readService(a *observe.Attempt, data int) (service, bool) {
 			if data > 0 && !ans.Ack.Before(a.ISS.Add(1+data)) {
 				s.acked = true
 			}
-		case observe.AnswerUnknown, observe.SYNACKStray, observe.ICMP:
+		case observe.ICMP:
+			s.told = s.told || ans.TooBig()
+		case observe.AnswerUnknown, observe.SYNACKStray:
 		}
 	}
 	s.silent = !first.IsZero() && !s.acked && !s.reset
@@ -208,8 +212,9 @@ func masks(hollow, n int) Finding {
 	return f
 }
 
-// readSizes counts the connections whose data was never acknowledged, by the smaller and the larger size of the data.
-func readSizes(in *Input) (small, big silences, smallest int) {
+// readSizes counts the connections whose data was never acknowledged, by the smaller and the larger size of the data. told: an ICMP error said of some
+// of it that it is too big, as a path that swallows nothing does; our raw segments do not heed it.
+func readSizes(in *Input) (small, big silences, smallest int, told bool) {
 	sent := map[string]int{}
 	for i := range in.Observations {
 		o := &in.Observations[i]
@@ -233,14 +238,15 @@ func readSizes(in *Input) (small, big silences, smallest int) {
 		if !s.acked && !s.reset {
 			arm.silent++
 		}
+		told = told || s.told
 	}
-	return small, big, smallest
+	return small, big, smallest, told
 }
 
 // checkSizes: small segments are acknowledged, full-sized ones never.
 func checkSizes(in *Input) []Finding {
-	small, big, smallest := readSizes(in)
-	if big.silent == 0 || small.n == 0 {
+	small, big, smallest, told := readSizes(in)
+	if big.silent == 0 || small.n == 0 || told {
 		return nil
 	}
 	p := fisher(big, small)

@@ -2,6 +2,7 @@ package diagnose
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -23,14 +24,16 @@ type stack struct {
 	flows []draw
 }
 
-// readStacks groups the answers to raw SYNs with one set of options by fingerprint, in its order. One SYN-ACK of a kind is no stack yet.
-func readStacks(in *Input) []stack {
-	seen := map[look]*stack{}
-	type met struct {
-		at   time.Time
-		look look
-	}
-	var all []met
+// meeting is a raw flow and the look of whoever answered it.
+type meeting struct {
+	a    *observe.Attempt
+	at   time.Time // of the answer
+	look look
+}
+
+// meetings are the flows with one set of options whose answers can be compared.
+func meetings(in *Input) []meeting {
+	var out []meeting
 	for i := range in.Observations {
 		o := &in.Observations[i]
 		if !trusted(o) || o.Kind == plan.KindOther || o.Kind == plan.KindStray {
@@ -38,25 +41,65 @@ func readStacks(in *Input) []stack {
 		}
 		for j := range o.Attempts {
 			a := &o.Attempts[j]
-			ans := firstSYNACK(a)
-			if ans == nil || a.Via != plan.Raw || len(a.SYNs) == 0 || !a.SYNs[0].HasTS {
-				continue
+			if ans := firstSYNACK(a); ans != nil && a.Via == plan.Raw && len(a.SYNs) > 0 && a.SYNs[0].HasTS {
+				out = append(out, meeting{a, ans.At, fingerprint(ans)})
 			}
-			l := fingerprint(ans)
-			if seen[l] == nil {
-				seen[l] = &stack{look: l}
-			}
-			seen[l].add(a)
-			all = append(all, met{a.SYNs[0].At, l})
 		}
+	}
+	learned(out)
+	return out
+}
+
+// learned takes for one look what differs in the MSS alone, where that changed with time and never went back: a server that is told of a smaller MTU
+// on the way to one of our addresses announces a smaller MSS there from then on (net/ipv4/route.c ipv4_default_advmss, 6.18). Members that are dealt
+// out, or hashed to, do not wait for each other.
+func learned(list []meeting) {
+	type peer struct {
+		src  netip.Addr
+		look look
+	}
+	by := map[peer][]*meeting{}
+	for i := range list {
+		k := peer{list[i].a.Flow.Src.Addr(), list[i].look}
+		k.look.mss = 0
+		by[k] = append(by[k], &list[i])
+	}
+	for _, flows := range by {
+		slices.SortStableFunc(flows, func(a, b *meeting) int { return a.at.Compare(b.at) })
+		seen := map[uint16]bool{}
+		runs := 0
+		for i, m := range flows {
+			if i == 0 || flows[i-1].look.mss != m.look.mss {
+				runs++
+			}
+			seen[m.look.mss] = true
+		}
+		if runs == len(seen) {
+			for _, m := range flows {
+				m.look.mss = flows[0].look.mss
+			}
+		}
+	}
+}
+
+// readStacks groups the answers to raw SYNs with one set of options by fingerprint, in its order. One SYN-ACK of a kind is no stack yet.
+func readStacks(in *Input) []stack {
+	seen := map[look]*stack{}
+	all := meetings(in)
+	for i := range all {
+		l := all[i].look
+		if seen[l] == nil {
+			seen[l] = &stack{look: l}
+		}
+		seen[l].add(all[i].a)
 	}
 	var out []stack
 	for _, s := range seen {
 		if s.n < 2 {
 			continue
 		}
-		for _, m := range all {
-			s.flows = append(s.flows, draw{m.at, m.look == s.look})
+		for i := range all {
+			s.flows = append(s.flows, draw{all[i].a.SYNs[0].At, all[i].look == s.look})
 		}
 		out = append(out, *s)
 	}

@@ -38,3 +38,35 @@ func TestStacks(t *testing.T) {
 		t.Errorf("one stack: %+v", one)
 	}
 }
+
+// TestAnMSSThatShrinksOnceIsOneStack: a server that learns of a smaller MTU announces less from then on; members with an MSS each take turns.
+func TestAnMSSThatShrinksOnceIsOneStack(t *testing.T) {
+	t.Parallel()
+	start := time.Unix(1_700_000_000, 0)
+	flow := func(i int, mss uint16) observe.Attempt {
+		at := start.Add(time.Duration(i) * time.Millisecond)
+		a := observe.Attempt{Via: plan.Raw, Outcome: observe.Accepted, RTT: time.Millisecond, SYNs: []observe.SYN{{At: at, HasTS: true, TSval: wire.TSval(i)}},
+			Answers: []observe.Answer{{Kind: observe.SYNACK, At: at.Add(time.Millisecond), HasTS: true, TSecr: wire.TSval(i), HopLimit: 64}}}
+		a.Answers[0].Options.AppendMSS(mss)
+		return a
+	}
+	for _, c := range []struct {
+		story string
+		mss   []uint16
+		want  int // stacks; 0: not several
+	}{
+		{"once", []uint16{1460, 1460, 1460, 1240, 1240, 1240}, 0},
+		{"twice, ever less", []uint16{1460, 1460, 1400, 1400, 1240, 1240}, 0},
+		{"in turn", []uint16{1460, 1240, 1460, 1240, 1460, 1240}, 2},
+		{"there and back", []uint16{1460, 1460, 1240, 1240, 1460, 1460}, 2},
+	} {
+		var list []observe.Attempt
+		for i, mss := range c.mss {
+			list = append(list, flow(i, mss))
+		}
+		d := diagnose.Diagnose(diagnose.Input{Observations: []observe.Observation{{Kind: plan.KindSticky, Captured: true, Started: start, Finished: start.Add(time.Second), Attempts: list}}})
+		if len(d.Stacks) != c.want {
+			t.Errorf("%s: %d stacks, want %d: %+v", c.story, len(d.Stacks), c.want, d.Stacks)
+		}
+	}
+}

@@ -35,9 +35,37 @@ func SumHoled(list []observe.Observation) HoledSum {
 	return s
 }
 
-// there and back are the two ways: what was lost of what is known of each.
+// leastNumbering is how many connections, and what part of all, must each have a count of its own before the counts are believed: one count for
+// several would tell of what went elsewhere.
+const (
+	leastNumbering = 4
+	numberingPart  = 0.5
+)
+
+// numbered reports whether the target numbers its segments.
+func (s *HoledSum) numbered() bool {
+	return s.Numbering >= leastNumbering && float64(s.Numbering) >= numberingPart*float64(s.Flows)
+}
+
+// there and back are the two ways: what was lost of what is known of each. The way back is told by the target's own numbers where it writes any,
+// else by the acknowledgments that each segment must have drawn.
 func (s *HoledSum) there() stats.Arm { return stats.Arm{Hits: s.Lost, N: s.Lost + s.Arrived} }
-func (s *HoledSum) back() stats.Arm  { return stats.Arm{Hits: s.Missing, N: s.Asked} }
+
+func (s *HoledSum) back() stats.Arm {
+	if s.numbered() {
+		return stats.Arm{Hits: s.Gone, N: s.Numbered}
+	}
+	return stats.Arm{Hits: s.Missing, N: s.Asked}
+}
+
+// Ways is what was lost of what is known each way; answers is what came back, in words.
+func (s *HoledSum) Ways() (there, back stats.Arm, answers string) {
+	answers = "acknowledgments"
+	if s.numbered() {
+		answers = "segments that it numbered"
+	}
+	return s.there(), s.back(), answers
+}
 
 // chances are the probabilities of so much loss, or more, on a path without a fault. Acknowledgments that came late tell how often two segments may
 // have arrived at once, and drawn one together.
@@ -46,15 +74,22 @@ func (s *HoledSum) chances() (there, back float64) {
 	if a := s.there(); a.N > 0 {
 		there = max(stats.BinomialAtLeast(a.Hits, a.N, noise), leastP)
 	}
+	if s.numbered() {
+		return there, s.missing(noise)
+	}
 	return there, s.missing(noise + 2*float64(s.Late)/float64(max(s.Asked, 1)))
 }
 
-// missing is the probability of so many moments without an acknowledgment, or more, where each is missing with probability p.
+// missing is the probability of so many moments in which something is missing on the way back, or more, where each is with probability p.
 func (s *HoledSum) missing(p float64) float64 {
-	if s.Asked == 0 {
+	moments, n := s.Moments, s.Asked
+	if s.numbered() {
+		moments, n = s.Gaps, s.Numbered
+	}
+	if n == 0 {
 		return 1
 	}
-	return max(stats.BinomialAtLeast(s.Moments, s.Asked, min(1, p)), leastP)
+	return max(stats.BinomialAtLeast(moments, n, min(1, p)), leastP)
 }
 
 // merging is the share of acknowledgments that are missing past which a receiver, or a device that thins them out, looks as likely as loss.
@@ -98,7 +133,7 @@ func (f *Finding) oneWay(in *Input) {
 		return
 	}
 	pThere, pBack := s.chances()
-	a, b := s.there(), s.back()
-	f.Evidence = append(f.Evidence, fmt.Sprintf("data with a hole in front, which SACKs report segment by segment: %s of %s lost on the way there (p %s), %s of %s acknowledgments on the way "+
-		"back (p %s): %s", number(a.Hits), number(a.N), chanceText(pThere), number(b.Hits), number(b.N), chanceText(pBack), s.Says()))
+	a, b, answers := s.Ways()
+	f.Evidence = append(f.Evidence, fmt.Sprintf("data with a hole in front, which SACKs report segment by segment: %s of %s lost on the way there (p %s), %s of %s %s on the way "+
+		"back (p %s): %s", number(a.Hits), number(a.N), chanceText(pThere), number(b.Hits), number(b.N), answers, chanceText(pBack), s.Says()))
 }

@@ -308,27 +308,3 @@ func otherPort(port uint16, i int) uint16 {
 	}
 	return p
 }
-
-// sizesAfter is when the first of these connections begins: after those of a burst of KindServed beside it, so that a queue that fills refuses them in the
-// order in which both are kept.
-const sizesAfter = 30 * time.Millisecond
-
-// sizes sends small and full-sized segments after the handshake, each on flows of its own.
-func (v *Investigation) sizes(seen []observe.Observation) plan.Burst {
-	b := plan.Burst{Listen: 2200*time.Millisecond + 2*patience(seen)}
-	start := v.clock(seen)
-	for _, n := range []int{500, int(v.MSS) - 12} {
-		s := v.script(start, thrice(seen), plan.Acknowledge)
-		s.Patience = patience(seen)
-		data := make([]byte, n)
-		for i := range data {
-			data[i] = '\n'
-		}
-		s.Then = plan.Exchange{Data: data, Close: plan.Abort, CloseDelay: 20 * time.Millisecond, RTO: patience(seen)}
-		b.Arms = append(b.Arms, plan.Arm{Name: fmt.Sprintf("%d octets", n), Via: plan.Raw, Script: s})
-	}
-	for i := range v.flows(8) {
-		v.shots(&b, i%2, 1, sizesAfter+time.Duration(i)*2*time.Millisecond, 0)
-	}
-	return b
-}

@@ -107,6 +107,8 @@ func pathStories() []story {
 			}},
 		{name: "near miss: the path carries 1,500", right: healthy, share: 1,
 			world: func(seed uint64, _ *rand.Rand) *fakenet.World { return fakenet.MTUBlackhole(seed, 1500) }},
+		{name: "near miss: a narrow path whose SYNs' MSS is made to fit", right: healthy, share: 1,
+			world: func(seed uint64, r *rand.Rand) *fakenet.World { return fakenet.MTUClamped(seed, between(r, 700, 1400)) }},
 		{name: "connection table full", right: only(diagnose.ConntrackTableFull), quiet: true,
 			world: func(seed uint64, r *rand.Rand) *fakenet.World { return fakenet.ConntrackLimit(seed, between(r, 0, 60)) }},
 		{name: "near miss: room in the connection table", right: healthy, share: 1,

@@ -1,16 +1,13 @@
 package lab
 
 import (
-	"time"
-
 	"github.com/vipprobe/vipprobe/prober/diagnose"
 	"github.com/vipprobe/vipprobe/prober/lab/topo"
 	"github.com/vipprobe/vipprobe/prober/lab/wires"
-	"github.com/vipprobe/vipprobe/prober/wire"
 )
 
 func pathScenarios() []Scenario {
-	return []Scenario{synLoss(), synACKLoss(), slowSYNACK(), ecmpLoss(), pmtuBlackhole(), dataLoss(), dataLossUp(), dataReorder(), tlpOnly()}
+	return []Scenario{synLoss(), synACKLoss(), slowSYNACK(), ecmpLoss(), pmtuBlackhole()}
 }
 
 func lossParams(loss string) []Param {
@@ -114,81 +111,6 @@ func pmtuBlackhole() Scenario {
 			d := st.direct(wires.Drop(wires.Longer(st.Int("mtu"))))
 			d.clientLink.SingleSegments()
 			d.server.Serve(topo.Service{Port: port, Then: topo.Echo})
-		},
-	}
-}
-
-func dataLoss() Scenario {
-	return Scenario{
-		Name:       "data-loss",
-		Story:      "Two segments of a hundred are lost on the way to the client once a connection is open, acknowledgments as well; handshakes are spared.",
-		Params:     append(lossParams("0.02"), Param{"narrow", "0", "octets a second that the way to the client carries, with a queue of 50 ms; 0: any"}),
-		Exchange:   "source",
-		Label:      Is(diagnose.PathLoss),
-		NearMisses: []NearMiss{noLoss(), {"its own queue", map[string]string{"loss": "0", "narrow": "3000000"}, Healthy()}},
-		Build: func(st *Stage) {
-			data := wires.All(wires.Data, wires.Going(wires.Out))
-			open := wires.All(wires.TCP, wires.Going(wires.Out), func(p wires.Packet) bool { return p.Seg.Flags&wire.SYN == 0 })
-			stages := []wires.Stage{wires.Lose(st.Fraction("loss"), wires.Random(uint64(st.Uint32("seed"))), open)}
-			if rate := st.Int("narrow"); rate > 0 {
-				stages = append(stages, wires.Narrow(float64(rate), 50*time.Millisecond, data))
-			}
-			st.direct(stages...).server.Serve(topo.Service{Port: port, Then: topo.Bulk, Size: bulk})
-		},
-	}
-}
-
-func dataLossUp() Scenario {
-	return Scenario{
-		Name:       "data-loss-up",
-		Story:      "Two segments of a hundred are lost on the way to the server once a connection is open; handshakes, and the way back, are spared.",
-		Params:     lossParams("0.02"),
-		Exchange:   "sink",
-		Label:      Is(diagnose.PathLoss),
-		NearMisses: []NearMiss{noLoss()},
-		Build: func(st *Stage) {
-			data := wires.All(wires.Data, wires.Going(wires.In))
-			d := st.direct(wires.Lose(st.Fraction("loss"), wires.Random(uint64(st.Uint32("seed"))), data), wires.Delay(time.Millisecond, 0, nil, wires.Any))
-			d.server.Serve(topo.Service{Port: port, Then: topo.Sink})
-		},
-	}
-}
-
-// bulk is how much a data scenario's server sends.
-const bulk = 4 << 20
-
-func dataReorder() Scenario {
-	return Scenario{
-		Name: "data-reorder",
-		Story: "Now and then a data segment is overtaken by those behind it; none is lost. The receiver's SACKs make the sender repeat what had " +
-			"arrived.",
-		Params:     []Param{{"share", "0.02", "of the segments that are held up"}, {"hold", "3ms", "for how long"}, {"seed", "1", "of the choice"}},
-		Exchange:   "source",
-		Label:      Is(diagnose.PathReordering),
-		NearMisses: []NearMiss{{"in order", map[string]string{"share": "0"}, Healthy()}},
-		Build: func(st *Stage) {
-			late := wires.Chance(st.Fraction("share"), wires.Random(uint64(st.Uint32("seed"))), wires.All(wires.Data, wires.Going(wires.Out)))
-			d := st.direct(wires.Hold(st.Duration("hold"), late), wires.Delay(time.Millisecond, 0, nil, wires.Any))
-			d.server.Serve(topo.Service{Port: port, Then: topo.Bulk, Size: bulk})
-		},
-	}
-}
-
-func tlpOnly() Scenario {
-	return Scenario{
-		Name: "tlp-only",
-		Story: "The last segment of each answer is late by more than two round trips, so the server sends a tail loss probe that was not needed. " +
-			"No reason for alarm.",
-		Params:   []Param{{"late", "300ms", "by how much the last segment is"}},
-		Exchange: "source",
-		Label:    Healthy().Noting(diagnose.SpuriousRetransTLP),
-		Build: func(st *Stage) {
-			// 14 full segments of 1,448 octets and a short one. Alone in flight, it is probed after 2·SRTT and 200 ms (tcp_schedule_loss_probe in
-			// net/ipv4/tcp_output.c, 6.18).
-			const answer = 14*1448 + 200
-			last := wires.All(wires.Data, wires.Going(wires.Out), wires.ShorterThan(1000))
-			d := st.direct(wires.Hold(st.Duration("late"), wires.FirstOfFlow(1, last)), wires.Delay(2*time.Millisecond, 0, nil, wires.Any))
-			d.server.Serve(topo.Service{Port: port, Then: topo.Bulk, Size: answer})
 		},
 	}
 }

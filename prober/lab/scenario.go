@@ -138,6 +138,7 @@ func All() []Scenario {
 		filterScenarios(),
 		balancerScenarios(),
 		pathScenarios(),
+		dataScenarios(),
 		middleboxScenarios(),
 		selfScenarios(),
 		toldScenarios(),

@@ -54,6 +54,17 @@ func (ans *Answer) refuses(iss wire.Seq, sent wire.Flags) bool {
 	return ans.Flags&wire.ACK != 0 && ans.Ack == iss+1
 }
 
+// TooBig reports whether an ICMP error names a smaller MTU: "fragmentation needed" (RFC 1191 §4), in IPv6 "packet too big" (RFC 4443 §3.2).
+func (ans *Answer) TooBig() bool {
+	if ans.Kind != ICMP {
+		return false
+	}
+	if ans.From.Is6() {
+		return ans.ICMPType == 2
+	}
+	return ans.ICMPType == 3 && ans.ICMPCode == 4
+}
+
 // Ends reports whether an ICMP error ends a connect whose SYN is unanswered, as Linux has it (net/ipv4/tcp_ipv4.c tcp_v4_err,
 // net/ipv6/tcp_ipv6.c tcp_v6_err, 6.18): every destination-unreachable, time-exceeded and parameter problem does, but for
 // "fragmentation needed" and "packet too big".

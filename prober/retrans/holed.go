@@ -1,6 +1,7 @@
 package retrans
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -19,6 +20,10 @@ type Holed struct {
 	Moments int
 	// Late acknowledgments came so much later than the soonest that two segments may have arrived at once, and drawn one together.
 	Late int
+	// Numbered are the segments that the receiver has sent by the count that it writes into each (see numbered), data of its own included, Gone those
+	// that never came, in so many Gaps. Numbering is how many connections were so counted: 0, this one was not. It needs no time, and what
+	// was merged has no number.
+	Numbered, Gone, Gaps, Numbering int
 	// Filled: the hole was acknowledged although nothing that fills it has left. Somebody on the way answers for the receiver.
 	Filled bool
 	// SACK: both sides permit it. Without, nothing is told.
@@ -34,6 +39,10 @@ func (h *Holed) Add(o *Holed) {
 	h.Missing += o.Missing
 	h.Moments += o.Moments
 	h.Late += o.Late
+	h.Numbered += o.Numbered
+	h.Gone += o.Gone
+	h.Gaps += o.Gaps
+	h.Numbering += o.Numbering
 	h.Filled = h.Filled || o.Filled
 	h.SACK = h.SACK || o.SACK
 }
@@ -72,7 +81,63 @@ func ReadHoled(list []Segment, gap time.Duration) Holed {
 	}
 	out.Sent = len(sent)
 	out.tally(sent, gap)
+	out.numbered(list)
 	return out
+}
+
+// mostGone is how many in a row may be missing before the numbers are held for another counter than the connection's own: an outage of half a second.
+const mostGone = 32
+
+// numbered counts what the peer has sent by the IPv4 identification: Linux raises it by one with each segment of a connection that may not be
+// fragmented (include/net/ip.h ip_select_ident_segs, 6.18; 2.6.32 as well), so that one which is missing has left and never came. Stacks that
+// count for all connections, or write nothing or chance there, give no such sequence.
+func (h *Holed) numbered(list []Segment) {
+	frames := numbers(list)
+	if len(frames) < fewIDs {
+		return
+	}
+	n, gone, gaps, exact := frames[0].n, 0, 0, 0
+	for i := 1; i < len(frames); i++ {
+		n += frames[i].n
+		switch missing := int(frames[i].at-frames[i-1].at) - frames[i-1].n; {
+		case missing < 0 || missing > mostGone:
+			return
+		case missing == 0:
+			exact++
+		default:
+			gone += missing
+			gaps++
+		}
+	}
+	if exact*3 < 2*(len(frames)-1) {
+		return
+	}
+	h.Numbered, h.Gone, h.Gaps, h.Numbering = n+gone, gone, gaps, 1
+}
+
+// numberedFrame is a frame of the peer's: where it stands in the order of sending, and how many segments it was made of.
+type numberedFrame struct {
+	at int64
+	n  int
+}
+
+// numbers lists the peer's frames behind the handshake in order of their numbers, each once.
+func numbers(list []Segment) []numberedFrame {
+	mss := opening(list, Known{}).ReceivedMSS
+	var out []numberedFrame
+	var last uint16
+	var at int64
+	for i := range list {
+		g := &list[i]
+		if g.Outgoing || g.Flags&(wire.SYN|wire.RST) != 0 {
+			continue // the SYN-ACK's and an RST's are not of the connection's own count
+		}
+		at += int64(int16(g.ID - last))
+		last = g.ID
+		out = append(out, numberedFrame{at, max(1, (g.Length+mss-1)/mss)})
+	}
+	slices.SortFunc(out, func(a, b numberedFrame) int { return cmp.Compare(a.at, b.at) })
+	return slices.CompactFunc(out, func(a, b numberedFrame) bool { return a.at == b.at })
 }
 
 // reports notes what an acknowledgment says of what has arrived. What it is the first to report, and left last, is what it answers.

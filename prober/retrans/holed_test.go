@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/vipprobe/vipprobe/prober/wire"
 )
 
 func TestHoled(t *testing.T) {
@@ -81,6 +83,40 @@ func TestHoled(t *testing.T) {
 		t.Run(tt.story, func(t *testing.T) {
 			if diff := cmp.Diff(tt.want, ReadHoled(script(t, tt.trace), 10*time.Millisecond)); diff != "" {
 				t.Errorf("-want +got:\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestHoledNumbers: what the peer's own count of its segments says of the way back.
+func TestHoledNumbers(t *testing.T) {
+	for _, tt := range []struct {
+		story           string
+		ids             []int
+		n, gone, gaps   int
+		counted, merged bool
+	}{
+		{"none is missing", []int{65533, 65534, 65535, 0, 1, 2, 3, 4, 5}, 9, 0, 0, true, false},
+		{"two, and one", []int{1, 2, 3, 4, 7, 8, 9, 10, 11, 13}, 13, 3, 2, true, false},
+		{"out of order, and twice", []int{1, 2, 4, 3, 5, 6, 6, 7, 8, 9}, 9, 0, 0, true, false},
+		{"no numbers", []int{0, 0, 0, 0, 0, 0, 0, 0, 0, 0}, 0, 0, 0, false, false},
+		{"a count for all connections", []int{10, 26, 41, 58, 74, 90, 106, 122, 138, 154}, 0, 0, 0, false, false},
+		{"chance", []int{4711, 60001, 232, 9, 31000, 12, 44444, 7, 9999, 5}, 0, 0, 0, false, false},
+		{"too few", []int{1, 2, 4, 5}, 0, 0, 0, false, false},
+		{"a frame of three segments, merged by the device", []int{1, 2, 3, 4, 7, 8, 9, 10, 11, 12}, 12, 0, 0, true, true},
+	} {
+		t.Run(tt.story, func(t *testing.T) {
+			list := script(t, "")
+			for i, id := range tt.ids {
+				g := Segment{At: list[1].At.Add(time.Duration(i+1) * time.Millisecond), Flags: wire.ACK, ID: uint16(id)}
+				if tt.merged && id == 4 {
+					g.Length = 2*mss + 1
+				}
+				list = append(list, g)
+			}
+			got := ReadHoled(list, 10*time.Millisecond)
+			if got.Numbered != tt.n || got.Gone != tt.gone || got.Gaps != tt.gaps || got.Numbering == 1 != tt.counted {
+				t.Errorf("got %+v, want %d, %d gone in %d gaps, counted %v", got, tt.n, tt.gone, tt.gaps, tt.counted)
 			}
 		})
 	}

@@ -100,6 +100,13 @@ func MTUBlackhole(seed uint64, mtu int) *World {
 	return w
 }
 
+// MTUClamped is MTUBlackhole with a device in front that makes the MSS of both ends fit: nothing is ever too large.
+func MTUClamped(seed uint64, mtu int) *World {
+	w, h := Server(seed, ClampMSS(uint16(mtu-40), Any), Drop(Larger(mtu)))
+	h.Ports[port].App.Reply = make([]byte, 4096)
+	return w
+}
+
 // TailDelayed delays the server's data by d, past the client's tail loss probe, and loses nothing.
 func TailDelayed(seed uint64, d time.Duration) *World {
 	w, _ := Server(seed, Hold(d, func(_ Hop, p *Packet) bool { return p.Dir == Back && p.ICMP == nil && len(p.Seg.Payload) > 0 }))

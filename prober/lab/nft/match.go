@@ -37,6 +37,16 @@ func EchoRequest() Part {
 	return Part{&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: reg}, equal([]byte{unix.IPPROTO_ICMP}), load(expr.PayloadBaseTransportHeader, 0, 1, reg), equal([]byte{8})}
 }
 
+// TooBig matches ICMP errors that name a smaller MTU: "fragmentation needed" (RFC 1191 §4: type 3 code 4), in IPv6 "packet too big" (RFC 4443 §3.2:
+// type 2).
+func TooBig(f Family) Part {
+	proto, say := byte(unix.IPPROTO_ICMP), []byte{3, 4}
+	if f == IPv6 {
+		proto, say = unix.IPPROTO_ICMPV6, []byte{2, 0}
+	}
+	return Part{&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: reg}, equal([]byte{proto}), load(expr.PayloadBaseTransportHeader, 0, 2, reg), equal(say)}
+}
+
 // DstPort matches TCP packets to a port.
 func DstPort(port uint16) Part {
 	return append(TCP(), load(expr.PayloadBaseTransportHeader, 2, 2, reg), equal(be16(port)))

@@ -181,6 +181,12 @@ func (l *Link) device() netlink.Link {
 	return &netlink.Device{LinkAttrs: netlink.LinkAttrs{Name: l.Name, Index: l.Index}}
 }
 
+// MTU is the most octets of IP in one frame that the link's device sends; 1500 without it.
+func (l *Link) MTU(octets int) *Link {
+	l.Host.Build(fmt.Sprintf("MTU %d on %s", octets, l.Name), func() error { return l.Host.nl.LinkSetMTU(l.device(), octets) })
+	return l
+}
+
 // Neighbor sets one device's neighbour parameter for IPv4 or IPv6: "unres_qlen_bytes", "retrans_time_ms", ….
 func (l *Link) Neighbor(family, name, value string) *Link {
 	l.Host.Sysctl("net."+family+".neigh."+l.Name+"."+name, value)

@@ -1,0 +1,147 @@
+package lab
+
+import (
+	"maps"
+	"time"
+
+	"github.com/vipprobe/vipprobe/prober/diagnose"
+	"github.com/vipprobe/vipprobe/prober/lab/topo"
+	"github.com/vipprobe/vipprobe/prober/lab/wires"
+	"github.com/vipprobe/vipprobe/prober/wire"
+)
+
+// dataScenarios are those whose handshakes are well, and whose data is not.
+func dataScenarios() []Scenario {
+	return []Scenario{dataLoss(), dataLossUp(), dataReorder(), tlpOnly(), dataPMTU(), dataPMTUUp()}
+}
+
+// bulk is how much a data scenario's server sends.
+const bulk = 4 << 20
+
+func familyParam() Param { return Param{"family", "4", "of IP: 4 or 6"} }
+
+// over6 are settings over IPv6.
+func over6(set map[string]string) map[string]string {
+	out := map[string]string{"family": "6"}
+	maps.Copy(out, set)
+	return out
+}
+
+// six reports whether the scenario runs over IPv6.
+func (st *Stage) six() bool {
+	switch st.String("family") {
+	case "4":
+	case "6":
+		return true
+	default:
+		st.keep("family", errNotOneOf("4", "6"))
+	}
+	return false
+}
+
+// pair is a client and a server on one switch over the family that was asked for, with stages in front of the server.
+func (st *Stage) pair(stages ...wires.Stage) *direct {
+	if !st.six() {
+		return st.direct(stages...)
+	}
+	d := &direct{lan: st.Bridge("lan")}
+	st.Client = st.Host("client")
+	d.clientLink = st.Client.Attach(d.lan, clientIP6+"/64")
+	d.server = st.Host("server")
+	d.serverLink = st.place(d.server, d.lan, stages, serverIP6+"/64")
+	st.Target = at(serverIP6, port).String()
+	return d
+}
+
+// opened chooses segments of connections that are open: handshakes are spared.
+func opened(way wires.Direction) wires.Match {
+	return wires.All(wires.TCP, wires.Going(way), func(p wires.Packet) bool { return p.Seg.Flags&wire.SYN == 0 })
+}
+
+// The words for which way loses.
+const (
+	lossBack  = "the way back loses, the way to the target does not"
+	lossThere = "the way to the target loses, the way back does not"
+	lossBoth  = "both ways lose"
+)
+
+func dataLoss() Scenario {
+	return Scenario{
+		Name:  "data-loss",
+		Story: "Two segments of a hundred are lost on the way to the client once a connection is open, acknowledgments as well; handshakes are spared.",
+		Params: append(lossParams("0.02"), Param{"there", "0", "share of the segments to the server that are lost as well, 0 … 1"},
+			Param{"narrow", "0", "octets a second that the way to the client carries, with a queue of 50 ms; 0: any"}, familyParam()),
+		Exchange: "source",
+		Label:    Is(diagnose.PathLoss).Saying(lossBack),
+		NearMisses: []NearMiss{noLoss(),
+			{"its own queue", map[string]string{"loss": "0", "narrow": "3000000"}, Healthy()},
+			{"both ways", map[string]string{"there": "0.02"}, Is(diagnose.PathLoss).Saying(lossBoth)},
+			{"IPv6", over6(nil), Is(diagnose.PathLoss)},
+			{"IPv6, no loss", over6(noLoss().Set), Healthy()}},
+		Build: func(st *Stage) {
+			data := wires.All(wires.Data, wires.Going(wires.Out))
+			seed := uint64(st.Uint32("seed"))
+			stages := []wires.Stage{wires.Lose(st.Fraction("loss"), wires.Random(seed), opened(wires.Out)),
+				wires.Lose(st.Fraction("there"), wires.Random(seed+1), opened(wires.In))}
+			if rate := st.Int("narrow"); rate > 0 {
+				stages = append(stages, wires.Narrow(float64(rate), 50*time.Millisecond, data))
+			}
+			st.pair(stages...).server.Serve(topo.Service{Port: port, Then: topo.Bulk, Size: bulk})
+		},
+	}
+}
+
+func dataLossUp() Scenario {
+	return Scenario{
+		Name:       "data-loss-up",
+		Story:      "Two segments of a hundred are lost on the way to the server once a connection is open; handshakes, and the way back, are spared.",
+		Params:     append(lossParams("0.02"), familyParam()),
+		Exchange:   "sink",
+		Label:      Is(diagnose.PathLoss).Saying(lossThere),
+		NearMisses: []NearMiss{noLoss(), {"IPv6", over6(nil), Is(diagnose.PathLoss)}, {"IPv6, no loss", over6(noLoss().Set), Healthy()}},
+		Build: func(st *Stage) {
+			data := wires.All(wires.Data, wires.Going(wires.In))
+			d := st.pair(wires.Lose(st.Fraction("loss"), wires.Random(uint64(st.Uint32("seed"))), data), wires.Delay(time.Millisecond, 0, nil, wires.Any))
+			d.server.Serve(topo.Service{Port: port, Then: topo.Sink})
+		},
+	}
+}
+
+func dataReorder() Scenario {
+	inOrder := map[string]string{"share": "0"}
+	return Scenario{
+		Name: "data-reorder",
+		Story: "Now and then a data segment is overtaken by those behind it; none is lost. The receiver's SACKs make the sender repeat what had " +
+			"arrived.",
+		Params:     []Param{{"share", "0.02", "of the segments that are held up"}, {"hold", "3ms", "for how long"}, {"seed", "1", "of the choice"}, familyParam()},
+		Exchange:   "source",
+		Label:      Is(diagnose.PathReordering),
+		NearMisses: []NearMiss{{"in order", inOrder, Healthy()}, {"IPv6", over6(nil), Is(diagnose.PathReordering)}, {"IPv6, in order", over6(inOrder), Healthy()}},
+		Build: func(st *Stage) {
+			late := wires.Chance(st.Fraction("share"), wires.Random(uint64(st.Uint32("seed"))), wires.All(wires.Data, wires.Going(wires.Out)))
+			d := st.pair(wires.Hold(st.Duration("hold"), late), wires.Delay(time.Millisecond, 0, nil, wires.Any))
+			d.server.Serve(topo.Service{Port: port, Then: topo.Bulk, Size: bulk})
+		},
+	}
+}
+
+func tlpOnly() Scenario {
+	noted := Healthy().Noting(diagnose.SpuriousRetransTLP)
+	return Scenario{
+		Name: "tlp-only",
+		Story: "The last segment of each answer is late by more than two round trips, so the server sends a tail loss probe that was not needed. " +
+			"No reason for alarm.",
+		Params:     []Param{{"late", "300ms", "by how much the last segment is"}, familyParam()},
+		Exchange:   "source",
+		Label:      noted,
+		NearMisses: []NearMiss{{"in time", map[string]string{"late": "0s"}, Healthy()}, {"IPv6", over6(nil), noted}},
+		Build: func(st *Stage) {
+			// 14 full segments of 1,448 octets (IPv6: 1,428) and a short one. Alone in flight, it is probed after 2·SRTT and 200 ms
+			// (tcp_schedule_loss_probe in net/ipv4/tcp_output.c, 6.18).
+			const answer = 14*1448 + 200
+			last := wires.All(wires.Data, wires.Going(wires.Out), wires.ShorterThan(1000))
+			d := st.pair(wires.Hold(st.Duration("late"), wires.FirstOfFlow(1, last)), wires.Delay(2*time.Millisecond, 0, nil, wires.Any))
+			d.server.Serve(topo.Service{Port: port, Then: topo.Bulk, Size: answer})
+		},
+	}
+}
