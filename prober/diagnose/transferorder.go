@@ -134,7 +134,7 @@ func readStuck(in *Input) standstill {
 		arm := &s.asked
 		switch {
 		case m.kind == plan.KindSmall && m.small:
-			arm, s.bound = &s.small, smallSegments(&in.Observations[m.burst], m.arm)
+			arm, s.bound = &s.small, dataArm(&in.Observations[m.burst], m.arm).MSS
 		case m.kind == plan.KindSmall:
 			arm = &s.full
 		}
@@ -149,6 +149,15 @@ func readStuck(in *Input) standstill {
 	return s
 }
 
+// missing says what never passed.
+func (s *standstill) missing() string {
+	const still = "no data moved for seconds although both ends know the connection; "
+	if s.length == 0 {
+		return still + "what is missing is the target's, of which nothing came, or nothing that its own later segments did not pass"
+	}
+	return still + fmt.Sprintf("the segment that is missing has up to %d octets and left again %d times", s.length, s.repeats)
+}
+
 // checkStuck: data phases in which one segment never passes, while the same data in small segments, at the same time, does.
 func checkStuck(in *Input) []Finding {
 	s := readStuck(in)
@@ -159,8 +168,7 @@ func checkStuck(in *Input) []Finding {
 	p := fisher(full, small)
 	f := Finding{Verdict: MTUBlackhole, Level: Inconclusive, P: p,
 		Summary: fmt.Sprintf("%d of %d data phases stand still at a segment that does not pass", asked.silent+full.silent, asked.n+full.n),
-		Evidence: []string{fmt.Sprintf("no data moved for seconds although both ends know the connection; the segment that is missing has up to %d octets and left again %d times", s.length,
-			s.repeats)},
+		Evidence: []string{s.missing()},
 		Disproof: "a full-sized segment that is acknowledged; an ICMP error that names the smaller MTU",
 		Remedy: "let ICMP type 3 code 4 (IPv6: packet too big) pass, clamp the MSS on the device with the small MTU, or set net.ipv4.tcp_mtu_probing=1 at both ends " +
 			"until it is mended",

@@ -118,6 +118,8 @@ type dataFlow struct {
 	kind  plan.Kind
 	arm   string
 	small bool // in segments made small on purpose
+	// unasked: the target sends by itself, and we say nothing.
+	unasked bool
 	flow  *observe.Attempt
 	t     *observe.Transfer
 	ways  [3]Carried // by Heading
@@ -142,26 +144,29 @@ func transfers(in *Input) []dataFlow {
 				continue
 			}
 			a := &o.Attempts[t.Attempt]
-			out = append(out, dataFlow{i, o.Kind, a.Arm, smallSegments(o, a.Arm) > 0, a, t, [3]Carried{Towards: carried(o, t, Towards), Back: carried(o, t, Back)}})
+			what := dataArm(o, a.Arm)
+			out = append(out, dataFlow{i, o.Kind, a.Arm, what.MSS > 0, what.Way == plan.Source, a, t, [3]Carried{Towards: carried(o, t, Towards), Back: carried(o, t, Back)}})
 		}
 	}
 	return out
 }
 
-// smallSegments is what an arm bounds its segments by, in octets; 0: nothing.
-func smallSegments(o *observe.Observation, arm string) int {
+// dataArm is what an arm of a burst exchanges.
+func dataArm(o *observe.Observation, arm string) plan.Transfer {
 	for i := range o.Arms {
 		if t := o.Arms[i].Script.Then.Transfer; o.Arms[i].Name == arm && t != nil {
-			return t.MSS
+			return *t
 		}
 	}
-	return 0
+	return plan.Transfer{}
 }
 
-// stalled reports whether a data phase ended because nothing moved any more, and a segment of it never got through.
+// stalled reports whether a data phase ended because nothing moved any more, and a segment of it never got through: one of ours that left again and
+// again, one of theirs that later ones have passed, or all of theirs, once they have what we asked with.
 func (m *dataFlow) stalled() bool {
 	r := &m.t.Read
-	return m.t.Stood && (r.Sent.Stuck.Times >= stuckTimes || r.Received.Holes > 0 || m.t.Received == 0 && r.Sent.Stuck.Length == 0 && r.Sent.Acknowledged > 0)
+	silent := m.t.Received == 0 && r.Sent.Stuck.Length == 0 && (m.unasked || r.Sent.Acknowledged > 0)
+	return m.t.Stood && (r.Sent.Stuck.Times >= stuckTimes || r.Received.Holes > 0 || silent)
 }
 
 // stuckTimes is how often a segment must have left again, in vain, to be held for one that never passes: three in a row are lost by chance once
