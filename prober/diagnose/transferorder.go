@@ -167,7 +167,7 @@ func checkStuck(in *Input) []Finding {
 	}
 	p := fisher(full, small)
 	f := Finding{Verdict: MTUBlackhole, Level: Inconclusive, P: p,
-		Summary: fmt.Sprintf("%d of %d data phases stand still at a segment that does not pass", asked.silent+full.silent, asked.n+full.n),
+		Summary:  fmt.Sprintf("%d of %d data phases stand still at a segment that does not pass", asked.silent+full.silent, asked.n+full.n),
 		Evidence: []string{s.missing()},
 		Disproof: "a full-sized segment that is acknowledged; an ICMP error that names the smaller MTU",
 		Remedy: "let ICMP type 3 code 4 (IPv6: packet too big) pass, clamp the MSS on the device with the small MTU, or set net.ipv4.tcp_mtu_probing=1 at both ends " +

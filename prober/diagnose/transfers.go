@@ -120,9 +120,9 @@ type dataFlow struct {
 	small bool // in segments made small on purpose
 	// unasked: the target sends by itself, and we say nothing.
 	unasked bool
-	flow  *observe.Attempt
-	t     *observe.Transfer
-	ways  [3]Carried // by Heading
+	flow    *observe.Attempt
+	t       *observe.Transfer
+	ways    [3]Carried // by Heading
 }
 
 // isTransfer reports whether a burst has data phases.
