@@ -84,7 +84,7 @@ func (d *document) open(text []byte) *section {
 		return nil
 	}
 	tokens := lexer.Tokenize(string(text))
-	if t, why := tooDeep(tokens); t != nil {
+	if t, why := TooDeep(tokens); t != nil {
 		d.fail(place{}.at(t), "%s", why)
 		return nil
 	}
@@ -125,8 +125,8 @@ func (d *document) failSyntax(err error) {
 	d.fail(place{}, "%v", err)
 }
 
-// tooDeep returns the token at which nesting passes the bounds.
-func tooDeep(tokens token.Tokens) (*token.Token, string) {
+// TooDeep returns the token at which the nesting of a YAML text passes what the parser can take, and why; nil where none does.
+func TooDeep(tokens token.Tokens) (*token.Token, string) {
 	flow, dashes, line := 0, 0, 0
 	for _, t := range tokens {
 		if t.Position == nil {

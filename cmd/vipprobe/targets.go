@@ -7,18 +7,15 @@ import (
 	"io"
 	"log/slog"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
 
-	"github.com/goccy/go-yaml"
 	"github.com/spf13/cobra"
 
 	"github.com/vipprobe/vipprobe/targets"
 	"github.com/vipprobe/vipprobe/targets/discovery"
-	"github.com/vipprobe/vipprobe/targets/pools"
 )
 
 func targetsCommand() *cobra.Command {
@@ -188,81 +185,4 @@ func spelledLabels(l map[string]string) string {
 		parts = append(parts, fmt.Sprintf("%s=%q", k, l[k]))
 	}
 	return strings.Join(parts, " ")
-}
-
-func targetsImportCommand() *cobra.Command {
-	var from, output string
-	cmd := &cobra.Command{
-		Use:   "import --from FORMAT FILE…",
-		Short: "Make targets for file_sd_configs of a load balancer's configuration",
-		Long: "import reads which VIPs a load balancer has and which real servers stand behind each, and writes them for file_sd_configs: the\n" +
-			"label vip names what belongs together, the label role is vip or member. What gives no target is named on stderr by file and line.\n" +
-			"Formats: keepalived (keepalived.conf), ipvs (ipvsadm -Sn or ipvsadm -Ln), haproxy (haproxy.cfg). FILE - is stdin. It exits 1 where\n" +
-			"nothing was found.",
-		RunE: func(cmd *cobra.Command, args []string) error { return importTargets(cmd, from, output, args) },
-	}
-	fs := cmd.Flags()
-	fs.StringVar(&from, "from", "", strings.Join(pools.Formats(), ", "))
-	fs.StringVarP(&output, "output", "o", "json", "json or yaml")
-	return cmd
-}
-
-// maxImport bounds a file to import, octets.
-const maxImport = 32 << 20
-
-func importTargets(cmd *cobra.Command, from, output string, files []string) error {
-	switch {
-	case output != "json" && output != "yaml":
-		return usageError{fmt.Errorf("--output %q: want json or yaml", output)}
-	case len(files) == 0:
-		return usageError{fmt.Errorf("targets import: no file; - is stdin")}
-	}
-	var all []pools.Pool
-	for _, file := range files {
-		text, err := readImport(cmd, file)
-		if err != nil {
-			return err
-		}
-		found, notes, err := pools.Read(from, file, text)
-		if err != nil {
-			return usageError{fmt.Errorf("--from: %w", err)}
-		}
-		for _, n := range notes {
-			fmt.Fprintln(cmd.ErrOrStderr(), n)
-		}
-		all = append(all, found...)
-	}
-	groups := pools.Groups(all)
-	var err error
-	if output == "json" {
-		e := json.NewEncoder(cmd.OutOrStdout())
-		e.SetIndent("", "  ")
-		err = e.Encode(groups)
-	} else {
-		err = yaml.NewEncoder(cmd.OutOrStdout(), yaml.IndentSequence(true)).Encode(groups)
-	}
-	if err == nil && len(groups) == 0 {
-		return exitError(exitFinding)
-	}
-	return err
-}
-
-func readImport(cmd *cobra.Command, file string) ([]byte, error) {
-	in := cmd.InOrStdin()
-	if file != "-" {
-		f, err := os.Open(file)
-		if err != nil {
-			return nil, usageError{fmt.Errorf("import: %w", err)}
-		}
-		defer f.Close()
-		in = f
-	}
-	text, err := io.ReadAll(io.LimitReader(in, maxImport+1))
-	if err != nil {
-		return nil, fmt.Errorf("import %s: %w", file, err)
-	}
-	if len(text) > maxImport {
-		return nil, usageError{fmt.Errorf("import %s: more than %d octets", file, maxImport)}
-	}
-	return text, nil
 }

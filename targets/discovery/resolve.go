@@ -49,7 +49,7 @@ func Reasons() []Reason { return []Reason{ByRule, BadAddress, AlreadyHere, TooMa
 const maxTargets = 200_000
 
 // Resolve relabels what was found of a job, its own list included. The targets are in order of address; two of one address are probed once, with the labels
-// that come first in order.
+// that come first in order: a VIP that is another VIP's member is probed as a VIP, and Arrange knows it as a member too.
 func Resolve(j *targets.Job, groups []*targetgroup.Group) (found []Target, dropped []Dropped) {
 	rules, err := rulesOf(j)
 	if err != nil { // Parse has refused such a job
@@ -85,7 +85,15 @@ func Resolve(j *targets.Job, groups []*targetgroup.Group) (found []Target, dropp
 }
 
 func byAddress(a, b Target) int {
-	return cmp.Or(strings.Compare(a.Address, b.Address), strings.Compare(spelled(a.Labels), spelled(b.Labels)))
+	return cmp.Or(strings.Compare(a.Address, b.Address), cmp.Compare(rank(a.Labels), rank(b.Labels)), strings.Compare(spelled(a.Labels), spelled(b.Labels)))
+}
+
+// rank is 0 for a VIP.
+func rank(l map[string]string) int {
+	if l[targets.LabelRole] == targets.RoleVIP {
+		return 0
+	}
+	return 1
 }
 
 // spelled is a set of labels as PromQL has it.

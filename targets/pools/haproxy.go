@@ -74,15 +74,8 @@ func (r *reader) bind(l line, p *proxy, a string) {
 	switch {
 	case i < 0 || strings.Contains(a, "@") || strings.HasPrefix(a, "/"):
 		r.note(l.at, "bind %s is no address with a port", short(a))
-	case wild(host):
-		r.note(l.at, "bind %s is every address of the balancer; which one is the VIP is not said here", short(a))
 	default:
-		vip, err := endpoint(host, port)
-		if err != nil {
-			r.note(l.at, "bind: %v", err)
-			return
-		}
-		p.binds = append(p.binds, vip)
+		p.binds = append(p.binds, r.vips(place{file: r.file, line: l.at}, host, port)...)
 	}
 }
 
