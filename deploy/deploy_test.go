@@ -53,9 +53,18 @@ func TestRules(t *testing.T) {
 	says(t, promtool, "check", "rules", "prometheus/rules.yml")
 	says(t, promtool, "test", "rules", "prometheus/rules_test.yml")
 	tested := read(t, "prometheus/rules_test.yml")
-	for _, m := range regexp.MustCompile(`- alert: (\S+)`).FindAllStringSubmatch(read(t, "prometheus/rules.yml"), -1) {
-		if !strings.Contains(tested, m[1]) {
-			t.Errorf("no test is about %s", m[1])
+	_, alerts, _ := strings.Cut(read(t, "prometheus/rules.yml"), "- alert: ")
+	for alert := range strings.SplitSeq(alerts, "- alert: ") {
+		name, text, _ := strings.Cut(alert, "\n")
+		if !strings.Contains(tested, name) {
+			t.Errorf("no test is about %s", name)
+		}
+		switch link := regexp.MustCompile(`runbook_url: .*`).FindString(text); {
+		case name == "VipprobeDown": // who does not answer has no runbook either
+		case link == "":
+			t.Errorf("%s has no runbook", name)
+		case strings.Contains(text, "$labels.verdict") && !strings.Contains(link, "/api/v1/verdicts"):
+			t.Errorf("%s names a verdict, and its runbook is %s", name, link)
 		}
 	}
 }

@@ -545,6 +545,17 @@ func TestBounds(t *testing.T) {
 	}
 }
 
+// TestRunbooks: whatever verdict an alert has as label, its entry of the catalogue answers.
+func TestRunbooks(t *testing.T) {
+	s := start(t, &fake{}, nil)
+	for _, v := range diagnose.Verdicts() {
+		a := s.call(http.MethodGet, "/api/v1/verdicts/"+string(v), "")
+		if a.StatusCode != http.StatusOK || !strings.Contains(string(a.body), `"`+string(v)+`"`) {
+			t.Errorf("%s: %s: %s", v, a.Status, a.body)
+		}
+	}
+}
+
 func TestAClientThatAsksTooOftenIsHeldOff(t *testing.T) {
 	s := start(t, &fake{}, func(o *Options) { o.ClientRate = 2 })
 	taken := 0

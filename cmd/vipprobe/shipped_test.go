@@ -74,6 +74,45 @@ jobs:
 	for _, q := range dashboardQueries(t) {
 		eventually(t, func() error { return query(q) })
 	}
+	runbooks(t, client)
+}
+
+// runbooks follows the link of each alert that fires, as whoever is woken by it does.
+func runbooks(t *testing.T, h *topo.Host) {
+	t.Helper()
+	web := browser(h)
+	var rules struct {
+		Data struct {
+			Alerts []struct{ Labels, Annotations map[string]string }
+		}
+	}
+	if err := fetch(web, "http://127.0.0.1:9090/api/v1/alerts", &rules); err != nil || len(rules.Data.Alerts) == 0 {
+		t.Fatalf("%d alerts: %v", len(rules.Data.Alerts), err)
+	}
+	for _, a := range rules.Data.Alerts {
+		var entry struct{ Verdict string }
+		err := fetch(web, a.Annotations["runbook_url"], &entry)
+		if want := a.Labels["verdict"]; want != "" && (err != nil || entry.Verdict != want) {
+			t.Errorf("%s of %s: its runbook %s is about %q: %v", a.Labels["alertname"], want, a.Annotations["runbook_url"], entry.Verdict, err)
+		}
+	}
+}
+
+// browser is one on a host.
+func browser(h *topo.Host) *http.Client {
+	return &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, addr string) (net.Conn, error) {
+		return h.Dial(ctx, nil, addr)
+	}}, Timeout: patience}
+}
+
+// fetch reads the JSON behind a URL.
+func fetch(web *http.Client, from string, into any) error {
+	resp, err := web.Get(from)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	return json.NewDecoder(resp.Body).Decode(into)
 }
 
 // shippedPrometheus is deploy/prometheus with a second in place of its intervals, and two targets.
@@ -99,20 +138,13 @@ func shippedPrometheus(t *testing.T, target, well string) string {
 
 // asker asks the Prometheus on a host and complains of errors and empty answers.
 func asker(h *topo.Host) func(query string) error {
-	web := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, addr string) (net.Conn, error) {
-		return h.Dial(ctx, nil, addr)
-	}}, Timeout: patience}
+	web := browser(h)
 	return func(query string) error {
-		resp, err := web.Get("http://127.0.0.1:9090/api/v1/query?query=" + url.QueryEscape(query))
-		if err != nil {
-			return err
-		}
-		defer resp.Body.Close()
 		var answer struct {
 			Error string
 			Data  struct{ Result []json.RawMessage }
 		}
-		if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil {
+		if err := fetch(web, "http://127.0.0.1:9090/api/v1/query?query="+url.QueryEscape(query), &answer); err != nil {
 			return err
 		}
 		if answer.Error != "" {
@@ -126,7 +158,7 @@ func asker(h *topo.Host) func(query string) error {
 }
 
 // dashboardQueries are the queries of the shipped dashboard with Grafana's variables in place: those of its panels, and the metrics of its
-// own variables.
+// own variables and marks.
 func dashboardQueries(t *testing.T) []string {
 	t.Helper()
 	b, err := os.ReadFile("../../deploy/grafana/vipprobe.json")
@@ -138,8 +170,10 @@ func dashboardQueries(t *testing.T) []string {
 			Title   string
 			Type    string
 			Targets []struct{ Expr string }
+			Panels  []json.RawMessage // of a row that is folded
 		}
-		Templating struct {
+		Annotations struct{ List []struct{ Name, Expr string } }
+		Templating  struct {
 			List []struct{ Name, Type, Definition string }
 		}
 	}
@@ -152,9 +186,15 @@ func dashboardQueries(t *testing.T) []string {
 		if len(p.Targets) == 0 && p.Type != "row" {
 			t.Errorf("panel %q asks for nothing", p.Title)
 		}
+		if len(p.Panels) != 0 {
+			t.Errorf("row %q is folded, and its panels are not tried", p.Title)
+		}
 		for _, q := range p.Targets {
 			all = append(all, fill.Replace(q.Expr))
 		}
+	}
+	for _, a := range board.Annotations.List {
+		all = append(all, fill.Replace(a.Expr))
 	}
 	for _, v := range board.Templating.List {
 		if v.Type != "query" {
