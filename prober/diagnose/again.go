@@ -56,6 +56,18 @@ func (g again) turned() bool {
 	return same.silent > 0 && half.silent < half.n
 }
 
+// leapt reports whether dead flows were asked with another TSval than their own.
+func (g *again) leapt() bool { return g.arms[againHalf].n > 0 }
+
+// MayLeap reports whether dead flows may be asked with a TSval that leaps half a circle: only once they stayed dead with this host's own, so that nothing is
+// left but a member that answers nobody and one that refuses by TSval. What comes back to life by itself, as under a rate limit, a full table, loss or a
+// health check, is never asked so. See hinted for what a leap may do.
+func MayLeap(in Input) bool {
+	g := readAgain(&in)
+	same := g.arms[againSame]
+	return same.n >= staysDead && same.silent == same.n
+}
+
 func readAgain(in *Input) again {
 	var g again
 	for i := range in.Observations {

@@ -21,8 +21,8 @@ const (
 // so that it is newer than what a listener may already have of the flow.
 const halfCircle = 1<<31 - 1_000_000
 
-// again asks flows that nobody answered once more: on their own ports and with their own sequence numbers, some with this host's TSval and the others
-// half a circle on, drawn by lot and exchanged each time; and fresh flows beside them.
+// again asks flows that nobody answered once more: on their own ports and with their own sequence numbers, with this host's TSval, and fresh flows beside
+// them. Once they stayed dead, those asked so are asked half a circle on, and the other way round.
 func (v *Investigation) again(seen []observe.Observation) plan.Burst {
 	gap := max(againGap, patience(seen)/2)
 	at := make([]time.Duration, againRungs)
@@ -38,9 +38,13 @@ func (v *Investigation) again(seen []observe.Observation) plan.Burst {
 	half := max(v.flows(16)/2, 1)
 	dead = dead[max(len(dead)-half, 0):]
 	v.Rand.Shuffle(len(dead), func(i, j int) { dead[i], dead[j] = dead[j], dead[i] })
+	leap := diagnose.MayLeap(v.input(seen))
 	for i, f := range dead {
-		arm := i % 2
-		if had, ok := armOf(seen, f, b.Arms); ok {
+		arm := 0
+		if leap {
+			arm = i % 2
+		}
+		if had, ok := armOf(seen, f, b.Arms); ok && leap {
 			arm = 1 - had
 		}
 		b.Shots = append(b.Shots, plan.Shot{Arm: arm, Flow: wire.Flow{Src: f.Src, Dst: v.Dst}, Again: true})

@@ -204,6 +204,7 @@ func harmOf(k plan.Kind) string {
 		plan.KindSizes:    "completed connections with up to one full segment of line ends, aborted",
 		plan.KindStateful: "a few half-open connections for about 2.5 s, then reset",
 		plan.KindSurvey:   "none: it only listens",
+		plan.KindAgain:    "half-open SYNs, also on flows that nobody answered; those that stay dead are asked with a TSval half a circle on, which a box that rewrites timestamps may pass on",
 		plan.KindPrime:    "a server with per-host PAWS refuses older clocks from this address for a minute (permitted by its owner)",
 		plan.KindStray:    "bare ACKs of no connection",
 		plan.KindPing:     "ICMP echo requests, and as many half-open SYNs, reset at once",
