@@ -125,6 +125,9 @@ func (t *flowTable) revive(f wire.Flow, run, shot uint32, w *way) (i int32, iss 
 	return i, r.iss, true
 }
 
+// renumber gives a raw record another ISS. Its answers are found by their flow alone from then on.
+func (t *flowTable) renumber(i int32, iss wire.Seq) { t.records[i].iss = iss }
+
 // sweep drops tombstones that have expired by now.
 func (t *flowTable) sweep(now int64) {
 	n := 0

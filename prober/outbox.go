@@ -74,6 +74,9 @@ func (o *outbox) add(s *liveShot, script *plan.Script, x *handshake.Send, r *run
 	case x.HasTS:
 		seg.Options.Append(wire.OptNOP).Append(wire.OptNOP).AppendTimestamps(x.TSval, x.TSecr)
 	}
+	if x.HasSack {
+		seg.Options.Append(wire.OptNOP).Append(wire.OptNOP).AppendSACK(x.SackFrom, x.SackTo)
+	}
 	if x.Flags&wire.ACK != 0 {
 		seg.Ack = x.Ack
 	}

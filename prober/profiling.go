@@ -1,6 +1,7 @@
 package prober
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -26,6 +27,11 @@ type ProfileOptions struct {
 	Request []byte
 	// Backlog is how many requests at most may be left half-open; 0: none. It must be within the half-open limit.
 	Backlog int
+	// TimeWait permits connections that the server closes first, and SYNs of the same ports afterwards; they have timestamps only where the host
+	// is known not to remember them.
+	TimeWait bool
+	// Overflow completes, once the backlog is known, as many connections at once as the listener has room for. It needs Backlog.
+	Overflow bool
 	// Queue permits the measurement of the neighbour queue; nil: it is not made.
 	Queue *NeighborQueueOptions
 	// MayPrime permits connections that the server closes first: see DiagnoseOptions.MayPrime.
@@ -94,7 +100,7 @@ func (x *profiling) run(ctx context.Context) Profiled {
 		return out
 	}
 	x.tell("handshakes, repeats, closed ports")
-	survey := x.survey(ctx)
+	survey := x.round(ctx, x.survey())
 	if survey.Err != nil {
 		out.Err = survey.Err
 		return out
@@ -119,6 +125,18 @@ func (x *profiling) run(ctx context.Context) Profiled {
 		out.Rounds = append(out.Rounds, r)
 		out.Set(pawsValue(&r))
 	}
+	if x.o.TimeWait {
+		x.tell("TIME_WAIT")
+		stampless := stampless(&out.Profile)
+		r := x.round(ctx, x.revisit(stampless == ""))
+		out.Rounds = append(out.Rounds, r)
+		for _, v := range profile.ReadTimeWait(r.Observations, stampless) {
+			if v.State == profile.NotMeasured && r.Err != nil {
+				v.Why = r.Err.Error()
+			}
+			out.Set(v)
+		}
+	}
 	out.Took = time.Since(out.At)
 	out.count()
 	return out
@@ -128,16 +146,50 @@ func (x *profiling) endpoint() Endpoint {
 	return Endpoint{Host: x.addr.Addr().String(), Port: x.addr.Port(), Addr: x.addr.Addr()}
 }
 
-// survey runs the bursts of a profile.Survey.
-func (x *profiling) survey(ctx context.Context) Round {
+func (x *profiling) survey() *profile.Survey {
+	return &profile.Survey{Source: netip.AddrPortFrom(x.m.Source, 0), Dst: x.addr, MSS: mss(x.addr), Patience: x.o.Patience, Request: x.o.Request,
+		Backlog: x.o.Backlog, Overflow: x.o.Overflow, Rand: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))}
+}
+
+// closing is what servers answer and then close, where the caller names nothing else.
+const closing = "HEAD / HTTP/1.0\r\nHost: vipprobe\r\nConnection: close\r\n\r\n" // RFC 9112 §9.6
+
+func (x *profiling) revisit(stamped bool) *profile.Revisit {
+	request := []byte(closing)
+	if len(x.o.Request) > 0 && !bytes.HasPrefix(x.o.Request, []byte("GET ")) {
+		request = x.o.Request
+	}
+	return &profile.Revisit{Source: netip.AddrPortFrom(x.m.Source, 0), Dst: x.addr, MSS: mss(x.addr), Request: request, Stamped: stamped,
+		Rand: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))}
+}
+
+// stampless says why the host is sent no connection with timestamps that it closes first; empty: it is. One that remembers TSvals per address would
+// refuse others behind ours for a minute (tcp_tw_recycle). Whether it does was measured, or is impossible: those kernels, all before 4.12, have one
+// timestamp clock for all connections, or from 4.10 on one for each pair of addresses (net/core/secure_seq.c).
+func stampless(p *profile.Profile) string {
+	is := func(n profile.Name, text string) bool {
+		v, ok := p.Value(n)
+		return ok && v.State == profile.Measured && v.Text == text
+	}
+	switch {
+	case is(profile.Timestamps, "off"):
+		return "the host has no timestamps"
+	case is(profile.PerHostPAWS, "on"):
+		return "the host remembers timestamps per address (tcp_tw_recycle)"
+	case is(profile.PerHostPAWS, "off"), is(profile.TimestampStart, "one per connection"):
+		return ""
+	}
+	return "whether the host remembers timestamps per address is not known: it needs --i-own-this-path"
+}
+
+// round runs the bursts of one measurement.
+func (x *profiling) round(ctx context.Context, e bursts) Round {
 	host := x.p.Host()
 	r := Round{Target: x.target, Addr: x.addr, Module: "profile", Kind: x.m.Kind, Started: time.Now(), Ladder: host.Ladder, Kernel: host.Kernel}
-	s := &profile.Survey{Source: netip.AddrPortFrom(x.m.Source, 0), Dst: x.addr, MSS: mss(x.addr), Patience: x.o.Patience, Request: x.o.Request,
-		Backlog: x.o.Backlog, Rand: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))}
 	g := guard{p: x.p, r: &r, m: x.m}
 	defer g.leave()
 	for {
-		b, more := s.Next(r.Observations)
+		b, more := e.Next(r.Observations)
 		if !more {
 			break
 		}
@@ -147,6 +199,11 @@ func (x *profiling) survey(ctx context.Context) Round {
 	}
 	r.Duration = time.Since(r.Started)
 	return r
+}
+
+// bursts proposes one burst after the other.
+type bursts interface {
+	Next(seen []observe.Observation) (plan.Burst, bool)
 }
 
 // one executes one burst; false where no other may follow.

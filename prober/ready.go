@@ -111,9 +111,9 @@ func (r *run) demand() map[netip.AddrPort]demand {
 }
 
 // halfOpens reports whether a raw shot can leave a half-open connection behind for as long as its SYN-ACK is on the way: not where we complete
-// the handshake, where nothing listens, or where no SYN is sent.
+// the handshake at once, where nothing listens, or where no SYN is sent.
 func halfOpens(s *plan.Script) bool {
-	return s.OnSYNACK != plan.Acknowledge && !s.Closed && (s.First == 0 || s.First&wire.SYN != 0)
+	return (s.OnSYNACK != plan.Acknowledge || s.Then.AckDelay > 0) && !s.Closed && (s.First == 0 || s.First&wire.SYN != 0)
 }
 
 // ready gives every shot that can be sent its source port and flow. An error means that the burst as a whole must not begin.
@@ -238,6 +238,10 @@ func (e *engine) revive(r *run, i int, w *want, port uint16) string {
 	rec, iss, ok := e.flows.revive(flow, r.slot, uint32(i), s.way)
 	if !ok {
 		return fmt.Sprintf("no earlier flow of ours is known on source port %d", port)
+	}
+	if anew := r.burst.Shots[i].ISS; anew != nil {
+		iss = *anew
+		e.flows.renumber(rec, iss)
 	}
 	s.want, s.flow, s.rec, s.open = w, flow, rec, true
 	r.corr.Bind(i, flow)

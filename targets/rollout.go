@@ -131,6 +131,10 @@ func (r *Rollout) readMeasure(root *section) {
 	if s.boolean("neighbor_queue", &queue); queue {
 		o.Queue = &prober.NeighborQueueOptions{}
 	}
+	s.boolean("time_wait", &o.TimeWait)
+	if s.boolean("overflow", &o.Overflow); o.Overflow && o.Backlog == 0 {
+		s.doc.fail(s.place("overflow"), "it follows the measurement of backlog: N")
+	}
 	s.boolean("i_own_this_path", &o.MayPrime)
 	var text string
 	if s.str("request", &text) {
@@ -194,18 +198,33 @@ func (r *Rollout) lacking(c *rollout.Check) string {
 	if _, needs := c.Needs(); !needs {
 		return ""
 	}
-	permitted := map[profile.Name]struct {
-		ok  bool
-		key string
-	}{
-		profile.NeighborQueue: {r.Profile.Queue != nil, "neighbor_queue: true"},
-		profile.Backlog:       {r.Profile.Backlog > 0, "backlog: N"},
-		profile.PerHostPAWS:   {r.Profile.MayPrime, "i_own_this_path: true"},
-		profile.InitialWindow: {len(r.Profile.Request) > 0, "request: http"},
-		profile.DataRTO:       {len(r.Profile.Request) > 0, "request: http"},
-	}[c.Name]
+	permitted := r.permitted(c.Name)
 	if permitted.ok {
 		return ""
 	}
 	return fmt.Sprintf("%s can disturb a host and is measured only with measure: {%s}", c.Name, permitted.key)
+}
+
+// permission is whether a file permits a measurement, and by which key of measure.
+type permission struct {
+	ok  bool
+	key string
+}
+
+func (r *Rollout) permitted(n profile.Name) permission {
+	o := &r.Profile
+	switch n {
+	case profile.NeighborQueue:
+		return permission{o.Queue != nil, "neighbor_queue: true"}
+	case profile.Backlog:
+		return permission{o.Backlog > 0, "backlog: N"}
+	case profile.AbortOnOverflow:
+		return permission{o.Overflow, "backlog: N, overflow: true"}
+	case profile.PerHostPAWS:
+		return permission{o.MayPrime, "i_own_this_path: true"}
+	case profile.TimeWaitISN, profile.TimeWaitTimestamp, profile.TimeWaitOldISN, profile.TimeWaitOldStamp, profile.TimeWaitRST:
+		return permission{o.TimeWait, "time_wait: true"}
+	default: // all others that are opt-in want data
+		return permission{len(o.Request) > 0, "request: http"}
+	}
 }

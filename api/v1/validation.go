@@ -85,7 +85,7 @@ func permit(o *prober.ProfileOptions, m *view.ValidationMeasure, cfg *targets.Co
 	for _, f := range []struct {
 		name string
 		set  bool
-	}{{"backlog", m.Backlog > 0}, {"neighbor_queue", m.NeighborQueue}, {"i_own_this_path", m.OwnPath}} {
+	}{{"backlog", m.Backlog > 0}, {"overflow", m.Overflow}, {"time_wait", m.TimeWait}, {"neighbor_queue", m.NeighborQueue}, {"i_own_this_path", m.OwnPath}} {
 		if f.set && (who.authenticated == nil || !who.authenticated()) {
 			return problem(http.StatusForbidden, "what can hurt needs a caller who has authenticated", "body.measure."+f.name,
 				"it can hurt the target or others: set up basic_auth_users or client certificates (--web.config.file) at this vantage")
@@ -99,6 +99,7 @@ func permit(o *prober.ProfileOptions, m *view.ValidationMeasure, cfg *targets.Co
 		return invalid("body.measure.request", "%v", err)
 	}
 	o.Patience, o.Backlog, o.MayPrime = time.Duration(m.PatienceNS), m.Backlog, m.OwnPath
+	o.TimeWait, o.Overflow = m.TimeWait, m.Overflow && m.Backlog > 0
 	if m.NeighborQueue {
 		o.Queue = &prober.NeighborQueueOptions{}
 	}

@@ -48,8 +48,12 @@ type ProfileValue struct {
 	High   *float64 `json:"high,omitempty"`
 	Unit   string   `json:"unit,omitempty"`
 	Seen   int      `json:"seen,omitempty"`
-	How    string   `json:"how,omitempty"`
-	Why    string   `json:"why,omitempty"`
+	// Confidence: agreed (by two flows or more), single, bounded, disputed, none.
+	Confidence string `json:"confidence,omitempty"`
+	// Cost is what measuring it sent to the host.
+	Cost string `json:"cost,omitempty"`
+	How  string `json:"how,omitempty"`
+	Why  string `json:"why,omitempty"`
 }
 
 // ProfileDifference is one trait in which a host is not like another.
@@ -73,6 +77,9 @@ func NewProfile(p *profile.Profile) Profile {
 	for i := range p.Values {
 		x := &p.Values[i]
 		y := ProfileValue{Name: string(x.Name), State: string(x.State), Text: x.Text, Unit: x.Unit, Seen: x.Seen, How: x.How, Why: x.Why}
+		if t, ok := profile.TraitOf(x.Name); ok && x.Known() {
+			y.Confidence, y.Cost = string(x.Confidence()), t.Cost
+		}
 		if x.HasNumber {
 			y.Number, y.Low = &x.Number, &x.Low
 			if x.High > 0 || x.State == profile.Measured {

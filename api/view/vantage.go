@@ -17,6 +17,8 @@ type ValidationMeasure struct {
 	Request       string `json:"request,omitempty" maxLength:"120" doc:"http or text:STRING, to see the initial window"`
 	Backlog       int    `json:"backlog,omitempty" minimum:"1" maximum:"1000" doc:"authenticated: leave so many requests half-open, within limits.half_open"`
 	NeighborQueue bool   `json:"neighbor_queue,omitempty" doc:"authenticated: measure the host's neighbour queue from borrowed addresses"`
+	TimeWait      bool   `json:"time_wait,omitempty" doc:"authenticated: measure the host's TIME_WAIT on connections that it closes first"`
+	Overflow      bool   `json:"overflow,omitempty" doc:"authenticated: with backlog, complete as many connections at once as the listener has room for"`
 	OwnPath       bool   `json:"i_own_this_path,omitempty" doc:"authenticated: nobody else reaches the target from this address; permits priming it with a timestamp"`
 }
 

@@ -37,7 +37,8 @@ func profileCommand() *cobra.Command {
 		Short: "Measure what a host's TCP is like, from outside and without a login",
 		Long: "profile asks a listener some thirty SYNs, leaves two SYN-ACKs unanswered for a few seconds and completes two\n" +
 			"connections: SYN-ACK timer, options, MSS, window, timestamps and their clock, ECN, SYN cookies, closed ports. What\n" +
-			"can disturb a host is measured only where asked for: --request, --backlog, --neighbor-queue, --i-own-this-path.\n\n" +
+			"can disturb a host is measured only where asked for: --request, --time-wait, --backlog, --overflow,\n" +
+			"--neighbor-queue, --i-own-this-path.\n\n" +
 			"With --baseline each host is held against a golden one, a host or a stored profile (-o json); several hosts are\n" +
 			"put in groups that agree, the odd ones out first.\n\n" +
 			"Exit 0: measured, and like the baseline where there is one; 1: different in what is notable or grave; 2: the\n" +
@@ -58,6 +59,8 @@ func profileCommand() *cobra.Command {
 	fs.DurationVar(&f.options.Patience, "patience", profile.Patience, "how long to wait for repeats of a SYN-ACK, 1s to "+profile.MostPatience.String()+", which sees all that Linux sends")
 	fs.StringVar(&f.request, "request", "", "send this to see the initial window: http, or text:STRING with \\r \\n \\t escapes")
 	fs.IntVar(&f.options.Backlog, "backlog", 0, "measure the listen backlog with so many half-open requests, at most 1000; for about 3 s others meet SYN cookies or silence")
+	fs.BoolVar(&f.options.TimeWait, "time-wait", false, "measure what the host's TIME_WAIT makes of SYNs, on connections that it closes first after --request, or an HTTP request")
+	fs.BoolVar(&f.options.Overflow, "overflow", false, "with --backlog: complete as many connections at once as the listener has room for, silent for 1.5 s, to see what a full accept queue answers")
 	fs.BoolVar(&f.queue, "neighbor-queue", false, "measure how many packets the host keeps for a neighbour that it must ask for; it borrows free addresses of its segment")
 	fs.StringVar(&f.baseline, "baseline", "", "what the hosts should be like: HOST:PORT, or a file that -o json has written")
 	fs.IntVar(&f.parallel, "parallel", 8, "hosts measured at a time, 1 to 64")
@@ -77,6 +80,8 @@ func (f *profileFlags) check(cmd *cobra.Command) error {
 		return usageError{fmt.Errorf("--patience %s: want 1s to %s", o.Patience, profile.MostPatience)}
 	case o.Backlog < 0 || o.Backlog > 1000:
 		return usageError{fmt.Errorf("--backlog %d: want 0 to 1000", o.Backlog)}
+	case o.Overflow && o.Backlog == 0:
+		return usageError{errors.New("--overflow: it follows the measurement of --backlog N")}
 	case f.parallel < 1 || f.parallel > 64:
 		return usageError{fmt.Errorf("--parallel %d: want 1 to 64", f.parallel)}
 	case !(o.Seconds > 0 && o.Seconds <= 3600):

@@ -67,7 +67,7 @@ func (p *printer) profile(x *profile.Profile, verbose bool) {
 		}
 		p.f("  %s%s\n", pad(t.Title, titleWidth), text)
 		if verbose {
-			p.f("%s\n", p.paragraph(strings.Repeat(" ", titleWidth+2), v.How, titleWidth+2))
+			p.f("%s\n", p.paragraph(strings.Repeat(" ", titleWidth+2), fmt.Sprintf("%s (%s; cost: %s)", v.How, restsOn(v), t.Cost), titleWidth+2))
 		}
 	}
 	if len(left) > 0 {
@@ -77,6 +77,15 @@ func (p *printer) profile(x *profile.Profile, verbose bool) {
 		p.f("%s\n", p.paragraph("  "+pad("not asked for", titleWidth), strings.Join(unasked, ", "), titleWidth+2))
 	}
 	p.f("\n")
+}
+
+// restsOn says how far a value can be trusted.
+func restsOn(v *profile.Value) string {
+	text := map[profile.Confidence]string{profile.Agreed: "all agree", profile.Single: "seen once", profile.Bounded: "a range", profile.Disputed: "flows disagree"}[v.Confidence()]
+	if v.Seen > 1 {
+		text += fmt.Sprintf(", seen %d times", v.Seen)
+	}
+	return text
 }
 
 // against writes in what a host differs from the baseline.

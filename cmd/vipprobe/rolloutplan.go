@@ -45,6 +45,7 @@ const (
 	diagnosisTakes = 4 * time.Second
 	queueTakes     = 6 * time.Second
 	primeTakes     = 15 * time.Second
+	timeWaitTakes  = 4 * time.Second
 )
 
 func rolloutCost(r *targets.Rollout) cost {
@@ -75,6 +76,13 @@ func rolloutCost(r *targets.Rollout) cost {
 			patience = profile.Patience
 		}
 		add("a profile", 30, patience+500*time.Millisecond)
+		if len(o.Request) > 0 {
+			add("its answers to a request", 11, 0) // meanwhile
+		}
+		if o.TimeWait {
+			add("TIME_WAIT", 30, timeWaitTakes)
+			c.harm = append(c.harm, "TIME_WAIT: up to ten connections with a request that the host closes first, of which it holds some for a minute")
+		}
 		if o.Queue != nil {
 			add("the neighbour queue", 900, queueTakes)
 			c.harm = append(c.harm, "the neighbour queue: free addresses of the segment are borrowed, and the host asks for them")
@@ -82,6 +90,10 @@ func rolloutCost(r *targets.Rollout) cost {
 		if o.Backlog > 0 {
 			add("the backlog", o.Backlog, 3*time.Second)
 			c.harm = append(c.harm, fmt.Sprintf("the backlog: %d requests half-open for about 3 s; others meet SYN cookies or silence", o.Backlog))
+		}
+		if o.Overflow {
+			add("the accept queue", o.Backlog, 2*time.Second)
+			c.harm = append(c.harm, fmt.Sprintf("the accept queue: up to %d connections at once, silent for 1.5 s; a server that is slow to accept them refuses others meanwhile", o.Backlog))
 		}
 		if o.MayPrime {
 			add("per-host PAWS", 300, primeTakes)

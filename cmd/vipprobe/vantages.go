@@ -123,5 +123,6 @@ const busyTries = 30
 
 func measureOf(r *targets.Rollout) view.ValidationMeasure {
 	o := &r.Profile
-	return view.ValidationMeasure{PatienceNS: int64(o.Patience), Request: r.Request, Backlog: o.Backlog, NeighborQueue: o.Queue != nil, OwnPath: o.MayPrime}
+	return view.ValidationMeasure{PatienceNS: int64(o.Patience), Request: r.Request, Backlog: o.Backlog, NeighborQueue: o.Queue != nil, OwnPath: o.MayPrime,
+		TimeWait: o.TimeWait, Overflow: o.Overflow}
 }

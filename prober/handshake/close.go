@@ -11,7 +11,12 @@ import (
 // proceed takes the next step of the exchange on an established connection: data, its repeats, then the close.
 func (c *Conn) proceed(now time.Duration, out []Send) []Send {
 	then := &c.script.Then
-	if then.Holed != nil {
+	switch {
+	case c.owed:
+		return c.complete(now, out)
+	case then.Alive && !c.asked:
+		return c.ask(now, out)
+	case then.Holed != nil:
 		return c.proceedHoled(now, then.Holed, out)
 	}
 	if len(then.Data) > 0 && !c.sentAny {
@@ -24,6 +29,9 @@ func (c *Conn) proceed(now time.Duration, out []Send) []Send {
 	if c.sndUna != c.sndNxt {
 		return c.repeat(now, out)
 	}
+	if then.Selective != nil && !c.sacked && c.high != c.rcvNxt {
+		return c.selective(now, then.Selective, out)
+	}
 	switch then.Close {
 	case plan.CloseFirst:
 		return c.sendFIN(now, FinWait, out)
@@ -33,6 +41,29 @@ func (c *Conn) proceed(now time.Duration, out []Send) []Send {
 	case plan.Abort, plan.ClosingUnknown:
 	}
 	return c.abort(now, out)
+}
+
+// complete sends the handshake's ACK and goes on.
+func (c *Conn) complete(now time.Duration, out []Send) []Send {
+	then := &c.script.Then
+	c.owed = false
+	wait := then.DataDelay
+	if len(then.Data) == 0 && then.Holed == nil && !then.Alive {
+		wait += then.CloseDelay
+	}
+	c.arm(now + wait)
+	out = append(out, c.segment(now, wire.ACK, c.sndNxt, nil))
+	return c.expire(now, out)
+}
+
+// ask sends an empty segment that stands one octet before what the peer expects (RFC 1122 §4.2.3.6).
+func (c *Conn) ask(now time.Duration, out []Send) []Send {
+	c.asked = true
+	if c.arm(now); len(c.script.Then.Data) == 0 {
+		c.arm(now + c.script.Then.CloseDelay)
+	}
+	out = append(out, c.segment(now, wire.ACK, c.sndNxt-1, nil))
+	return c.expire(now, out)
 }
 
 // repeat sends what of data and FIN is not acknowledged once more, at doubled waits; after dataRepeats the connection is given up with

@@ -46,6 +46,9 @@ type Send struct {
 	HasTS        bool
 	Payload      []byte
 	SYN          int
+	// SackFrom and SackTo are the edges of the only SACK block (RFC 2018 §3), where HasSack.
+	SackFrom, SackTo wire.Seq
+	HasSack          bool
 }
 
 // Conn is one raw connection. Its zero value is of no use: see New.
@@ -68,6 +71,13 @@ type Conn struct {
 	holed   int  // segments behind the hole that have left
 	sentAny bool // Data went out at least once
 	peerFIN bool
+	owed    bool // the handshake's ACK has not left yet
+	asked   bool // whether the connection stands was asked
+	// Of an answer that is acknowledged with a hole in front: whether the peer permits SACK, up to where its octets have come without a gap, and
+	// whether that was done.
+	sackOK bool
+	high   wire.Seq
+	sacked bool
 }
 
 // dataRTO is the wait before data or a FIN of ours is repeated where the script has none; it doubles (RFC 6298 §2.1, §5.5). dataRepeats bounds it.

@@ -36,6 +36,9 @@ func show(s *Send) string {
 	if s.HasTS {
 		line += fmt.Sprintf(" ts %d/%d", s.TSval, s.TSecr)
 	}
+	if s.HasSack {
+		line += fmt.Sprintf(" sack %d-%d", s.SackFrom.Sub(irs), s.SackTo.Sub(irs))
+	}
 	return line
 }
 

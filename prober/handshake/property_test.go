@@ -22,6 +22,10 @@ func anyScript(t *rapid.T) plan.Script {
 			DataDelay:  delay.Draw(t, "data delay"),
 			Close:      rapid.SampledFrom([]plan.Closing{plan.Abort, plan.CloseFirst, plan.WaitForPeer}).Draw(t, "close"),
 			CloseDelay: delay.Draw(t, "close delay"),
+			AckDelay:   delay.Draw(t, "ACK delay"),
+			Alive:      rapid.Bool().Draw(t, "alive"),
+			Withhold:   rapid.Bool().Draw(t, "withhold"),
+			Selective:  rapid.SampledFrom([]*plan.Selective{nil, nil, {Segments: 3, Size: 2, Delay: 100 * ms, Wait: 10 * ms}}).Draw(t, "selective"),
 			Holed:      rapid.SampledFrom([]*plan.Holed{nil, nil, {Segments: 3, Size: 2, Gap: ms}}).Draw(t, "holed"),
 		},
 	}

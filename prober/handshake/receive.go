@@ -20,7 +20,7 @@ func (c *Conn) onSYNACK(now time.Duration, seg *wire.Segment, out []Send) []Send
 		return c.connected(now, seg, out)
 	case Established, FinWait, PeerDone, LastAck:
 		// A repeat: our ACK was lost or ignored. Acknowledge again (RFC 9293 §3.10.7.4).
-		if seg.Seq == c.irs {
+		if seg.Seq == c.irs && !c.owed {
 			out = append(out, c.segment(now, wire.ACK, c.sndNxt, nil))
 		}
 		return out
@@ -37,18 +37,13 @@ func (c *Conn) connected(now time.Duration, seg *wire.Segment, out []Send) []Sen
 		_, _, c.ts = c.script.Options.Timestamps()
 		c.echo = val
 	}
-	c.irs, c.rcvNxt = seg.Seq, seg.Seq+1
+	c.irs, c.rcvNxt, c.high = seg.Seq, seg.Seq+1, seg.Seq+1
+	c.sackOK = seg.Options.SACKPermitted() && c.script.Options.SACKPermitted()
 	c.sndUna = c.sndNxt
-	then := &c.script.Then
 	switch c.script.OnSYNACK {
 	case plan.Acknowledge:
-		c.state = Established
-		wait := then.DataDelay
-		if len(then.Data) == 0 && then.Holed == nil {
-			wait += then.CloseDelay
-		}
-		c.arm(now + wait)
-		out = append(out, c.segment(now, wire.ACK, c.sndNxt, nil))
+		c.state, c.owed = Established, true
+		c.arm(now + c.script.Then.AckDelay)
 		return c.expire(now, out)
 	case plan.Ignore:
 		c.state, c.armed = HalfOpen, false
@@ -87,6 +82,9 @@ func (c *Conn) onSegment(now time.Duration, seg *wire.Segment, out []Send) []Sen
 	}
 	switch c.state {
 	case Established, FinWait, PeerDone, LastAck:
+		if c.owed {
+			return out
+		}
 	case Closed:
 		// TIME_WAIT: the peer repeats its FIN because our last ACK was lost (RFC 9293 §3.10.7.8).
 		if seg.Flags&wire.FIN != 0 && seg.End() == c.rcvNxt {
@@ -100,6 +98,9 @@ func (c *Conn) onSegment(now time.Duration, seg *wire.Segment, out []Send) []Sen
 		c.echo = val
 	}
 	c.acknowledged(now, seg.Ack)
+	if s := c.script.Then.Selective; s != nil {
+		c.gather(now, s, seg)
+	}
 	if c.script.Then.Withhold {
 		return out
 	}
@@ -149,6 +150,9 @@ func (c *Conn) acknowledged(now time.Duration, ack wire.Seq) {
 	}
 	switch c.state {
 	case Established:
+		if c.script.Then.Selective != nil && c.high != c.rcvNxt {
+			return // the answer came before the acknowledgment: its delay is under way
+		}
 		if c.script.Then.Close == plan.WaitForPeer {
 			c.armed = false
 			return

@@ -85,6 +85,12 @@ type Exchange struct {
 	Data []byte
 	// DataDelay waits between the ACK and Data.
 	DataDelay time.Duration
+	// AckDelay waits between the SYN-ACK and the handshake's ACK: the peer takes it for part of the round trip. What its SYN-ACK timer repeats
+	// meanwhile is not answered.
+	AckDelay time.Duration
+	// Alive asks, DataDelay after the ACK and before any data, whether the connection stands: an empty segment one octet back draws an ACK from a
+	// connection (RFC 9293 §3.10.7.4), and from a listener that has none an RST.
+	Alive bool
 	// Withhold acknowledges nothing that the peer sends, neither data nor FIN: what comes before its first repeat is its initial window.
 	Withhold bool
 	// RTO is the wait before Data or a FIN of ours is repeated, doubled each time; 0: 1 s (RFC 6298 §2.1).
@@ -94,6 +100,8 @@ type Exchange struct {
 	CloseDelay time.Duration
 	// Transfer is the data phase of a Kernel shot; nil: none. It is ended by Abort.
 	Transfer *Transfer
+	// Selective acknowledges a Raw shot's answer with a hole in front; nil: it does not. It is ended by Abort, and needs Data and Withhold.
+	Selective *Selective
 	// Holed is data of a Raw shot whose beginning is left out, in place of Data; nil: none. It is ended by Abort.
 	Holed *Holed
 }
@@ -167,6 +175,9 @@ type Shot struct {
 	// Again goes on with the flow of an earlier raw shot that nobody answered: Flow.Src names its port, and the SYN keeps its initial sequence
 	// number, so that it is one more repeat to everybody on the way. Where that flow is not known any more, nothing is sent.
 	Again bool
+	// ISS begins the flow of an Again shot anew, in place of the earlier initial sequence number: one that both sides have closed can be asked
+	// what its TIME_WAIT makes of a new SYN. nil: the number is kept.
+	ISS *wire.Seq
 }
 
 // Kind names an experiment's bursts.

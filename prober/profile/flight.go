@@ -78,10 +78,20 @@ func (f *flight) probed(newest int, pause time.Duration) {
 
 // measure says how large one segment is where no repeat showed it, or several came as one.
 func (f *flight) measure() {
-	if f.segment == 0 || f.segment > smallMSS && f.octets%smallMSS == 0 {
-		f.segment = smallMSS
+	if f.segment > 0 && (f.segment <= smallMSS || f.octets%smallMSS != 0) {
+		return
+	}
+	f.segment = smallMSS
+	for _, least := range cookieMSS {
+		if f.octets%smallMSS != 0 && f.octets >= 2*least && f.octets%least == 0 {
+			f.segment = least
+		}
 	}
 }
+
+// cookieMSS is what a listener on SYN cookies takes ours for, on IPv4 and IPv6: the least of its table (net/ipv4/syncookies.c, net/ipv6/syncookies.c
+// msstab, 6.18).
+var cookieMSS = [...]int{536, 1220}
 
 func (r *reader) flights(v *Value) (all []flight) {
 	asked := 0

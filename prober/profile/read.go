@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/vipprobe/vipprobe/prober/observe"
-	"github.com/vipprobe/vipprobe/prober/plan"
 	"github.com/vipprobe/vipprobe/prober/wire"
 )
 
@@ -23,14 +22,15 @@ func Read(seen []observe.Observation) []Value {
 	read := map[Name]func(*Value){
 		SYNACKRTO: r.synACKRTO, SYNACKRepeats: r.synACKRepeats, Options: r.options, MSS: r.mss, WindowScale: r.windowScale, Window: r.window, SACK: r.sack,
 		Timestamps: r.timestamps, TimestampHz: r.timestampHz, TimestampStart: r.timestampStart, ECN: r.ecn, InitialTTL: r.initialTTL, Hops: r.hops,
-		SYNCookies: r.synCookies, DeferAccept: r.deferAccept, ClosedPort: r.closedPort, InitialWindow: r.initialWindow, DataRTO: r.dataRTO, HandshakeTime: r.handshake,
+		SYNCookies: r.synCookies, DeferAccept: r.deferAccept, ClosedPort: r.closedPort, InitialWindow: r.initialWindow, DataRTO: r.dataRTO, Reordering: r.reordering, LossByTime: r.lossByTime,
+		HandshakeTime: r.handshake, AbortOnOverflow: r.abortOnOverflow,
 	}
 	gaps := r.gaps()
 	var out []Value
 	for _, t := range Traits() {
 		v := Value{Name: t.Name, Unit: t.Unit, How: t.Method}
 		switch f := read[t.Name]; {
-		case f == nil:
+		case f == nil: // another measurement's
 			v.fail(NotAsked)
 		case gaps != "":
 			v.fail(gaps)
@@ -72,9 +72,6 @@ func (r *reader) gaps() string {
 func (r *reader) arm(names ...string) iter.Seq[*observe.Attempt] {
 	return func(yield func(*observe.Attempt) bool) {
 		for i := range r.seen {
-			if r.seen[i].Kind != plan.KindProfile {
-				continue
-			}
 			for j := range r.seen[i].Attempts {
 				if a := &r.seen[i].Attempts[j]; slices.Contains(names, a.Arm) && !yield(a) {
 					return

@@ -3,6 +3,7 @@ package profile
 import (
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/vipprobe/vipprobe/prober/observe"
@@ -21,6 +22,9 @@ const (
 	armClosed = "closed port"
 	armData   = "not acknowledged"
 	armHalf   = "left half-open"
+	armHoled  = "acknowledged with a hole"
+	armLate   = "acknowledged late"
+	armFill   = "completed at once"
 )
 
 // Facts that the times follow from.
@@ -34,6 +38,15 @@ const (
 	// smallMSS makes short answers fill an initial window: ten segments of 128 octets. Linux takes as little as 88 (tcp_min_snd_mss 48 and 40 of
 	// options), others raise small values to 536.
 	smallMSS = 128
+	// recoveryDelay is what the sender takes for the round trip where its answer is acknowledged with a hole in front: a quarter of it
+	// (RFC 8985 §6.2) shows well above what a busy machine adds, and twice of it, after which a tail loss probe comes, well below recoveryWait.
+	recoveryDelay = 100 * time.Millisecond
+	recoveryWait  = 80 * time.Millisecond
+	// recoveryFlows are as many as segments can be acknowledged behind the hole of an initial window of ten (RFC 6928).
+	recoveryFlows = 9
+	// lateAfter is how late an ACK still finds no request that was never repeated: one of a 3 s timer without repeats ends by then.
+	lateAfter = 5 * time.Second
+	lateWait  = 700 * time.Millisecond
 	// gap keeps bursts small at the listener.
 	gap = 4 * time.Millisecond
 	// backlogGap keeps the SYNs of a backlog burst in order on their way, and all of them within the first repeat of the first.
@@ -52,7 +65,9 @@ type Survey struct {
 	Request []byte
 	// Backlog is how many requests may be left half-open; 0: it is not measured.
 	Backlog int
-	Rand    *rand.Rand
+	// Overflow completes as many connections at once as the backlog has room for, where that was measured.
+	Overflow bool
+	Rand     *rand.Rand
 }
 
 // Name implements experiment.Experiment.
@@ -65,10 +80,30 @@ func (s *Survey) Next(seen []observe.Observation) (plan.Burst, bool) {
 		return s.handshakes(), true
 	case len(seen) == 1 && answered(&seen[0]):
 		return s.patient(), true
-	case len(seen) == 2 && s.Backlog > 0:
+	case len(seen) < 2:
+	case !asked(seen, armLate) && unrepeated(seen):
+		return s.late(), true
+	case !asked(seen, armHalf) && s.Backlog > 0:
 		return s.backlog(), true
+	case asked(seen, armHalf) && !asked(seen, armFill) && s.Overflow:
+		b := s.fill(seen)
+		return b, len(b.Shots) > 0
 	}
 	return plan.Burst{}, false
+}
+
+func asked(seen []observe.Observation, arm string) bool {
+	return slices.ContainsFunc(seen, func(o observe.Observation) bool {
+		return slices.ContainsFunc(o.Arms, func(a plan.Arm) bool { return a.Name == arm })
+	})
+}
+
+// unrepeated reports whether SYN-ACKs came and none was repeated, and the TSvals do not say why.
+func unrepeated(seen []observe.Observation) bool {
+	r := reader{seen: seen}
+	list := r.rungs()
+	cookies, _ := r.cookieBits()
+	return len(list) > 0 && !cookies && !slices.ContainsFunc(list, func(g rung) bool { return g.repeats > 0 })
 }
 
 func answered(o *observe.Observation) bool {
@@ -129,14 +164,44 @@ func (s *Survey) patient() plan.Burst {
 		b.Shots = append(b.Shots, plan.Shot{Arm: 2, Offset: time.Duration(4+i) * gap, Flow: wire.Flow{Src: s.Source, Dst: netip.AddrPortFrom(s.Dst.Addr(), port)}})
 	}
 	if len(s.Request) > 0 {
-		data := s.script(wire.LinuxSYNWithoutTimestamps(smallMSS, scale), val)
-		data.Window = 65535
-		data.OnSYNACK = plan.Acknowledge
-		data.Then = plan.Exchange{Data: s.Request, Close: plan.Abort, CloseDelay: dataPatience, Withhold: true}
-		b.Arms = append(b.Arms, plan.Arm{Name: armData, Via: plan.Raw, Script: data})
-		for i := range 2 {
-			s.shot(&b, 3, time.Duration(7+i)*gap)
-		}
+		s.answers(&b)
+	}
+	return b
+}
+
+// answers adds connections that ask for data: some acknowledge nothing of it, the others all but its first segment, each one segment more.
+func (s *Survey) answers(b *plan.Burst) {
+	data := s.script(wire.LinuxSYNWithoutTimestamps(smallMSS, scale), 0)
+	data.Window = 65535
+	data.OnSYNACK = plan.Acknowledge
+	data.Then = plan.Exchange{Data: s.Request, Close: plan.Abort, CloseDelay: dataPatience, Withhold: true}
+	arm := len(b.Arms)
+	b.Arms = append(b.Arms, plan.Arm{Name: armData, Via: plan.Raw, Script: data})
+	for i := range 2 {
+		s.shot(b, arm, time.Duration(7+i)*gap)
+	}
+	for k := 1; k <= recoveryFlows; k++ {
+		holed := data
+		holed.Ladder = plan.Single()
+		holed.Then.AckDelay = recoveryDelay
+		holed.Then.Selective = &plan.Selective{Segments: k, Size: smallMSS, Delay: recoveryDelay, Wait: recoveryWait}
+		b.Arms = append(b.Arms, plan.Arm{Name: armHoled, Via: plan.Raw, Script: holed})
+		s.shot(b, arm+k, recoveryAfter+time.Duration(k)*gap)
+	}
+}
+
+// recoveryAfter is when the first of these connections begins: once those whose answers nobody acknowledges are over.
+const recoveryAfter = dataPatience + 200*time.Millisecond
+
+// late completes handshakes whose SYN-ACK was answered long ago, as far as a listener knows that keeps no request.
+func (s *Survey) late() plan.Burst {
+	script := s.script(wire.LinuxSYN(s.MSS, wire.TSval(s.Rand.Uint32()), scale), wire.TSval(s.Rand.Uint32()))
+	script.OnSYNACK, script.Ladder = plan.Acknowledge, plan.Single()
+	script.Then = plan.Exchange{AckDelay: lateAfter, DataDelay: 100 * time.Millisecond, Alive: true, Withhold: true, Close: plan.Abort, CloseDelay: lateWait}
+	b := plan.Burst{Label: "late ACK", Kind: plan.KindProfile, Listen: lateAfter + 2*lateWait,
+		Arms: []plan.Arm{{Name: armLate, Via: plan.Raw, Script: script}}}
+	for i := range 2 {
+		s.shot(&b, 0, time.Duration(i)*gap)
 	}
 	return b
 }

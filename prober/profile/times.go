@@ -149,38 +149,6 @@ func (r *reader) lossy() bool {
 	return slices.ContainsFunc(list, func(g rung) bool { return g.repeats != list[0].repeats })
 }
 
-// cookieBits are the low bits of a TSval in which a SYN cookie keeps the options of the SYN, the same for all that offer the same
-// (net/ipv4/syncookies.c cookie_init_timestamp, TSBITS, 2.6.32 to 6.18), unless an offset for each connection is added; cookieFlows of them agree by chance once in 64⁵.
-const (
-	cookieBits  = 63
-	cookieFlows = 6
-)
-
-// synCookies: a request that is kept is repeated; that none is has several reasons, and only a cookie shows in the TSvals.
-func (r *reader) synCookies(v *Value) {
-	list := r.rungs()
-	if slices.ContainsFunc(list, func(g rung) bool { return g.repeats > 0 }) {
-		v.text("no")
-		v.Seen = len(list)
-		return
-	}
-	low, n := wire.TSval(0), 0
-	for _, ans := range r.answers(armFull, armAlone) {
-		if !ans.HasTS || n > 0 && ans.TSval&cookieBits != low {
-			n = 0
-			break
-		}
-		low = ans.TSval & cookieBits
-		n++
-	}
-	if v.Seen = n; n >= cookieFlows {
-		v.text("yes")
-		v.How += " (they all end in the same six bits)"
-		return
-	}
-	v.fail("no SYN-ACK was repeated: a SYN cookie, tcp_synack_retries=0 or a proxy in front")
-}
-
 // deferAccept: a SYN-ACK that is repeated after our ACK. A full accept queue does the same, but serves nobody meanwhile.
 func (r *reader) deferAccept(v *Value) {
 	var t tally

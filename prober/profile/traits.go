@@ -29,8 +29,8 @@ type Trait struct {
 	Title  string
 	Unit   string
 	Weight Weight
-	// Method says how it is measured and at what cost, Means what a difference between two hosts is likely to come from and do.
-	Method, Means string
+	// Method says how it is measured, Cost what that sends to the host, Means what a difference between two hosts is likely to come from and do.
+	Method, Cost, Means string
 	// OptIn names what permits the measurement where it is not made by itself; empty: it always is.
 	OptIn string
 	// Slack is the relative difference of two numbers that is no difference.
@@ -39,7 +39,11 @@ type Trait struct {
 
 // Traits lists every trait in the order of every face.
 func Traits() []Trait {
-	return append(handshakeTraits(), otherTraits()...)
+	all := append(handshakeTraits(), otherTraits()...)
+	for i := range all {
+		all[i].Cost = costOf(all[i].Name)
+	}
+	return all
 }
 
 // Facts behind the texts: the SYN-ACK timer starts at TCP_TIMEOUT_INIT, 1 s since 3.1 (RFC 6298; include/net/tcp.h), 3 s before, and
@@ -86,6 +90,27 @@ func otherTraits() []Trait {
 			Means:  "initcwnd of a route (10 segments by RFC 6928, Linux since 2.6.39; 3 before): short answers take more round trips"},
 		{Name: DataRTO, Title: "first data repeat after", Unit: "s", Weight: Notable, OptIn: "--request", Slack: 0.5,
 			Method: "the same connections", Means: "tail loss probe (about two round trips, Linux since 3.10) or RTO (200 ms at least by default): what a lost last segment costs"},
+		{Name: Reordering, Title: "reordering tolerated", Unit: "segments", Weight: Notable, OptIn: "--request",
+			Method: "nine answers whose first segment we never acknowledge: of each one more segment behind it, after a round trip made 100 ms long",
+			Means:  "tcp_reordering (3 by default, RFC 5681 §3.2): a path that reorders more makes it repeat what is not lost and halve its rate; a higher value repairs losses later"},
+		{Name: LossByTime, Title: "repeats by time (RACK)", Weight: Notable, OptIn: "--request",
+			Method: "the same connections: whether fewer segments than that are followed by the repeat a quarter of the round trip later",
+			Means:  "RACK (RFC 8985; Linux since 4.4, by timer since 4.18, tcp_recovery): without it a loss near the end of an answer costs a time-out"},
+		{Name: TimeWaitISN, Title: "TIME_WAIT: higher ISN", Weight: Notable, OptIn: "--time-wait",
+			Method: "connections without timestamps that the host closes first, then a SYN each of the same ports with a higher sequence number",
+			Means:  "accepted by RFC 1122 §4.2.2.13 and Linux; else clients that take a port again too soon are refused, or stall until TIME_WAIT is over"},
+		{Name: TimeWaitTimestamp, Title: "TIME_WAIT: newer timestamp", Weight: Notable, OptIn: "--time-wait",
+			Method: "the same with timestamps: a lower sequence number and a newer timestamp",
+			Means:  "accepted by RFC 6191 and Linux; else reuse of a port depends on the luck of its sequence number"},
+		{Name: TimeWaitOldISN, Title: "TIME_WAIT: lower ISN", Weight: Informative, OptIn: "--time-wait",
+			Method: "the same without timestamps: a lower sequence number",
+			Means:  "an ACK of the old connection on Linux (the client resets it, and its next SYN is accepted: a stall of a second); accepted where nothing keeps TIME_WAIT (tcp_max_tw_buckets, a proxy)"},
+		{Name: TimeWaitOldStamp, Title: "TIME_WAIT: older timestamp", Weight: Informative, OptIn: "--time-wait",
+			Method: "the same with timestamps: a higher sequence number and an older timestamp",
+			Means:  "an ACK of the old connection on Linux: behind one NAT address clients whose clocks differ meet it and stall for a second"},
+		{Name: TimeWaitRST, Title: "TIME_WAIT: RST", Weight: Notable, OptIn: "--time-wait",
+			Method: "an RST where the host expects our next octet, then a SYN that TIME_WAIT would not take",
+			Means:  "tcp_rfc1337=1 ignores it (RFC 1337): a client that meets the old connection's ACK cannot end it and is kept out for a minute"},
 		{Name: PerHostPAWS, Title: "per-host PAWS", Weight: Grave, OptIn: "--i-own-this-path",
 			Method: "connections with a TSval of ours that the server closes first, then SYNs one tick apart",
 			Means:  "tcp_tw_recycle=1 (removed in 4.12): clients behind one NAT address are refused at random"},
@@ -95,6 +120,9 @@ func otherTraits() []Trait {
 		{Name: Backlog, Title: "listener backlog", Unit: "requests", Weight: Grave, OptIn: "--backlog",
 			Method: "that many SYN-ACKs left unanswered for two seconds",
 			Means:  "the backlog of listen(2), capped by somaxconn: bursts beyond it meet cookies or silence"},
+		{Name: AbortOnOverflow, Title: "resets on overflow", Weight: Notable, OptIn: "--overflow",
+			Method: "as many connections as the listener has room for, completed at once: what an ACK meets that finds the accept queue full",
+			Means:  "tcp_abort_on_overflow: clients of a slow server are reset at once, in place of a SYN-ACK that is repeated until there is room"},
 	}
 }
 

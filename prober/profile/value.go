@@ -29,10 +29,20 @@ const (
 	ClosedPort     Name = "closed_port"
 	InitialWindow  Name = "initial_window"
 	DataRTO        Name = "data_rto"
-	PerHostPAWS    Name = "tw_recycle"
-	NeighborQueue  Name = "remote_neighbor_queue"
-	Backlog        Name = "listener_backlog"
-	HandshakeTime  Name = "handshake"
+	Reordering     Name = "reordering"
+	LossByTime     Name = "loss_by_time"
+	// What a connection of ours meets that comes to its own earlier one, which the host closed first and holds in TIME_WAIT: a SYN of a higher
+	// number, one of a newer timestamp, one of a lower number, one of an older timestamp; and what an RST makes of that TIME_WAIT.
+	TimeWaitISN       Name = "time_wait_isn"
+	TimeWaitTimestamp Name = "time_wait_timestamp"
+	TimeWaitOldISN    Name = "time_wait_old_isn"
+	TimeWaitOldStamp  Name = "time_wait_old_timestamp"
+	TimeWaitRST       Name = "time_wait_rst"
+	PerHostPAWS       Name = "tw_recycle"
+	NeighborQueue     Name = "remote_neighbor_queue"
+	AbortOnOverflow   Name = "abort_on_overflow"
+	Backlog           Name = "listener_backlog"
+	HandshakeTime     Name = "handshake"
 )
 
 // State is how well a value is known.
@@ -62,6 +72,35 @@ type Value struct {
 	Seen int
 	// How says what was done; Why what stood in the way.
 	How, Why string
+}
+
+// Confidence is how far a value can be trusted.
+type Confidence string
+
+// Agreed: at least two flows or segments showed it, and none another. Single: one did. Bounded: it lies in a range. Disputed: flows disagree.
+const (
+	Unmeasured Confidence = "none"
+	Agreed     Confidence = "agreed"
+	Single     Confidence = "single"
+	Bounded    Confidence = "bounded"
+	Disputed   Confidence = "disputed"
+)
+
+// Confidence says what a value rests on.
+func (v *Value) Confidence() Confidence {
+	switch v.State {
+	case Measured:
+		if v.Seen == 1 {
+			return Single
+		}
+		return Agreed
+	case AtLeast, Between:
+		return Bounded
+	case Varies:
+		return Disputed
+	case NotMeasured:
+	}
+	return Unmeasured
 }
 
 // Known reports whether there is a value to compare.

@@ -236,6 +236,14 @@ func (o *Options) AppendTimestamps(val, ecr TSval) *Options {
 	return o.Append(OptTimestamps, b[:]...)
 }
 
+// AppendSACK adds a SACK option of one block, from the first octet that has come to the one after the last (RFC 2018 §3).
+func (o *Options) AppendSACK(from, to Seq) *Options {
+	var b [8]byte
+	binary.BigEndian.PutUint32(b[:], uint32(from))
+	binary.BigEndian.PutUint32(b[4:], uint32(to))
+	return o.Append(OptSACK, b[:]...)
+}
+
 // padded is the length rounded up to the 32-bit words of the data offset; the octets between are End (zero).
 func (o *Options) padded() int { return (int(o.n) + 3) &^ 3 }
 

@@ -1,0 +1,172 @@
+package profile
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/vipprobe/vipprobe/prober/observe"
+	"github.com/vipprobe/vipprobe/prober/wire"
+)
+
+// trial is one answer whose first segment was never acknowledged, and some behind it were.
+type trial struct {
+	acks int // how many segments behind the hole were acknowledged
+	// wait is from the first acknowledgment to the repeat of the first segment, the way there and back taken off; 0: none came in time.
+	wait     time.Duration
+	repeated bool
+	// trip is what the sender took for the round trip.
+	trip time.Duration
+}
+
+// How a trial's repeat is read. It came at once where it took less than a tenth of the round trip that the sender knows, by time where a fifth to seven tenths of
+// it: RACK waits a quarter of the least round trip (RFC 8985 §6.2 step 4; net/ipv4/tcp_recovery.c tcp_rack_reo_wnd, 4.18 to 6.18), and its timer
+// two ticks more. A tail loss probe comes no earlier than a whole round trip later. Between a tenth and a fifth it is neither.
+func (t *trial) atOnce() bool { return t.repeated && t.wait < t.trip/10 }
+func (t *trial) byTime() bool { return t.repeated && t.wait >= t.trip/5 && t.wait <= t.trip*7/10 }
+func (t *trial) never() bool  { return !t.repeated || t.wait > t.trip*7/10 }
+
+// readTrial reads one connection; why says what made it of no use.
+func readTrial(a *observe.Attempt) (t trial, why string) {
+	ans := synACK(a)
+	if ans == nil {
+		return t, "no SYN-ACK came"
+	}
+	if !ans.Options.SACKPermitted() {
+		return t, "the SYN-ACK does not permit SACK, and a plain duplicate cannot be told from a window update"
+	}
+	base := ans.Seq + 1
+	i := slices.IndexFunc(a.Answers, func(x observe.Answer) bool { return x.Kind == observe.Data || x.Kind == observe.FIN && x.Length > 0 })
+	if i < 0 {
+		return t, "the request drew no data"
+	}
+	first := &a.Answers[i]
+	if first.Seq != base {
+		return t, "the first segment of the answer was lost"
+	}
+	if first.Length%smallMSS != 0 {
+		return t, "the answer is short, or its segments are not of the MSS that was asked for"
+	}
+	var acked time.Time
+	for k := range a.Sent {
+		s := &a.Sent[k]
+		if s.Flags == wire.ACK && s.Length == 0 && s.Ack == base && s.At.After(first.At) {
+			if t.acks++; t.acks == 1 {
+				acked = s.At
+			}
+		}
+	}
+	if t.acks == 0 {
+		return t, "the answer is short: ask for something longer"
+	}
+	t.trip = acked.Sub(first.At) + a.RTT
+	for k := range a.Answers {
+		x := &a.Answers[k]
+		if x.Length > 0 && x.Seq == base && x.At.After(acked) {
+			t.wait, t.repeated = max(x.At.Sub(acked)-a.RTT, 0), true
+			break
+		}
+		if x.Length > 0 && x.Seq == base && x.At.After(first.At) {
+			return t, "the first segment was repeated before anything was acknowledged"
+		}
+	}
+	return t, ""
+}
+
+// trials are those that are of use, by how much was acknowledged; why is of one that is not.
+func (r *reader) trials() (list []trial, why string) {
+	why = NotAsked
+	for a := range r.arm(armHoled) {
+		t, not := readTrial(a)
+		if not != "" {
+			why = not
+			continue
+		}
+		list = append(list, t)
+	}
+	slices.SortFunc(list, func(a, b trial) int { return cmp.Compare(a.acks, b.acks) })
+	return list, why
+}
+
+// threshold is how many trials, from the least, were not repeated at once. They are steady where all that acknowledged more were, and the others
+// waited alike or for good: a loss, or a machine that is short of processor time, makes a repeat late and never early.
+func threshold(list []trial) (below int, steady bool) {
+	for below < len(list) && !list[below].atOnce() {
+		below++
+	}
+	steady = true
+	var soonest, latest time.Duration
+	for i := range list {
+		t := &list[i]
+		switch {
+		case i >= below:
+			steady = steady && t.atOnce()
+		case !t.byTime() && !t.never():
+			steady = false
+		case t.byTime():
+			latest = max(latest, t.wait)
+			if soonest == 0 || t.wait < soonest {
+				soonest = t.wait
+			}
+		}
+	}
+	return below, steady && (len(list) == 0 || latest-soonest <= list[0].trip/10)
+}
+
+const unsteady = "flows disagree about when the repeat comes: the path loses packets, or one of both machines is busy"
+
+// reordering is after how many segments behind a hole the one in it is repeated at once.
+func (r *reader) reordering(v *Value) {
+	list, why := r.trials()
+	if v.Seen = len(list); v.Seen < 3 {
+		v.fail(why)
+		return
+	}
+	below, steady := threshold(list)
+	switch {
+	case below == len(list) && !steady:
+		v.fail(unsteady)
+		return
+	case below == len(list):
+		most := list[below-1].acks + 1
+		v.number(float64(most), fmt.Sprintf("≥ %d", most))
+		v.State, v.High, v.Why = AtLeast, 0, "no more of the answer was there to acknowledge, or time alone counts"
+		return
+	}
+	n, least := list[below].acks, 1
+	if below > 0 && steady {
+		least = list[below-1].acks + 1
+	}
+	v.number(float64(n), fmt.Sprint(n))
+	if least < n {
+		v.State, v.Text, v.Low = Between, fmt.Sprintf("%d to %d", least, n), float64(least)
+	}
+}
+
+// lossByTime is whether what is behind a hole is waited for no longer than a part of the round trip, be it ever so little.
+func (r *reader) lossByTime(v *Value) {
+	list, why := r.trials()
+	if v.Seen = len(list); v.Seen < 3 {
+		v.fail(why)
+		return
+	}
+	below, steady := threshold(list)
+	if !steady {
+		v.fail(unsteady)
+		return
+	}
+	few := list[:below]
+	v.Seen = len(few)
+	switch timed := slices.IndexFunc(few, func(t trial) bool { return t.byTime() }); {
+	case len(few) == 0:
+		v.fail("one segment behind the hole is enough for the repeat")
+	case !slices.ContainsFunc(few, func(t trial) bool { return !t.byTime() }):
+		v.text("on")
+		v.How += fmt.Sprintf(" (after %s of a round trip of %s)", few[0].wait.Round(time.Millisecond), few[0].trip.Round(time.Millisecond))
+	case timed < 0:
+		v.text("off")
+	default:
+		v.fail(unsteady)
+	}
+}
