@@ -4,7 +4,6 @@ import (
 	"math"
 	"net/netip"
 	"testing"
-	"time"
 
 	"github.com/vipprobe/vipprobe/prober/lab/topo"
 	"github.com/vipprobe/vipprobe/prober/profile"
