@@ -279,7 +279,7 @@ func (b *burst) finishInfo(i int, e end, info observe.TCPInfo, hasInfo bool) {
 		}
 	}
 	if s.fd >= 0 {
-		_ = unix.Close(int(s.fd)) // on Linux close frees the descriptor whatever it returns (close(2))
+		closeSocket(int(s.fd))
 	}
 	s.fd = closed
 	if b.done != nil {

@@ -17,8 +17,7 @@ type sockets struct {
 	// needPort makes every socket take its port before connect(2).
 	needPort bool
 	sources  sources
-	sa4      unix.SockaddrInet4
-	sa6      unix.SockaddrInet6
+	address  sockaddr
 	oob      [256]byte
 }
 
@@ -55,12 +54,13 @@ func (k *sockets) open(c *Conn, s *slot) error {
 	if c.Dst.Addr().Unmap().Is4() {
 		family = unix.AF_INET
 	}
-	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.IPPROTO_TCP)
+	fd, err := streamSocket(family)
 	if err != nil {
 		return setup("make a socket", err)
 	}
 	if err := k.dress(fd, family, c, s); err != nil {
-		return errors.Join(err, unix.Close(fd))
+		closeSocket(fd)
+		return err
 	}
 	s.fd = int32(fd)
 	return nil
@@ -109,8 +109,7 @@ func options(fd, family int, c *Conn) error {
 	}
 	if c.Close != plan.CloseFirst {
 		// set now and not at the end: should this process be killed, its connections end as they would have
-		l := unix.Linger{Onoff: 1}
-		if err := unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &l); err != nil {
+		if err := abort(fd); err != nil {
 			return setup("set SO_LINGER", err)
 		}
 	}
@@ -169,11 +168,10 @@ func (k *sockets) bind(fd int, c *Conn, s *slot) error {
 		_ = unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1)
 		s.learned = true
 	}
-	sa, err := k.sockaddr(netip.AddrPortFrom(src, port), c.Dst.Addr().Zone())
-	if err != nil {
+	if err := k.aim(netip.AddrPortFrom(src, port), c.Dst.Addr().Zone()); err != nil {
 		return err
 	}
-	if err := unix.Bind(fd, sa); err != nil {
+	if err := bindTo(fd, &k.address); err != nil {
 		return setup("bind to "+netip.AddrPortFrom(src, port).String(), err)
 	}
 	s.local = netip.AddrPortFrom(src.WithZone(""), port)
@@ -192,38 +190,33 @@ func (k *sockets) bind(fd int, c *Conn, s *slot) error {
 	return nil
 }
 
-// connect begins the handshake. An interrupted one goes on like one in progress (connect(2)).
+// connect begins the handshake.
 func (k *sockets) connect(fd int, c *Conn) error {
-	sa, err := k.sockaddr(c.Dst, "")
-	if err != nil {
+	if err := k.aim(c.Dst, ""); err != nil {
 		return err
 	}
-	err = unix.Connect(fd, sa)
-	if errors.Is(err, unix.EINPROGRESS) || errors.Is(err, unix.EINTR) {
-		return nil
-	}
-	return err
+	return connectTo(fd, &k.address)
 }
 
-// sockaddr fills one of the burst's two address structures; it is valid until the next call.
-func (k *sockets) sockaddr(a netip.AddrPort, zone string) (unix.Sockaddr, error) {
+// aim writes the burst's address structure, which holds until the next call; zone is for an address that has none of its own.
+func (k *sockets) aim(a netip.AddrPort, zone string) error {
 	addr := a.Addr().Unmap()
 	if addr.Is4() {
-		k.sa4.Port, k.sa4.Addr = int(a.Port()), addr.As4()
-		return &k.sa4, nil
+		k.address.set(netip.AddrPortFrom(addr, a.Port()), 0)
+		return nil
 	}
 	if addr.Zone() != "" {
 		zone = addr.Zone()
 	}
-	k.sa6.Port, k.sa6.Addr, k.sa6.ZoneId = int(a.Port()), addr.As16(), 0
+	var scope uint32
 	if zone != "" {
-		id, err := zoneIndex(zone)
-		if err != nil {
-			return nil, err
+		var err error
+		if scope, err = zoneIndex(zone); err != nil {
+			return err
 		}
-		k.sa6.ZoneId = id
 	}
-	return &k.sa6, nil
+	k.address.set(a, scope)
+	return nil
 }
 
 // zoneIndex turns an IPv6 zone (RFC 4007 §11.2: a number or an interface name) into an interface index.
@@ -239,20 +232,4 @@ func zoneIndex(zone string) (uint32, error) {
 }
 
 // name is the socket's local end.
-func (k *sockets) name(fd int) (netip.AddrPort, bool) {
-	sa, err := unix.Getsockname(fd)
-	if err != nil {
-		return netip.AddrPort{}, false
-	}
-	return addrPort(sa)
-}
-
-func addrPort(sa unix.Sockaddr) (netip.AddrPort, bool) {
-	switch a := sa.(type) {
-	case *unix.SockaddrInet4:
-		return netip.AddrPortFrom(netip.AddrFrom4(a.Addr), uint16(a.Port)), true
-	case *unix.SockaddrInet6:
-		return netip.AddrPortFrom(netip.AddrFrom16(a.Addr), uint16(a.Port)), true
-	}
-	return netip.AddrPort{}, false
-}
+func (k *sockets) name(fd int) (netip.AddrPort, bool) { return nameOf(fd, &k.address) }

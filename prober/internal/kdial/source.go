@@ -43,11 +43,10 @@ func (r *sources) ask(c *Conn, k *sockets) (netip.Addr, error) {
 	if err != nil {
 		return netip.Addr{}, err
 	}
-	sa, err := k.sockaddr(c.Dst, "")
-	if err != nil {
+	if err := k.aim(c.Dst, ""); err != nil {
 		return netip.Addr{}, errors.Join(err, release())
 	}
-	if err := unix.Connect(fd, sa); err != nil {
+	if err := connectTo(fd, &k.address); err != nil {
 		return netip.Addr{}, errors.Join(setup("find a route to "+c.Dst.Addr().String(), err), release())
 	}
 	local, ok := k.name(fd)

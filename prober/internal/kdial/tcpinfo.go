@@ -38,7 +38,7 @@ type infoBuffer [infoLength]byte
 // read gets TCP_INFO of a socket. It is false where the kernel gives none or too little.
 func (b *infoBuffer) read(fd int) (observe.TCPInfo, bool) {
 	n := uint32(len(b))
-	_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.IPPROTO_TCP, unix.TCP_INFO,
+	_, _, errno := unix.RawSyscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.IPPROTO_TCP, unix.TCP_INFO,
 		uintptr(unsafe.Pointer(b)), uintptr(unsafe.Pointer(&n)), 0)
 	if errno != 0 {
 		return observe.TCPInfo{}, false
