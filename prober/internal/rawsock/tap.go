@@ -7,6 +7,7 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -36,16 +37,22 @@ func (c TapConfig) withDefaults() TapConfig {
 }
 
 // Tap is one capture ring on one packet socket. Run reads it, in one goroutine at a time; Stats and Close may be called from
-// any.
+// any. The socket is watched by the Go runtime's poller: a reader that waits holds no thread, which would cost a wake-up and a look by the runtime's
+// monitor for each block.
 type Tap struct {
-	fd, event int
-	ring      *ring
-	bad       atomic.Uint64
-	closed    atomic.Bool
+	fd     int
+	file   *os.File // owns fd; nil: not yet
+	raw    syscall.RawConn
+	ring   *ring
+	bad    atomic.Uint64
+	closed atomic.Bool
 
-	run  sync.Mutex // held by Run: guards the reader's place in the ring, and down
-	down bool       // the one device that this tap is bound to went down, and no frame has come since
-	sum  sync.Mutex // guards total and fd against Close
+	run    sync.Mutex         // held by Run: guards the reader's place in the ring, and what follows
+	down   bool               // the one device that this tap is bound to went down, and no frame has come since
+	looked bool               // peek has found nothing once
+	peek   func(uintptr) bool // made once, so that waiting allocates nothing
+
+	sum sync.Mutex // guards total and fd against Close
 	// total is what earlier reads of PACKET_STATISTICS took from the kernel's counters.
 	total Stats
 }
@@ -69,11 +76,12 @@ func OpenTap(cfg TapConfig) (*Tap, error) {
 	if err != nil {
 		return nil, err
 	}
-	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
+	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
 		return nil, socketError("open packet socket", err)
 	}
-	t := &Tap{fd: fd, event: -1}
+	t := &Tap{fd: fd}
+	t.peek = t.look
 	if err := t.setup(cfg, prog); err != nil {
 		return nil, errors.Join(err, t.Close())
 	}
@@ -99,7 +107,7 @@ func (t *Tap) Run(ctx context.Context, fn func(*Frame)) error {
 		if !stop() {
 			<-woken
 		}
-		t.drain()
+		t.rearm()
 	}()
 	frame := new(Frame)
 	for {
@@ -124,25 +132,40 @@ func (t *Tap) Run(ctx context.Context, fn func(*Frame)) error {
 	}
 }
 
-// wait sleeps until a block is ready, the event is raised or a device goes down. It returns an error only where nothing more can
-// ever come.
+// wait sleeps until a block is ready, it is woken or a device goes down. It returns an error only where nothing more can ever come.
 func (t *Tap) wait() error {
-	fds := [2]unix.PollFd{{Fd: int32(t.fd), Events: unix.POLLIN}, {Fd: int32(t.event), Events: unix.POLLIN}}
-	patience := -1
 	if t.down {
-		patience = downCheck
+		again := time.AfterFunc(downCheck, t.wake)
+		defer again.Stop()
 	}
-	if _, err := unix.Poll(fds[:], patience); err != nil && err != unix.EINTR {
+	t.looked = false
+	err := t.raw.Read(t.peek)
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		t.rearm() // before Run looks at what it was woken for, so that nothing is missed
+		if !t.down {
+			return nil
+		}
+	case err != nil:
 		return fmt.Errorf("wait for capture ring: %w", err)
-	}
-	if fds[0].Revents&unix.POLLERR == 0 && !t.down {
+	case t.ring.ready():
 		return nil
 	}
 	return t.checkDevice()
 }
 
-// downCheck is how often a capture on one device looks, while that device is down, whether it is still there, in ms.
-const downCheck = 1000
+// look ends a wait when a block is ready, and when something woke it for which there is none: an error of the socket's, or a block that was taken
+// already.
+func (t *Tap) look(uintptr) bool {
+	if t.looked || t.ring.ready() {
+		return true
+	}
+	t.looked = true
+	return false
+}
+
+// downCheck is how often a capture on one device looks, while that device is down, whether it is still there.
+const downCheck = time.Second
 
 // checkDevice finds out about the one device of this capture. One that only went down (ENETDOWN) comes back by itself,
 // unannounced; one that was removed never does: the socket is then bound to index −1, and was told no more than that it went down
@@ -197,24 +220,17 @@ func (t *Tap) Close() error {
 	if t.ring != nil {
 		errs = append(errs, t.ring.close())
 	}
-	if t.event >= 0 {
-		errs = append(errs, unix.Close(t.event))
+	if t.file != nil {
+		return errors.Join(append(errs, t.file.Close())...)
 	}
-	errs = append(errs, unix.Close(t.fd))
-	return errors.Join(errs...)
+	return errors.Join(append(errs, unix.Close(t.fd))...)
 }
 
-// wake raises the event that wait sleeps on; drain takes it back.
+// wake ends a wait, and the one that begins next; rearm takes that back.
 func (t *Tap) wake() {
-	if t.event >= 0 {
-		one := [8]byte{1} // a nonzero number in either byte order; the counter cannot overflow on so few
-		_, _ = unix.Write(t.event, one[:])
+	if t.file != nil {
+		_ = t.file.SetReadDeadline(time.Unix(1, 0)) // an error says that it is closed
 	}
 }
 
-func (t *Tap) drain() {
-	if !t.closed.Load() {
-		var b [8]byte
-		_, _ = unix.Read(t.event, b[:]) // EAGAIN when it was not raised
-	}
-}
+func (t *Tap) rearm() { _ = t.file.SetReadDeadline(time.Time{}) }

@@ -3,6 +3,8 @@ package rawsock
 import (
 	"encoding/binary"
 	"fmt"
+	"os"
+	"time"
 
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
@@ -26,13 +28,23 @@ func (t *Tap) setup(cfg TapConfig, prog []bpf.RawInstruction) error {
 	if t.ring, err = newRing(t.fd, cfg.RingBytes, cfg.Retire); err != nil {
 		return err
 	}
-	if t.event, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
-		return fmt.Errorf("make the event that ends a capture: %w", err)
-	}
 	// One EtherType would never show our own packets: only ETH_P_ALL taps see what leaves (net/core/dev.c dev_queue_xmit_nit).
 	ll := &unix.SockaddrLinklayer{Protocol: networkOrder(unix.ETH_P_ALL), Ifindex: cfg.IfIndex}
 	if err := unix.Bind(t.fd, ll); err != nil {
 		return fmt.Errorf("bind capture to device %d: %w", cfg.IfIndex, err)
+	}
+	return t.watch()
+}
+
+// watch gives the socket to the runtime's poller. That tells an error of the socket's as such only where it is the only event (runtime/netpoll_epoll.go,
+// Go 1.26): here it never is, since a socket that sends nothing can always be written to (net/core/datagram.c datagram_poll, 6.18).
+func (t *Tap) watch() (err error) {
+	t.file = os.NewFile(uintptr(t.fd), "capture")
+	if t.raw, err = t.file.SyscallConn(); err != nil {
+		return fmt.Errorf("watch the capture: %w", err)
+	}
+	if err := t.file.SetReadDeadline(time.Time{}); err != nil {
+		return fmt.Errorf("watch the capture: %w", err)
 	}
 	return nil
 }

@@ -148,9 +148,10 @@ func (t *TxRing) Flush() (bad []int, err error) {
 	return bad, t.settle()
 }
 
-// send makes the kernel take frames from head on, up to the first that does not wait to be sent.
+// send makes the kernel take frames from head on, up to the first that does not wait to be sent. It never sleeps (MSG_DONTWAIT), so the call is raw:
+// Go's scheduler would take the processor away from a call of more than 20 µs, and its monitor wake as often to look.
 func (t *TxRing) send() unix.Errno {
-	_, _, errno := unix.Syscall6(unix.SYS_SENDTO, uintptr(t.fd), 0, 0, unix.MSG_DONTWAIT,
+	_, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(t.fd), 0, 0, unix.MSG_DONTWAIT,
 		uintptr(unsafe.Pointer(&t.to)), unix.SizeofSockaddrLinklayer)
 	return errno
 }

@@ -155,12 +155,12 @@ func (x *XDP) Flush() (bad []int, err error) {
 	return bad, err
 }
 
-// kick makes the kernel take the n packets that begin at head.
+// kick makes the kernel take the n packets that begin at head; see TxRing.send.
 func (x *XDP) kick(head, n uint32) (bad []int, err error) {
 	bad = x.bad[:0]
 	began := time.Time{}
 	for {
-		_, _, errno := unix.Syscall6(unix.SYS_SENDTO, uintptr(x.fd), 0, 0, unix.MSG_DONTWAIT, 0, 0)
+		_, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(x.fd), 0, 0, unix.MSG_DONTWAIT, 0, 0)
 		taken := atomic.LoadUint32(x.tx.tail) - head
 		switch errno {
 		case 0, unix.EAGAIN, unix.EINTR:
