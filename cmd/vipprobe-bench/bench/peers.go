@@ -45,6 +45,7 @@ const (
 	matchCPU     = "send + SYN-ACK + match: CPU per probe matched"
 	matchSeen    = "answers seen at 100,000 probes/s"
 	connectCPU   = "full connects: CPU per connect"
+	nearCPU      = "full connects, answered before connect(2) returns: CPU per connect"
 	memory       = "memory per raw probe in flight"
 )
 
@@ -169,7 +170,7 @@ func matchLines(file, mark string) func(usage) ([]measure, error) {
 const connects = 20000
 
 // connect is who makes full connects of the kernel's.
-func connect() []contestant {
+func connect(figure string) []contestant {
 	make20 := job{prefix: answered, targets: connects / 1000, shots: 1000, repeat: 1}
 	by := func(what string, tap bool) func(*rig) []string {
 		return func(*rig) []string {
@@ -178,14 +179,15 @@ func connect() []contestant {
 			return j.args()
 		}
 	}
+	read := func(u usage) ([]measure, error) { return perConnect(figure, u) }
 	return []contestant{
-		{name: ours, argv: by("connect", false), read: perConnect},
-		{name: ours + " (with capture)", argv: by("connect", true), read: perConnect},
-		{name: "net.Dialer", argv: by("dial", false), read: perConnect},
+		{name: ours, argv: by("connect", false), read: read},
+		{name: ours + " (with capture)", argv: by("connect", true), read: read},
+		{name: "net.Dialer", argv: by("dial", false), read: read},
 	}
 }
 
-func perConnect(u usage) ([]measure, error) {
+func perConnect(figure string, u usage) ([]measure, error) {
 	t, err := readTally(u)
 	if err != nil {
 		return nil, err
@@ -193,7 +195,7 @@ func perConnect(u usage) ([]measure, error) {
 	if t.Answered < t.Probes*99/100 {
 		return nil, fmt.Errorf("%d of %d connects succeeded", t.Answered, t.Probes)
 	}
-	return []measure{{connectCPU, "µs", micros(u.cpu, float64(t.Probes))}}, nil
+	return []measure{{figure, "µs", micros(u.cpu, float64(t.Probes))}}, nil
 }
 
 // coalesced is the figure of bursts of ten raw SYNs to so many targets at once.

@@ -93,21 +93,37 @@ func (r *rig) nudge(ctx context.Context) {
 // responderCore answers in the parts where the responder is apart; contestants then run on the first core.
 const responderCore = 1
 
-// apart gives the responder a core of its own, and the contestants another, until together.
-func (r *rig) apart() (together func(), err error) {
-	if r.together() {
+// placement is which core does what while a part of the benchmark runs.
+type placement uint8
+
+const (
+	// sharing: what the other end's kernel does for a packet is done within the system call that sends it.
+	sharing placement = iota
+	// apart: the responder has a core of its own, and so has the contestant. Answers are received where they were sent.
+	apart
+	// wired: as apart, but the contestant's core receives the answers too, as it would from a wire.
+	wired
+)
+
+// place arranges the cores until back is called.
+func (r *rig) place(p placement) (back func(), err error) {
+	if p == sharing || r.together() {
 		return func() {}, nil
 	}
-	if err := r.far.Steer(responderCore); err != nil {
-		return nil, err
-	}
-	if err := r.client.Pin(0); err != nil {
-		return nil, errors.Join(err, r.far.Steer(-1))
-	}
-	return func() {
+	back = func() {
 		_ = r.client.Pin(-1) // what fails here fails the next part
 		_ = r.far.Steer(-1)
-	}, nil
+		_ = r.near.Steer(-1)
+	}
+	err = errors.Join(r.far.Steer(responderCore), r.client.Pin(0))
+	if p == wired {
+		err = errors.Join(err, r.near.Steer(0))
+	}
+	if err != nil {
+		back()
+		return nil, err
+	}
+	return back, nil
 }
 
 // together reports whether the responder works on the sender's core.

@@ -53,12 +53,18 @@ func Run(ctx context.Context, o Options) (*figures.Report, error) {
 		return nil, err
 	}
 	where := fmt.Sprintf("on core %d, contestants on core 0: what it costs is in no figure (rps_cpus)", responderCore)
+	received := "on core 0 by the contestant's kernel, as from a wire, and in the figure"
 	if r.together() {
 		where = fmt.Sprintf("on the sender's core: what it costs is in every figure (%v)", r.steered)
 	}
 	ctx, cancel := o.bounded(ctx)
 	defer cancel()
-	c.report.Note("probes that are matched, and bursts of raw SYNs", "the kernel that answers", where)
+	c.report.Note("probes that are matched, full connects, bursts of raw SYNs", "the kernel that answers", where)
+	if !r.together() {
+		c.report.Note(connectCPU, "the answers are received", received)
+	}
+	c.report.Note(nearCPU, "the kernel that answers", "within the SYN's own system call, on the sender's core: what it costs is in the figure, and nobody has to wait for an answer")
+	c.report.Note(matchCPU, "what a probe is", "one whose answer the contestant tells; those it sends and hears nothing of stand in the figure of probes sent")
 	for round := range o.Rounds {
 		err := c.round(ctx, round, o.wants)
 		if errors.Is(err, errOver) {
@@ -96,29 +102,31 @@ func (o *Options) wants(part string) bool {
 // round runs every contestant once, those that are compared one right after the other.
 func (c *course) round(ctx context.Context, round int, wants func(string) bool) error {
 	for _, part := range []struct {
-		name string
-		list []contestant
-	}{{"transmit", transmit()}, {"match", match(c.dir)}, {"connect", connect()}, {"raw", raw()}} {
+		name  string
+		where placement
+		list  []contestant
+		also  string // blackbox_exporter is measured for this figure; empty: it is not
+	}{
+		{"transmit", sharing, transmit(), ""},
+		{"match", apart, match(c.dir), ""},
+		{"connect", wired, connect(connectCPU), connectCPU},
+		{"connect", sharing, connect(nearCPU), ""},
+		{"raw", apart, raw(), coalesced(2000)},
+	} {
 		if !wants(part.name) {
 			continue
 		}
-		together := func() {}
-		if part.name == "match" || part.name == "raw" {
-			var err error
-			if together, err = c.rig.apart(); err != nil {
-				return err
-			}
+		back, err := c.rig.place(part.where)
+		if err != nil {
+			return err
 		}
 		for i := range part.list {
 			c.one(ctx, round, &part.list[i])
 		}
-		switch part.name {
-		case "connect":
-			c.blackbox(ctx, round, connectCPU)
-		case "raw":
-			c.blackbox(ctx, round, coalesced(2000))
+		if part.also != "" {
+			c.blackbox(ctx, round, part.also)
 		}
-		together()
+		back()
 	}
 	if wants("time") {
 		c.times(ctx, round)

@@ -95,7 +95,7 @@ func (r *Report) Note(figure, contestant, command string) {
 	}
 }
 
-// Judge holds the targets against what was measured.
+// Judge holds the targets against what was measured, and brings the rows of each figure together.
 func (r *Report) Judge(targets []Target) {
 	r.Verdicts = nil
 	for _, t := range targets {
@@ -114,6 +114,13 @@ func (r *Report) Judge(targets []Target) {
 	for i := range r.Rows {
 		r.Rows[i].Values = measured(r.Rows[i].Values)
 	}
+	first := map[string]int{}
+	for i := range r.Rows {
+		if _, known := first[r.Rows[i].Figure]; !known {
+			first[r.Rows[i].Figure] = i
+		}
+	}
+	slices.SortStableFunc(r.Rows, func(a, b Row) int { return first[a.Figure] - first[b.Figure] })
 }
 
 // Ratios divides the values of the same rounds. A missing row gives none.

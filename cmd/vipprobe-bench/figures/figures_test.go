@@ -103,3 +103,19 @@ func TestNumber(t *testing.T) {
 		}
 	}
 }
+
+func TestRowsOfAFigureStandTogether(t *testing.T) {
+	r := &Report{}
+	for _, who := range []string{Ours, "peer"} {
+		r.Add("sent", who, "µs", 0, 1)
+		r.Add("matched", who, "µs", 0, 1)
+	}
+	r.Judge(nil)
+	var got []string
+	for i := range r.Rows {
+		got = append(got, r.Rows[i].Figure+" "+r.Rows[i].Contestant)
+	}
+	if diff := cmp.Diff([]string{"sent " + Ours, "sent peer", "matched " + Ours, "matched peer"}, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
