@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -52,6 +53,15 @@ func start(t *testing.T) *kept {
 		}
 	})
 	return &kept{New(store, evidence.Origin{Program: "test"}, func(err error) { t.Error(err) }), t, store}
+}
+
+// Targets are all that were probed, by name.
+func (k *kept) Targets() []Target {
+	list := k.List("")
+	slices.SortFunc(list, func(a, b Brief) int {
+		return strings.Compare(a.Target+" "+a.Addr, b.Target+" "+b.Addr)
+	})
+	return k.Look(list)
 }
 
 func (k *kept) rounds() []results.Round {

@@ -1,7 +1,6 @@
 package record
 
 import (
-	"cmp"
 	"math"
 	"slices"
 	"time"
@@ -70,7 +69,7 @@ func (rec *Recorder) of(e *results.Entry) *target {
 	k := targetKey{e.Job, e.Target, e.Addr}
 	t := rec.targets[k]
 	if t == nil {
-		t = &target{}
+		t = &target{last: results.Round{Key: e.Key, Labels: e.Labels, Started: e.Started}}
 		rec.targets[k] = t
 	}
 	return t
@@ -123,34 +122,90 @@ func (rec *Recorder) noteDiagnosis(e *results.Entry) {
 	t.diagnosis = &r
 }
 
-// Targets lists the scheduled targets that were probed, by job, target and address.
-func (rec *Recorder) Targets() []Target {
+// Brief names one address of a scheduled target, and tells how its last round was.
+type Brief struct {
+	Job, Target, Addr string
+	Labels            map[string]string
+	Started           time.Time
+	Mark              Mark // 0: its first round is not over
+}
+
+// chunk is how many targets are read in one go: rounds that are told meanwhile wait for no more than that.
+const chunk = 256
+
+// List lists the scheduled targets that were probed, in no order; of one target where it is named. An address that was not probed for long while others of
+// its name were is forgotten.
+func (rec *Recorder) List(name string) []Brief {
+	rec.mu.Lock()
+	list := make([]*target, 0, len(rec.targets))
+	for k, t := range rec.targets {
+		if name == "" || k.target == name {
+			list = append(list, t)
+		}
+	}
+	rec.mu.Unlock()
+	out := make([]Brief, 0, len(list))
+	newest := make(map[targetKey]time.Time, len(list))
+	for part := range slices.Chunk(list, chunk) {
+		rec.mu.Lock()
+		for _, t := range part {
+			b := Brief{Job: t.last.Job, Target: t.last.Target, Addr: t.last.Addr, Labels: t.last.Labels, Started: t.last.Started}
+			if n := len(t.marks); n > 0 {
+				b.Mark = t.marks[n-1]
+			}
+			out = append(out, b)
+		}
+		rec.mu.Unlock()
+	}
+	for i := range out {
+		if name := (targetKey{job: out[i].Job, target: out[i].Target}); out[i].Started.After(newest[name]) {
+			newest[name] = out[i].Started
+		}
+	}
+	return slices.DeleteFunc(out, func(b Brief) bool {
+		gone := newest[targetKey{job: b.Job, target: b.Target}].Sub(b.Started) > forgotten
+		if gone {
+			rec.forget(&b)
+		}
+		return gone
+	})
+}
+
+// forget forgets an address, unless it was probed again.
+func (rec *Recorder) forget(b *Brief) {
 	rec.mu.Lock()
 	defer rec.mu.Unlock()
-	newest := map[targetKey]time.Time{}
-	for k, t := range rec.targets {
-		if name := (targetKey{job: k.job, target: k.target}); t.last.Started.After(newest[name]) {
-			newest[name] = t.last.Started
-		}
+	k := targetKey{b.Job, b.Target, b.Addr}
+	if t := rec.targets[k]; t != nil && t.last.Started.Equal(b.Started) {
+		delete(rec.targets, k)
 	}
-	out := make([]Target, 0, len(rec.targets))
-	for k, t := range rec.targets {
-		if newest[targetKey{job: k.job, target: k.target}].Sub(t.last.Started) > forgotten {
-			delete(rec.targets, k)
-			continue
+}
+
+// Look tells how targets on a list fare. Those that are no more have the zero value.
+func (rec *Recorder) Look(list []Brief) []Target {
+	out := make([]Target, 0, len(list))
+	for part := range slices.Chunk(list, chunk) {
+		rec.mu.Lock()
+		for i := range part {
+			out = append(out, rec.targets[targetKey{part[i].Job, part[i].Target, part[i].Addr}].told())
 		}
-		x := Target{Last: t.last, Recent: slices.Clone(t.marks), Median: t.p50, Worst: t.worst, Diagnosis: t.diagnosis}
-		x.Last.ID = t.id
-		for _, sum := range t.sums {
-			x.Attempts += int(sum.attempts)
-			x.Stalled += int(sum.stalled)
-		}
-		out = append(out, x)
+		rec.mu.Unlock()
 	}
-	slices.SortFunc(out, func(a, b Target) int {
-		return cmp.Or(cmp.Compare(a.Last.Job, b.Last.Job), cmp.Compare(a.Last.Target, b.Last.Target), cmp.Compare(a.Last.Addr, b.Last.Addr))
-	})
 	return out
+}
+
+// told is the target as it is told; nil is none. The caller holds the lock.
+func (t *target) told() Target {
+	if t == nil {
+		return Target{}
+	}
+	x := Target{Last: t.last, Recent: slices.Clone(t.marks), Median: t.p50, Worst: t.worst, Diagnosis: t.diagnosis}
+	x.Last.ID = t.id
+	for _, sum := range t.sums {
+		x.Attempts += int(sum.attempts)
+		x.Stalled += int(sum.stalled)
+	}
+	return x
 }
 
 // Retain forgets the targets that are no more; call it after a reload.

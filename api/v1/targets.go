@@ -35,76 +35,129 @@ type targetsInput struct {
 	Cursor string `query:"cursor" maxLength:"1000" doc:"next of the page before"`
 }
 
-func (a *API) listTargets(_ context.Context, in *targetsInput) (*struct{ Body view.Targets }, error) {
-	all := a.allTargets()
-	all = slices.DeleteFunc(all, func(t view.Target) bool {
-		return in.Job != "" && t.Job != in.Job || in.Target != "" && t.Target != in.Target || in.Group != "" && t.Group != in.Group || in.State != "" && t.State != in.State
-	})
-	slices.SortFunc(all, byName)
+func (a *API) listTargets(ctx context.Context, in *targetsInput) (*struct{ Body view.Targets }, error) {
 	after, err := base64.RawURLEncoding.DecodeString(in.Cursor)
 	if err != nil {
 		return nil, invalid("query.cursor", "it is none that a page before has given")
 	}
-	from, _ := slices.BinarySearchFunc(all, string(after)+"\x00", func(t view.Target, end string) int { return strings.Compare(place(&t), end) })
-	if in.Cursor == "" {
-		from = 0
+	_, done, err := a.read(ctx)
+	if err != nil {
+		return nil, err
 	}
-	out := view.Targets{Targets: all[from:]}
-	if len(out.Targets) > in.Limit {
-		out.Targets = out.Targets[:in.Limit]
-		out.Next = base64.RawURLEncoding.EncodeToString([]byte(place(&out.Targets[in.Limit-1])))
+	defer done()
+	all := a.listed(in)
+	slices.SortFunc(all, func(x, y listed) int { return strings.Compare(x.place, y.place) })
+	if in.Cursor != "" {
+		from, _ := slices.BinarySearchFunc(all, string(after)+"\x00", func(t listed, end string) int { return strings.Compare(t.place, end) })
+		all = all[from:]
 	}
+	out := view.Targets{}
+	if len(all) > in.Limit {
+		all = all[:in.Limit]
+		out.Next = base64.RawURLEncoding.EncodeToString([]byte(all[in.Limit-1].place))
+	}
+	out.Targets = a.shown(all)
 	return &struct{ Body view.Targets }{out}, nil
 }
 
-// place orders targets: what stands together is near.
-func place(t *view.Target) string {
-	return strings.Join([]string{cmp.Or(t.Group, t.Target), cmp.Or(map[string]string{"vip": "0", "member": "1"}[t.Role], "2"), t.Job, t.Target, t.Addr}, "\x1f")
+// listed is one address of a target where it stands on the list.
+type listed struct {
+	record.Brief
+	place string
+	job   *targets.Job // nil: it is in none any more
 }
 
-func byName(a, b view.Target) int { return strings.Compare(place(&a), place(&b)) }
+// newListed puts a target where it belongs: what stands together is near.
+func newListed(b record.Brief, j *targets.Job) listed {
+	group, role := b.Labels["vip"], map[string]string{"vip": "0", "member": "1"}[b.Labels["role"]]
+	return listed{b, strings.Join([]string{cmp.Or(group, b.Target), cmp.Or(role, "2"), b.Job, b.Target, b.Addr}, "\x1f"), j}
+}
 
-// allTargets are those that were probed, and those of the configuration that were not yet.
-func (a *API) allTargets() []view.Target {
+// fits reports whether it is asked for.
+func (in *targetsInput) fits(b *record.Brief) bool {
+	return (in.Job == "" || b.Job == in.Job) && (in.Target == "" || b.Target == in.Target) && (in.Group == "" || b.Labels["vip"] == in.Group) &&
+		(in.State == "" || stateOf(b.Mark) == in.State)
+}
+
+// listed are those that were probed, and those of the configuration that were not yet, as far as they are asked for.
+func (a *API) listed(in *targetsInput) (out []listed) {
 	type name struct{ job, target string }
 	jobs := map[string]*targets.Job{}
 	list := a.jobs()
 	for i := range list {
 		jobs[list[i].Name] = &list[i]
 	}
-	probed := map[name]bool{}
-	out := []view.Target{}
-	for _, t := range a.opts.Recorder.Targets() {
-		v := shownTarget(&t)
-		probed[name{v.Job, v.Target}] = true
-		if j := jobs[v.Job]; j != nil {
-			v.IntervalNS = int64(j.Interval)
+	known := a.opts.Recorder.List(in.Target)
+	probed := make(map[name]bool, len(known))
+	for i := range known {
+		b := &known[i]
+		probed[name{b.Job, b.Target}] = true
+		if in.fits(b) {
+			out = append(out, newListed(*b, jobs[b.Job]))
 		}
-		out = append(out, v)
 	}
 	for i := range list {
 		j := &list[i]
 		for _, t := range j.Targets {
-			if !probed[name{j.Name, t}] {
-				v := view.Target{Job: j.Name, Module: j.Module, Target: t, Labels: j.Labels, State: "pending", IntervalNS: int64(j.Interval), Causes: []view.Named{}}
-				v.Group, v.Role = j.Labels["vip"], j.Labels["role"]
-				out = append(out, v)
+			if b := (record.Brief{Job: j.Name, Target: t, Labels: j.Labels}); !probed[name{j.Name, t}] && in.fits(&b) {
+				out = append(out, newListed(b, j))
 			}
 		}
 	}
 	return out
 }
 
+// shown are targets of the list with all that is told of them.
+func (a *API) shown(list []listed) []view.Target {
+	briefs := make([]record.Brief, len(list))
+	for i := range list {
+		briefs[i] = list[i].Brief
+	}
+	out := make([]view.Target, 0, len(list))
+	for i, t := range a.opts.Recorder.Look(briefs) {
+		b, v := &briefs[i], view.Target{}
+		if t.Last.Target != "" {
+			v = shownTarget(&t)
+		} else { // it was not probed yet
+			v = view.Target{Job: b.Job, Target: b.Target, Labels: b.Labels, Group: b.Labels["vip"], Role: b.Labels["role"], State: stateOf(0), Causes: []view.Named{}}
+			if j := list[i].job; j != nil {
+				v.Module = j.Module
+			}
+		}
+		if j := list[i].job; j != nil {
+			v.IntervalNS = int64(j.Interval)
+		}
+		out = append(out, v)
+	}
+	return out
+}
+
+// stateOf says what the mark of a target's last round is called.
+func stateOf(m record.Mark) string {
+	switch m {
+	case record.MarkWell:
+		return "well"
+	case record.MarkStalled:
+		return "stalled"
+	case record.MarkNamed:
+		return "named"
+	case record.MarkFailed:
+		return "failed"
+	case record.MarkError:
+		return "error"
+	}
+	return "pending"
+}
+
 func shownTarget(t *record.Target) view.Target {
 	r := view.NewResult(&t.Last)
-	v := view.Target{Job: r.Job, Module: r.Module, Target: r.Target, Addr: r.Addr, Labels: r.Labels, Group: r.Labels["vip"], Role: r.Labels["role"], State: "pending",
+	v := view.Target{Job: r.Job, Module: r.Module, Target: r.Target, Addr: r.Addr, Labels: r.Labels, Group: r.Labels["vip"], Role: r.Labels["role"], State: stateOf(0),
 		Started: &r.Started, Why: r.Why, Headline: r.Headline, Causes: r.Causes, Attempts: r.Attempts, Stalled: r.Stalled, Result: r.ID,
 		RecentAttempts: t.Attempts, RecentStalled: t.Stalled}
-	states := map[record.Mark]string{record.MarkWell: "well", record.MarkStalled: "stalled", record.MarkNamed: "named", record.MarkFailed: "failed", record.MarkError: "error"}
 	var recent strings.Builder
 	for _, m := range t.Recent {
 		recent.WriteByte(byte(m))
-		v.State = states[m]
+		v.State = stateOf(m)
 	}
 	v.Recent = recent.String()
 	if d := t.Diagnosis; d != nil {

@@ -1,6 +1,7 @@
 // Command vipprobe-bench measures vipprobe's engine beside its peers: zmap, masscan, hping3, nping and blackbox_exporter, whichever are
 // installed, and net.Dialer. It runs all of them in turn between two network namespaces of its own and prints one table; it touches no other
-// network. As root it takes about four minutes, and never more than -for; see -h. "vipprobe-bench scale" measures scheduled rounds against the number of targets.
+// network. As root it takes about four minutes, and never more than -for; see -h. "vipprobe-bench scale" measures scheduled rounds of the engine against the number of targets,
+// "vipprobe-bench service" the whole of vipprobe serve: with its results, a scrape, and readers of page and API.
 package main
 
 import (
@@ -34,6 +35,10 @@ func main() {
 		os.Exit(exit(bench.Worker(context.Background(), args[1:], os.Stdout)))
 	case len(args) > 0 && args[0] == "scale":
 		os.Exit(enter(func() int { return scale(args[1:]) }))
+	case len(args) > 2 && args[0] == onCoreName:
+		os.Exit(onCore(args[1:]))
+	case len(args) > 0 && args[0] == "service":
+		os.Exit(enter(func() int { return serviceBench(args[1:]) }))
 	}
 	o, output, err := options(args, os.Stderr)
 	if err != nil {
