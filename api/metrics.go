@@ -32,7 +32,7 @@ type Metrics struct {
 	lag            prometheus.Histogram
 	skipped        *prometheus.CounterVec
 	diagnoses      *prometheus.CounterVec
-	drops          prometheus.Counter
+	drops          *captureMetrics
 	requests       *prometheus.CounterVec
 	unknownModules prometheus.Counter
 
@@ -68,10 +68,8 @@ func NewMetrics(o MetricsOptions) *Metrics {
 		rounds:    counters("vipprobe_rounds_total", "Scheduled rounds by result: success, failure, or error where nothing could be probed.", "job_name", "module", "result"),
 		skipped:   counters("vipprobe_schedule_skipped_rounds_total", "Scheduled rounds that were left out: running, the one before still ran; overload, it waited a whole interval for its turn; primed, a diagnosis primed the target and its probes are paused; budget, a limit did not permit it; ports, no source port was fresh; maintenance, it fell into a window.", "job_name", "reason"),
 		diagnoses: counters("vipprobe_diagnoses_total", "Diagnoses that scheduled rounds called for.", "job_name", "module"),
-		drops: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "vipprobe_capture_dropped_frames_total", Help: "Frames that the capture lost during scheduled rounds.",
-		}),
-		requests: counters("vipprobe_probe_requests_total", "Requests to /probe by the status they were answered with.", "code"),
+		drops:     newCaptureMetrics(),
+		requests:  counters("vipprobe_probe_requests_total", "Requests to /probe by the status they were answered with.", "code"),
 		unknownModules: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "vipprobe_module_unknown_total", Help: "Requests to /probe for a module that does not exist.",
 		}),
@@ -125,7 +123,7 @@ func (m *Metrics) Observe(job, module string, labels map[string]string, rounds [
 		for _, a := range f.answers {
 			m.neighbor.WithLabelValues(job, module).Observe(a.Seconds())
 		}
-		m.drops.Add(float64(f.drops))
+		m.drops.note(f.drops)
 		m.rounds.WithLabelValues(job, module, resultOf(r)).Inc()
 		again := slices.ContainsFunc(rounds[:i], func(x prober.Round) bool { return x.Target == r.Target })
 		m.note(job, labels, r, f, again)

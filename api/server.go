@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"html/template"
+	"log/slog"
 	"net/http"
 	"runtime/debug"
 	"sync"
@@ -176,6 +177,7 @@ func (s *Server) HTTPServer() *http.Server {
 		WriteTimeout:      writeTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeader,
+		ErrorLog:          slog.NewLogLogger(zerolog.NewSlogHandler(s.opts.Logger), slog.LevelWarn),
 	}
 }
 

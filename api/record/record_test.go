@@ -163,6 +163,30 @@ func TestHealthyRoundsOfFewWords(t *testing.T) {
 	}
 }
 
+// TestAnAddressThatANameLeftIsForgotten: after an hour in which another address of the name was probed, and not before; nobody asks in vain.
+func TestAnAddressThatANameLeftIsForgotten(t *testing.T) {
+	k := start(t)
+	at := func(addr string, after time.Duration) {
+		k.Healthy("j", "syn", nil, &prober.Healthy{Target: "vip:443", Addr: netip.MustParseAddrPort(addr), Started: epoch.Add(after), Connections: 1})
+	}
+	k.Healthy("j", "syn", nil, &prober.Healthy{Target: "rare:443", Addr: netip.MustParseAddrPort("192.0.2.30:443"), Started: epoch, Connections: 1})
+	at("192.0.2.10:443", 0)
+	at("192.0.2.11:443", time.Hour)
+	old := k.List("vip:443")
+	if len(old) != 2 {
+		t.Errorf("after an hour: %+v", old)
+	}
+	at("192.0.2.11:443", time.Hour+time.Second)
+	if list := k.List(""); len(list) != 2 || len(k.List("vip:443")) != 1 || k.List("vip:443")[0].Addr != "192.0.2.11:443" {
+		t.Errorf("after more than an hour: %+v", list)
+	}
+	for i, x := range k.Look(old) {
+		if gone := old[i].Addr == "192.0.2.10:443"; gone != (x.Last.Target == "") {
+			t.Errorf("%s: %+v", old[i].Addr, x)
+		}
+	}
+}
+
 // TestADiagnosisStandsBesideItsTarget: it is listed and shown there, and its experiments are not counted as everyday connections.
 func TestADiagnosisStandsBesideItsTarget(t *testing.T) {
 	k := start(t)

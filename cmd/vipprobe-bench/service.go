@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -171,9 +172,9 @@ func serviceTable(rows []served, notes []string) {
 		r := &rows[i]
 		rounds := total(r.Rounds)
 		cpu := r.User + r.System
-		fmt.Fprintf(w, "%d\t%s\t%.0f\t%.1f %%\t%.2f\t≤ %s\t≤ %s\t≤ %s\t%.0f\t%.0f\t%d MiB\t%d MiB\t%.1f\t%.0f\t%.0f\t%s\t%s\t%s\t%s\t\n", r.Targets, r.Detail,
+		fmt.Fprintf(w, "%d\t%s\t%.0f\t%.1f %%\t%.2f\t%s\t%s\t%s\t%.0f\t%.0f\t%d MiB\t%d MiB\t%.1f\t%.0f\t%.0f\t%s\t%s\t%s\t%s\t\n", r.Targets, r.Detail,
 			rounds*float64(r.Burst)/r.Span.Seconds(), 100*cpu.Seconds()/r.Span.Seconds(), float64(cpu.Microseconds())/max(1, rounds*float64(r.Burst)),
-			r.Lag.P50, r.Lag.P99, r.Lag.Most, total(r.Skipped), r.Drops, r.RSS>>10, r.Peak>>10, float64(r.RSS)/float64(r.Targets), r.Written/r.Span.Seconds(),
+			within(r.Lag.P50), within(r.Lag.P99), within(r.Lag.Most), total(r.Skipped), r.Drops, r.RSS>>10, r.Peak>>10, float64(r.RSS)/float64(r.Targets), r.Written/r.Span.Seconds(),
 			r.Dropped, short(r.SlowestBatch), r.scraped(), r.read(), r.Load)
 	}
 	_ = w.Flush()
@@ -188,6 +189,14 @@ func serviceTable(rows []served, notes []string) {
 		"limits are raised as in a configuration: half-open, unanswered, SYNs a second") {
 		fmt.Println("·", n)
 	}
+}
+
+// within says what a quantile is not above.
+func within(edge time.Duration) string {
+	if edge == math.MaxInt64 {
+		return "> 10 s"
+	}
+	return "≤ " + edge.String()
 }
 
 func total(m map[string]float64) (sum float64) {

@@ -116,6 +116,7 @@ func (f *serveFlags) serve(ctx context.Context, stderr io.Writer) error {
 	if s.prober, err = prober.New(opts); err != nil {
 		return err
 	}
+	s.metrics.SetCapture(s.prober.Capture)
 	if err := s.testify(cfg); err != nil {
 		return errors.Join(usageError{err}, s.prober.Close())
 	}
