@@ -28,6 +28,8 @@ func (m resultsMetrics) Collect(ch chan<- prometheus.Metric) {
 	}
 	emit(prometheus.CounterValue, "vipprobe_results_taken_total", "Rounds and states of runs that were given to be kept and had room to wait.", float64(s.Added))
 	emit(prometheus.CounterValue, "vipprobe_results_written_total", "Of these, what is kept.", float64(s.Written))
+	emit(prometheus.CounterValue, "vipprobe_results_recovered_total", "Rounds and states of runs that a service which was killed had taken and not stored yet, and this one has stored.",
+		float64(s.Recovered))
 	const dropped = "What was given to be kept and is not: queue, more came than could be written; series, too many targets and addresses; error, it could not be written."
 	for _, why := range results.Drops() {
 		emit(prometheus.CounterValue, "vipprobe_results_dropped_total", dropped, float64(s.Dropped[why]), "reason", string(why))

@@ -115,10 +115,8 @@ func (a *API) shown(list []listed) []view.Target {
 	}
 	out := make([]view.Target, 0, len(list))
 	for i, t := range a.opts.Recorder.Look(briefs) {
-		b, v := &briefs[i], view.Target{}
-		if t.Last.Target != "" {
-			v = shownTarget(&t)
-		} else { // it was not probed yet
+		b, v := &briefs[i], shownTarget(&t)
+		if t.Last.Target == "" { // it was not probed yet
 			v = view.Target{Job: b.Job, Target: b.Target, Labels: b.Labels, Group: b.Labels["vip"], Role: b.Labels["role"], State: stateOf(0), Causes: []view.Named{}}
 			if j := list[i].job; j != nil {
 				v.Module = j.Module

@@ -206,16 +206,16 @@ func total(m map[string]float64) (sum float64) {
 	return sum
 }
 
-func (r *served) scraped() string {
-	if r.Scrapes == 0 {
+func (s *served) scraped() string {
+	if s.Scrapes == 0 {
 		return "none"
 	}
-	return fmt.Sprintf("%d series, %s, %.1f MB sent", r.Series, short(r.ScrapeTime/time.Duration(r.Scrapes)), float64(r.ScrapeSent)/1e6)
+	return fmt.Sprintf("%d series, %s, %.1f MB sent", s.Series, short(s.ScrapeTime/time.Duration(s.Scrapes)), float64(s.ScrapeSent)/1e6)
 }
 
-func (r *served) read() string {
-	if r.Reads == 0 {
+func (s *served) read() string {
+	if s.Reads == 0 {
 		return "none"
 	}
-	return fmt.Sprintf("%d (%d refused), %s each, most %s", r.Reads, r.ReadsRefused, short(r.ReadTime/time.Duration(r.Reads)), short(r.Slowest))
+	return fmt.Sprintf("%d (%d refused), %s each, most %s", s.Reads, s.ReadsRefused, short(s.ReadTime/time.Duration(s.Reads)), short(s.Slowest))
 }

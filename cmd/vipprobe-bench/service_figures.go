@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"math"
-	"net/http"
 	"time"
 
 	dto "github.com/prometheus/client_model/go"
@@ -18,7 +17,7 @@ type exported map[string]*dto.MetricFamily
 // metrics asks for all metrics.
 func (rd *reader) metrics(ctx context.Context) (exported, error) {
 	var b bytes.Buffer
-	if err := rd.ask(ctx, http.MethodGet, "/metrics", nil, &b); err != nil {
+	if err := rd.ask(ctx, "/metrics", nil, &b); err != nil {
 		return nil, err
 	}
 	p := expfmt.NewTextParser(model.UTF8Validation)

@@ -35,8 +35,8 @@ func newReader(client *topo.Host, targets int) *reader {
 var errLater = errors.New("asked to come later")
 
 // ask makes one request and copies the answer.
-func (rd *reader) ask(ctx context.Context, method, path string, header map[string]string, to io.Writer) error {
-	return rd.send(ctx, method, path, header, nil, to)
+func (rd *reader) ask(ctx context.Context, path string, header map[string]string, to io.Writer) error {
+	return rd.send(ctx, http.MethodGet, path, header, nil, to)
 }
 
 func (rd *reader) send(ctx context.Context, method, path string, header map[string]string, body []byte, to io.Writer) error {
@@ -71,7 +71,7 @@ func (rd *reader) scrapes(ctx context.Context) {
 	for ctx.Err() == nil {
 		began := time.Now()
 		var b bytes.Buffer
-		err := rd.ask(ctx, http.MethodGet, "/metrics", header, &b)
+		err := rd.ask(ctx, "/metrics", header, &b)
 		took := time.Since(began)
 		if err == nil {
 			sent := b.Len()
@@ -148,7 +148,7 @@ func (rd *reader) again(ctx context.Context, every time.Duration, do func(contex
 }
 
 func (rd *reader) get(path string) func(context.Context) error {
-	return func(ctx context.Context) error { return rd.ask(ctx, http.MethodGet, path, nil, io.Discard) }
+	return func(ctx context.Context) error { return rd.ask(ctx, path, nil, io.Discard) }
 }
 
 // grid reads every target, page by page.
@@ -156,7 +156,7 @@ func (rd *reader) grid(ctx context.Context) error {
 	cursor := ""
 	for {
 		var b bytes.Buffer
-		if err := rd.ask(ctx, http.MethodGet, "/api/v1/targets?limit=5000&cursor="+cursor, nil, &b); err != nil {
+		if err := rd.ask(ctx, "/api/v1/targets?limit=5000&cursor="+cursor, nil, &b); err != nil {
 			return err
 		}
 		var page struct{ Next string }
@@ -183,7 +183,7 @@ func (rd *reader) run(ctx context.Context, target string) error {
 	if err := json.Unmarshal(b.Bytes(), &run); err != nil {
 		return err
 	}
-	return rd.ask(ctx, http.MethodGet, "/api/v1/runs/"+run.ID+"/events", map[string]string{"Accept": "text/event-stream"}, io.Discard)
+	return rd.ask(ctx, "/api/v1/runs/"+run.ID+"/events", map[string]string{"Accept": "text/event-stream"}, io.Discard)
 }
 
 // profiles keeps profiles of the span.
@@ -194,7 +194,7 @@ func (rd *reader) profiles(ctx context.Context, r *serviceRun) {
 			if err != nil {
 				return err
 			}
-			return errors.Join(rd.ask(ctx, http.MethodGet, path, nil, f), f.Close())
+			return errors.Join(rd.ask(ctx, path, nil, f), f.Close())
 		}()
 		rd.complain(ctx, err)
 	}

@@ -118,7 +118,7 @@ func measureService(ctx context.Context, client *topo.Host, cmd *exec.Cmd, r ser
 	rd := newReader(client, r.Targets)
 	ready, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	for rd.ask(ready, http.MethodGet, "/-/ready", nil, io.Discard) != nil {
+	for rd.ask(ready, "/-/ready", nil, io.Discard) != nil {
 		if wait(ready, 50*time.Millisecond); ready.Err() != nil {
 			return nil, errors.New("the service did not become ready within a minute")
 		}

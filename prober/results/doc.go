@@ -3,7 +3,8 @@
 // Nothing is given to it that is waited for: what comes faster than it can be written is counted and left out. It never opens a socket and
 // judges nothing; what a round means is said by those who add it.
 //
-// What Add took is in the file 100 ms later as far as processor and disk keep up (Stats tells the slowest batch), and stays there however the process ends: batches of 25 ms
-// go into the write-ahead log, which survives a kill; synchronous=NORMAL means that a power cut may cost the last seconds but never the file
-// (https://sqlite.org/pragma.html#pragma_synchronous).
+// What Add took survives a kill of the process as soon as one goroutine that does nothing else has handed it to the kernel: it waits in a spool
+// beside the file until a transaction has it, in batches of 25 ms, and the next process empties the spool, so that nothing is lost that came
+// milliseconds before and nothing is kept twice. The database is a write-ahead log, which survives a kill as well; synchronous=NORMAL means that
+// a power cut may cost the last seconds but never the file (https://sqlite.org/pragma.html#pragma_synchronous).
 package results

@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-var kills = flag.Int("kills", 20, "how often TestKill kills a writer; with more than 20 it also holds it to 100 ms, which wants an idle machine")
+var kills = flag.Int("kills", 20, "how often TestKill kills a writer; with more than 20 it also holds it to 100 ms")
 
 // childEnv names the file that a killed child writes.
 const childEnv = "VIPPROBE_RESULTS_CHILD"

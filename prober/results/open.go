@@ -52,8 +52,14 @@ func (o Options) withDefaults() Options {
 	if o.every <= 0 {
 		o.every = time.Second
 	}
-	if o.OnError == nil {
-		o.OnError = func(error) {}
+	var mu sync.Mutex
+	tell := o.OnError
+	o.OnError = func(err error) {
+		if tell != nil {
+			mu.Lock()
+			defer mu.Unlock()
+			tell(err)
+		}
 	}
 	return o
 }
@@ -65,13 +71,15 @@ type Store struct {
 	w, r *sql.DB
 	lock *os.File // held while this process writes the file
 
-	in     chan item
-	ended  chan struct{} // the writer is gone
-	mu     sync.RWMutex  // closed is guarded; held for reading while something is put into in
-	closed bool
-	counts counts
-	ids    ids
-	fold   *fold
+	// What is added goes through in to who spools it, and through todo to the writer; in memory both are one.
+	in, todo chan item
+	spool    *spool        // nil: in memory
+	ended    chan struct{} // the writer is gone
+	mu       sync.RWMutex  // closed is guarded; held for reading while something is put into in
+	closed   bool
+	counts   counts
+	ids      ids
+	fold     *fold
 }
 
 // LockedError says that another process writes the file.
@@ -83,15 +91,30 @@ func (e *LockedError) Error() string {
 
 // Open makes a Store ready to be added to. A file that does not exist is made, for its owner alone, and may be opened to others (chmod); one of an older version is migrated.
 func Open(ctx context.Context, o Options) (*Store, error) {
-	s := &Store{opts: o.withDefaults(), in: make(chan item, queueLength), ended: make(chan struct{})}
+	s, err := prepare(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	if s.spool != nil {
+		go s.spoolAll()
+	}
+	go s.write(context.WithoutCancel(ctx))
+	return s, nil
+}
+
+// prepare makes a Store that nobody works for yet.
+func prepare(ctx context.Context, o Options) (*Store, error) {
+	s := &Store{opts: o.withDefaults(), in: make(chan item, queueLength), ended: make(chan struct{}), fold: newFold()}
+	s.todo = s.in
+	if s.opts.Path != "" {
+		s.todo = make(chan item, queueLength)
+	}
 	if err := s.open(ctx); err != nil {
 		return nil, errors.Join(err, s.release())
 	}
-	s.fold = newFold()
 	if err := s.recover(ctx); err != nil {
 		return nil, errors.Join(err, s.release())
 	}
-	go s.write(context.WithoutCancel(ctx))
 	return s, nil
 }
 
@@ -235,6 +258,9 @@ func (s *Store) Close() error {
 
 func (s *Store) release() error {
 	var errs []error
+	if s.spool != nil {
+		errs = append(errs, s.spool.close())
+	}
 	if s.r != nil && s.r != s.w {
 		errs = append(errs, s.r.Close())
 	}

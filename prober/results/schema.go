@@ -13,7 +13,8 @@ const applicationID = 0x56495050
 // under testdata shows that what was stored before can be read after.
 //
 // The id of minutes and points is minute<<32 | series, the minute counted since 1970: rows come in order of time, a target's minute is one
-// look-up, and what is old is one range. seen is the day, counted since 1970, of a series' last round.
+// look-up, and what is old is one range. seen is the day, counted since 1970, of a series' last round. spooled is one row: the mark that the spool's files carry, and the sequence number of the last entry
+// that is in the database.
 func migrations() []string {
 	return []string{`
 CREATE TABLE series (
@@ -45,6 +46,8 @@ CREATE TABLE runs (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX runs_created ON runs (created);
 CREATE INDEX runs_key ON runs (idempotency_key) WHERE idempotency_key <> '';
+`, `
+CREATE TABLE spooled (id INTEGER PRIMARY KEY CHECK (id = 1), mark INTEGER NOT NULL, seq INTEGER NOT NULL) STRICT;
 `}
 }
 

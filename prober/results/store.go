@@ -16,6 +16,7 @@ type item struct {
 	entry *Entry
 	run   *Run
 	size  int64
+	seq   uint64 // in the spool; 0: it is not there
 	// written is closed once all that came before is in the file.
 	written chan struct{}
 }
@@ -46,13 +47,15 @@ type Stats struct {
 	QueueBytes, Bytes int64
 	// Removed counts rows that age or size removed.
 	Removed uint64
+	// Recovered counts what a process that was killed had taken and not written, and this one has.
+	Recovered uint64
 }
 
 type counts struct {
-	added, written, batches, removed atomic.Uint64
-	batchNS, slowestNS, queued       atomic.Int64
-	bytes                            atomic.Int64
-	dropped                          [3]atomic.Uint64
+	added, written, batches, removed, recovered atomic.Uint64
+	batchNS, slowestNS, queued                  atomic.Int64
+	bytes                                       atomic.Int64
+	dropped                                     [3]atomic.Uint64
 }
 
 func (c *counts) drop(why Dropped, n int) {
@@ -67,7 +70,7 @@ func (c *counts) drop(why Dropped, n int) {
 func (s *Store) Stats() Stats {
 	c := &s.counts
 	out := Stats{Added: c.added.Load(), Written: c.written.Load(), Batches: c.batches.Load(), BatchTime: time.Duration(c.batchNS.Load()),
-		Slowest: time.Duration(c.slowestNS.Load()), QueueBytes: c.queued.Load(), Bytes: c.bytes.Load(), Removed: c.removed.Load(), Dropped: map[Dropped]uint64{}}
+		Slowest: time.Duration(c.slowestNS.Load()), QueueBytes: c.queued.Load(), Bytes: c.bytes.Load(), Removed: c.removed.Load(), Recovered: c.recovered.Load(), Dropped: map[Dropped]uint64{}}
 	for i, d := range Drops() {
 		out.Dropped[d] = c.dropped[i].Load()
 	}

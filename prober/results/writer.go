@@ -18,7 +18,7 @@ const (
 	foldAfter   = 5 * time.Second
 )
 
-// write is the one goroutine that writes. It ends when in is closed and empty.
+// write is the one goroutine that writes to the database. It ends when todo is closed and empty.
 func (s *Store) write(ctx context.Context) {
 	defer close(s.ended)
 	w := &writer{s: s, series: map[Key]*seriesRow{}}
@@ -26,7 +26,7 @@ func (s *Store) write(ctx context.Context) {
 	defer keep.Stop()
 	for {
 		select {
-		case it, more := <-s.in:
+		case it, more := <-s.todo:
 			if !more {
 				return
 			}
@@ -60,7 +60,7 @@ func (w *writer) collect(first item) []item {
 	defer window.Stop()
 	for len(batch) < batchItems && size < batchBytes && batch[len(batch)-1].written == nil {
 		select {
-		case it, more := <-w.s.in:
+		case it, more := <-w.s.todo:
 			if !more {
 				return batch
 			}
@@ -94,6 +94,7 @@ func (w *writer) commit(ctx context.Context, batch []item) {
 		c.drop(DroppedSeries, lost)
 		c.written.Add(uint64(n - lost))
 	}
+	w.s.settle(batch, err == nil)
 	c.queued.Add(-size)
 	took := time.Since(began)
 	c.batches.Add(1)
@@ -143,6 +144,11 @@ func (w *writer) transact(ctx context.Context, batch []item) (lines []line, lost
 	}
 	if err := t.journal(ctx, lines); err != nil {
 		return nil, 0, err
+	}
+	if last := lastOf(batch); last > 0 {
+		if err := t.exec(ctx, `UPDATE spooled SET seq = ?`, int64(last)); err != nil {
+			return nil, 0, err
+		}
 	}
 	return lines, lost, tx.Commit()
 }
@@ -194,7 +200,7 @@ func (w *writer) housekeep(ctx context.Context, now time.Time) {
 			return
 		}
 		select {
-		case it, more := <-w.s.in:
+		case it, more := <-w.s.todo:
 			if !more {
 				return // write sees it as well
 			}
@@ -281,8 +287,26 @@ func late(ctx context.Context, tx *sql.Tx, c cell, have *sum) (*sum, error) {
 	return whole, err
 }
 
-// recover reads what the process before had not folded, and ends the runs that it left.
+// recover reads what the process before had not folded or not even written, and ends the runs that it left.
 func (s *Store) recover(ctx context.Context) error {
+	if err := s.readJournal(ctx); err != nil {
+		return err
+	}
+	if s.opts.Path != "" {
+		if err := s.unspool(ctx); err != nil {
+			return err
+		}
+	}
+	if err := s.w.QueryRowContext(ctx, `SELECT coalesce(max(id), 0) FROM rounds`).Scan(&s.ids.last); err != nil {
+		return fmt.Errorf("read the last round of %s: %w", s.opts.Path, err)
+	}
+	if _, err := s.w.ExecContext(ctx, `UPDATE runs SET state = ?, finished = ? WHERE state = ?`, string(Interrupted), time.Now().UnixNano(), string(Running)); err != nil {
+		return fmt.Errorf("end the runs of %s: %w", s.opts.Path, err)
+	}
+	return nil
+}
+
+func (s *Store) readJournal(ctx context.Context) error {
 	rows, err := s.w.QueryContext(ctx, `SELECT id, minute, data FROM journal ORDER BY id`)
 	if err != nil {
 		return fmt.Errorf("read the journal of %s: %w", s.opts.Path, err)
@@ -302,12 +326,6 @@ func (s *Store) recover(ctx context.Context) error {
 	}
 	if err := rows.Err(); err != nil {
 		return fmt.Errorf("read the journal of %s: %w", s.opts.Path, err)
-	}
-	if err := s.w.QueryRowContext(ctx, `SELECT coalesce(max(id), 0) FROM rounds`).Scan(&s.ids.last); err != nil {
-		return fmt.Errorf("read the last round of %s: %w", s.opts.Path, err)
-	}
-	if _, err := s.w.ExecContext(ctx, `UPDATE runs SET state = ?, finished = ? WHERE state = ?`, string(Interrupted), time.Now().UnixNano(), string(Running)); err != nil {
-		return fmt.Errorf("end the runs of %s: %w", s.opts.Path, err)
 	}
 	return nil
 }
