@@ -50,7 +50,7 @@ func rules() []rule {
 		{"segment", checkSegment, []Verdict{SYNStallUnclassified, BlackholeBackend, ECMPPathLoss}},
 		{"icmp", checkICMP, []Verdict{SYNStallUnclassified}},
 		{"old connections", checkBareACK, []Verdict{TWRecyclePAWSDropSNAT, TWRecyclePAWSDrop, ClientRandomTSVsRecycle, TSClockDomainConflict, SYNStallUnclassified, ForwardSYNLoss, SYNACKLoss, BlackholeBackend, SYNRateLimited}},
-		{"echo", checkEcho, []Verdict{ClientPAWSReject, SYNStallUnclassified}},
+		{"echo", checkEcho, []Verdict{ClientPAWSReject, AcceptQueueOverflow, LBFullProxyMasks, SYNStallUnclassified}},
 		{"stripped options", checkStripped, nil},
 		{"client rejects", checkClientReject, []Verdict{SYNStallUnclassified}},
 		{"port reuse", checkReuse, nil},

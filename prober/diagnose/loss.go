@@ -93,6 +93,9 @@ func deadOrWhole(fs []fate, t tally) bool {
 			lost += fs[i].lost()
 		}
 	}
+	if 2*partial > t.whole {
+		return false // where most are lost, who was answered was not answered at the first
+	}
 	return partial <= t.flows/8 || partial <= t.flows/4 && lost <= partial+partial/4
 }
 

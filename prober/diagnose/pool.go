@@ -63,12 +63,16 @@ func readMoment(k plan.Kind, a *observe.Attempt) (moment, bool) {
 		return m, false // silence at first: who refuses a repeat may have counted from the first SYN
 	}
 	for k := range a.Answers {
-		if ans := &a.Answers[k]; ans.Kind == observe.RST || ans.Kind == observe.ICMP {
+		ans := &a.Answers[k]
+		switch {
+		case ans.Kind == observe.ICMP && ans.ICMPName != "port_unreachable":
+			return m, false // of a filter, or of a router that cannot find the host: no balancer's word for an empty pool
+		case ans.Kind == observe.RST || ans.Kind == observe.ICMP:
 			m.ttl, m.by = ans.HopLimit, "an RST"
 			if ans.Kind == observe.ICMP {
 				m.by = "ICMP " + ans.ICMPName
 			}
-			break
+			return m, true
 		}
 	}
 	return m, true
@@ -115,59 +119,128 @@ func stretches(ms []moment) (runs int, p float64) {
 	return runs, runsChance(served, refused, runs)
 }
 
-// checkPool: the address serves everybody for a while and refuses everybody for a while: its pool goes empty and fills again. A member that
-// refuses turns some of each burst away.
-func checkPool(in *Input) []Finding {
-	ms := moments(in)
-	by := map[string]int{}
-	var servedTTL, refusedTTL uint8
-	served, refused := 0, 0
+// refusals are what refuses an address's connects, next to what serves them.
+type refusals struct {
+	served, refused int
+	by              map[string]int
+	// servedTTL and refusedTTL are the last ones seen; another: refusals come by ICMP, or with a TTL that no SYN-ACK has.
+	servedTTL, refusedTTL uint8
+	another               bool
+}
+
+func readRefusals(ms []moment) refusals {
+	r := refusals{by: map[string]int{}}
+	serving := map[uint8]bool{}
 	for _, m := range ms {
 		if m.served {
-			served++
-			servedTTL = m.ttl
-		} else {
-			refused++
-			by[m.by]++
-			refusedTTL = m.ttl
+			r.served, r.servedTTL, serving[m.ttl] = r.served+1, m.ttl, true
 		}
 	}
+	for _, m := range ms {
+		if !m.served {
+			r.refused, r.refusedTTL = r.refused+1, m.ttl
+			r.by[m.by]++
+			r.another = r.another || m.by != "an RST" || m.ttl != 0 && !serving[m.ttl] && !serving[0]
+		}
+	}
+	return r
+}
+
+// followsUs is the chance that an address which comes and goes in its own time begins to refuse as close upon what it served last as it did: such a turn
+// falls between two of our attempts by the time between them. What counts connections or their rate turns within our bursts, moments after it served.
+func followsUs(ms []moment) float64 {
+	var gaps []time.Duration
+	for i := 1; i < len(ms); i++ {
+		gaps = append(gaps, ms[i].at.Sub(ms[i-1].at))
+	}
+	var ps []float64
+	for i, g := range gaps {
+		if !ms[i].served || ms[i+1].served {
+			continue
+		}
+		var within, all time.Duration
+		for _, other := range gaps {
+			if all += other; other <= g {
+				within += other
+			}
+		}
+		ps = append(ps, within.Seconds()/max(all.Seconds(), 1e-9))
+	}
+	if len(ps) == 0 {
+		return 1
+	}
+	return combined(ps...)
+}
+
+// checkPool: the address serves everybody for a while, and for a while something else than what serves refuses everybody: its pool goes empty and fills
+// again. A member that refuses turns some of each burst away; a service that stops and starts refuses with the TTL it serves with; a limit refuses when
+// much was asked of it just before.
+func checkPool(in *Input) []Finding {
+	ms := moments(in)
+	r := readRefusals(ms)
 	runs, p := 0, 1.0
-	if served > 0 && refused > 0 {
+	if r.served > 0 && r.refused > 0 {
 		runs, p = stretches(ms)
 	}
-	if served < 4 || refused < 4 || p > 1e-2 {
-		return watchPool(served, refused, servedTTL, refusedTTL, names(by))
+	switch {
+	case r.served < 4 || r.refused < 4 || p > 1e-2:
+		return watchPool(&r)
+	case !r.another || followsUs(ms) < 5e-2 || singly(ms):
+		return nil
 	}
 	f := Finding{
 		Verdict: VIPPoolEmpty, Level: firm(p, 1+in.bursts(plan.KindPaced)+in.bursts(plan.KindWatch)), P: p,
-		Summary: fmt.Sprintf("the address serves everybody and refuses everybody in turn: %d accepted, %d refused, in %d stretches of time", served, refused, runs),
+		Summary: fmt.Sprintf("the address serves everybody and refuses everybody in turn: %d accepted, %d refused, in %d stretches of time", r.served, r.refused, runs),
 		Evidence: []string{
-			fmt.Sprintf("refused with %v; mixed at random they would fall into so few stretches with p = %.2g", names(by), p),
+			fmt.Sprintf("refused with %v; mixed at random they would fall into so few stretches with p = %.2g", names(r.by), p),
 		},
 		Disproof: "served and refused connections side by side in one burst: then a member refuses, not the pool",
 		Remedy:   "a health check evicts the last real server and takes it back: find why its own connects fail (timeouts, the stalls named here), and let the VIP keep a last resort",
 		Wants:    []Want{{Kind: plan.KindWatch, Why: "does it come and go?", Most: 6}},
 	}
-	if servedTTL != refusedTTL && refusedTTL != 0 {
-		f.Evidence = append(f.Evidence, fmt.Sprintf("SYN-ACKs arrive with TTL %d, refusals with %d: another device refuses than serves", servedTTL, refusedTTL))
+	if r.servedTTL != r.refusedTTL && r.refusedTTL != 0 {
+		f.Evidence = append(f.Evidence, fmt.Sprintf("SYN-ACKs arrive with TTL %d, refusals with %d: another device refuses than serves", r.servedTTL, r.refusedTTL))
 	}
-	if f.Level >= Confirmed {
+	switch {
+	case runs < 3: // one end is not yet in turn: what was used up, or switched off, looks the same
+		f.Level, f.Settle = Inconclusive, "a longer look: does it come back?"
+	case f.Level >= Confirmed:
 		f.Wants = nil
 	}
 	return []Finding{f}
 }
 
+// singly reports whether, once the address had refused, it mostly served one at a time: what lets through one for each wait counts, and a pool that is
+// back serves everybody.
+func singly(ms []moment) bool {
+	alone, back, n := 0, 0, 0
+	refused := false
+	for _, m := range append(ms, moment{}) {
+		switch {
+		case m.served:
+			n++
+			continue
+		case refused && n == 1:
+			alone++
+			fallthrough
+		case refused && n > 0:
+			back++
+		}
+		n, refused = 0, true
+	}
+	return back > 0 && 2*alone >= back
+}
+
 // watchPool asks for patience where a few connects were refused by something else than what serves: a pool that is about to go empty, or
 // just has, takes its time.
-func watchPool(served, refused int, servedTTL, refusedTTL uint8, by []string) []Finding {
-	if served < 4 || refused == 0 || servedTTL == refusedTTL || refusedTTL == 0 {
+func watchPool(r *refusals) []Finding {
+	if r.served < 4 || r.refused == 0 || r.servedTTL == r.refusedTTL || r.refusedTTL == 0 {
 		return nil
 	}
 	return []Finding{{
 		Verdict: VIPPoolEmpty, Level: Inconclusive,
-		Summary: fmt.Sprintf("%d connects were refused with %v, which arrives with TTL %d where SYN-ACKs have %d: the device in front refuses, now and then", refused, by,
-			refusedTTL, servedTTL),
+		Summary: fmt.Sprintf("%d connects were refused with %v, which arrives with TTL %d where SYN-ACKs have %d: the device in front refuses, now and then", r.refused,
+			names(r.by), r.refusedTTL, r.servedTTL),
 		Settle: "a longer look: does the address serve everybody and refuse everybody in turn?",
 		Wants:  []Want{{Kind: plan.KindWatch, Why: "does the address serve and refuse in turn?", Most: 3}},
 	}}

@@ -35,6 +35,27 @@ func (f *Finding) remember(in *Input) {
 			s.Met, s.Flows, s.Older, s.Newer))
 	}
 	f.Evidence = append(story, f.Evidence...) // what an owner asks first
+	if m.seam() {
+		f.Level, f.Settle = Inconclusive, "a look after a minute: is it still the sign of TSvals that decides?"
+		f.Summary += "; the border lies where TSvals change their sign, and stays there: a filter or a stack that takes them for signed numbers does that, and a memory hardly ever"
+	}
+}
+
+// seam reports whether whatever was found lies within two ticks of 0 or 2³¹, where a signed number of 32 bits changes its sign. A memory does so by chance
+// once in some 10⁹.
+func (m *Memory) seam() bool {
+	exact := 0
+	for _, s := range m.Sightings {
+		d := int32(uint32(s.Hi) << 1) // twice the distance from the nearest multiple of 2³¹
+		switch {
+		case !s.Exact:
+		case d > 4 || d < -4:
+			return false
+		default:
+			exact++
+		}
+	}
+	return exact > 0
 }
 
 // clockTime is a time of day to the millisecond.

@@ -124,7 +124,7 @@ func checkServed(in *Input) []Finding {
 		out = append(out, abortOverflow(aborted, len(ss)))
 	}
 	if hollow >= 4 && hollow == len(ss) && firm(math.Pow(lossAtMost(in), float64(hollow)), 1) >= Suspected {
-		out = append(out, masks(hollow, len(ss)))
+		out = append(out, masks(hollow, len(ss), in.bursts(plan.KindServed)))
 	}
 	return out
 }
@@ -198,7 +198,8 @@ func abortOverflow(aborted, n int) Finding {
 	return f
 }
 
-func masks(hollow, n int) Finding {
+// masks wants it in two bursts: a path that breaks between the handshakes of one and their data lets through no handshakes of the next.
+func masks(hollow, n, bursts int) Finding {
 	f := Finding{
 		Verdict: LBFullProxyMasks, Level: Confirmed,
 		Summary: fmt.Sprintf("%d of %d handshakes were completed by something that acknowledges no data: a proxy answers for servers that do not", hollow, n),
@@ -209,6 +210,12 @@ func masks(hollow, n int) Finding {
 		Disproof: "an ACK of the data; a repeat of the SYN-ACK",
 		Remedy:   "the balancer's handshake says nothing about its members: probe each real server directly",
 	}
+	if bursts < 2 {
+		f.Level, f.Settle = Inconclusive, "the same again: did the path break after these handshakes, or do handshakes still work?"
+		f.Wants = []Want{{Kind: plan.KindServed, Why: f.Settle, Most: 2}}
+		return f
+	}
+	f.Evidence = append(f.Evidence, fmt.Sprintf("handshakes worked in %d bursts one after the other, and data in none: no path broke in between", bursts))
 	return f
 }
 

@@ -64,6 +64,13 @@ func patience(seen []observe.Observation) time.Duration {
 	return min(max(400*time.Millisecond, 3*slowest, late+late/2), 4*time.Second)
 }
 
+// spacing is the time between two SYNs of one flow that are asked in fast succession: more than any round trip seen, so that no answer comes after the
+// SYN that follows and passes for that one's; at most 1 s, as a few slow answers are no round trip.
+func spacing(seen []observe.Observation) time.Duration {
+	slow := slowest(seen)
+	return min(max(patience(seen)/4, slow+slow/4+5*time.Millisecond), time.Second)
+}
+
 func (v *Investigation) kernel(seen []observe.Observation) plan.Burst {
 	listen := kernelListen(v.Ladder)
 	if answered(seen, plan.KindConnect) && len(v.Ladder.At) > 1 {
@@ -118,7 +125,7 @@ func (v *Investigation) quadrants(seen []observe.Observation) plan.Burst {
 	b := plan.Burst{Listen: patience(seen)}
 	a, ladder := v.base(seen), plan.Single()
 	if count(seen, plan.KindQuadrants) >= 2 { // something was silent: what is lost now and then must not be taken for it
-		gap := patience(seen) / 4
+		gap := spacing(seen)
 		ladder = plan.Custom(0, gap, 2*gap)
 		b.Listen += 2 * gap
 	}
@@ -275,7 +282,7 @@ func (v *Investigation) reuse(seen []observe.Observation) plan.Burst {
 // even asks each flow again and again, whether or not it was answered before: loss that a path or member makes falls on some flows and
 // spares the others; loss at random falls on all alike. Each flow's moments are drawn by lot, so that loss which depends on the order of SYNs does too.
 func (v *Investigation) even(seen []observe.Observation) plan.Burst {
-	gap := max(60*time.Millisecond, patience(seen)/4)
+	gap := spacing(seen)
 	b := plan.Burst{Listen: evenRungs*gap + patience(seen)}
 	for k := range v.flows(16) {
 		at := make([]time.Duration, evenRungs)

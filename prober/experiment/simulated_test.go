@@ -254,23 +254,28 @@ func (s *story) explain(seed uint64) string {
 	res := investigate(w, seed, burst, s.prime)
 	var b strings.Builder
 	fmt.Fprintf(&b, "wrong: %v; one way %s, jitter %s, burst %d, %s\n", s.wrong(&res.diagnosis), w.OneWay, w.Jitter, burst, w.Client.Ladder)
+	res.tell(&b)
+	fmt.Fprintf(&b, "%s\n", strings.Join(lines, "\n"))
+	return b.String()
+}
+
+// tell writes down what was named and why each burst was made.
+func (res *result) tell(b *strings.Builder) {
 	for _, c := range res.diagnosis.Causes {
-		fmt.Fprintf(&b, "  cause %s (%s): %s\n", c.Verdict, c.Level, c.Summary)
+		fmt.Fprintf(b, "  cause %s (%s): %s\n", c.Verdict, c.Level, c.Summary)
 		for _, e := range c.Evidence {
-			fmt.Fprintf(&b, "    %s\n", e)
+			fmt.Fprintf(b, "    %s\n", e)
 		}
 	}
 	for _, c := range res.diagnosis.Notes {
-		fmt.Fprintf(&b, "  note %s (%s): %s\n", c.Verdict, c.Level, c.Summary)
+		fmt.Fprintf(b, "  note %s (%s): %s\n", c.Verdict, c.Level, c.Summary)
 	}
 	for i, st := range res.trace {
-		fmt.Fprintf(&b, "  %2d %-9s %-60s %s\n", i, st.Kind, st.Why, outcomes(&res.seen[i]))
+		fmt.Fprintf(b, "  %2d %-9s %-60s %s\n", i, st.Kind, st.Why, outcomes(&res.seen[i]))
 	}
-	fmt.Fprintf(&b, "%s\n", strings.Join(lines, "\n"))
 	for i := range res.seen {
-		detail(&b, i, &res.seen[i])
+		detail(b, i, &res.seen[i])
 	}
-	return b.String()
 }
 
 // detail writes down the attempts of a burst that were not served at once.

@@ -3,6 +3,7 @@ package fakenet
 import (
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/vipprobe/vipprobe/prober/plan"
@@ -66,6 +67,12 @@ func New(seed uint64, target netip.AddrPort, elements ...Element) *World {
 		}
 	}
 	return w
+}
+
+// Insert puts elements between the wire and what stands behind it, the first of them next to the wire. It must come before the first Run.
+func (w *World) Insert(elements ...Element) {
+	const fixed = 2 // the last hop and the wire
+	w.path.elements = slices.Insert(w.path.elements, fixed, elements...)
 }
 
 // pool notes a balancer's members.
