@@ -11,7 +11,7 @@ import (
 func TestPackages(t *testing.T) {
 	text := read(t, "packages/nfpm.yaml")
 	files := regexp.MustCompile(`src: "?([^",]+)"?,`).FindAllStringSubmatch(text, -1)
-	files = append(files, regexp.MustCompile(`(?:postinstall|preremove)(): (\S+)`).FindAllStringSubmatch(text, -1)...)
+	files = append(files, regexp.MustCompile(`(?:postinstall|preremove|postremove)(): (\S+)`).FindAllStringSubmatch(text, -1)...)
 	for _, m := range files {
 		name := m[len(m)-1]
 		if strings.HasPrefix(name, "dist/") { // made by deploy/release
