@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"math/big"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -20,6 +22,7 @@ import (
 	"time"
 
 	"github.com/go-chi/chi/v5"
+	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/exporter-toolkit/web"
 )
 
@@ -119,5 +122,53 @@ func TestEveryRouteIsGuarded(t *testing.T) {
 	}
 	if status, err := ask(http.MethodGet, "https://"+addr+"/-/healthy", "root"); err != nil || status != http.StatusUnauthorized {
 		t.Errorf("another user with the password: %d %v", status, err)
+	}
+}
+
+// TestNoRoute: what there is not is said in the way of its neighbours, and a method that is not taken with those that are.
+func TestNoRoute(t *testing.T) {
+	s := newService(t, &fake{}, nil)
+	for _, tt := range []struct {
+		method, path string
+		status       int
+		kind, allow  string
+	}{
+		{http.MethodGet, "/api/v1/nothing", http.StatusNotFound, "application/problem+json", ""},
+		{http.MethodDelete, "/api/v1/runs", http.StatusMethodNotAllowed, "application/problem+json", "GET, POST"},
+		{http.MethodPost, "/api/v1/testimony", http.StatusMethodNotAllowed, "application/problem+json", "GET"},
+		{http.MethodGet, "/-/reload", http.StatusMethodNotAllowed, "text/plain; charset=utf-8", "POST, PUT"},
+		{http.MethodGet, "/favicon.ico", http.StatusNotFound, "text/plain; charset=utf-8", ""},
+	} {
+		w := httptest.NewRecorder()
+		s.Handler().ServeHTTP(w, httptest.NewRequest(tt.method, tt.path, nil))
+		if got := w.Result(); got.StatusCode != tt.status || got.Header.Get("Content-Type") != tt.kind || got.Header.Get("Allow") != tt.allow {
+			t.Errorf("%s %s: %s, %v", tt.method, tt.path, got.Status, got.Header)
+		}
+	}
+}
+
+// TestEveryRouteIsDescribed: the document has every route below /api/v1, whoever serves it, and no other.
+func TestEveryRouteIsDescribed(t *testing.T) {
+	s := newService(t, &fake{}, nil)
+	w := httptest.NewRecorder()
+	s.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/openapi.json", nil))
+	var doc struct{ Paths map[string]map[string]any }
+	if err := json.Unmarshal(w.Body.Bytes(), &doc); err != nil {
+		t.Fatal(err)
+	}
+	described, routed := map[string]bool{}, map[string]bool{}
+	for path, methods := range doc.Paths {
+		for m := range methods {
+			described[strings.ToUpper(m)+" "+path] = true
+		}
+	}
+	err := chi.Walk(s.walkable, func(method, route string, _ http.Handler, _ ...func(http.Handler) http.Handler) error {
+		if strings.HasPrefix(route, "/api/") {
+			routed[method+" "+route] = true
+		}
+		return nil
+	})
+	if d := cmp.Diff(routed, described); err != nil || d != "" {
+		t.Errorf("%v; routes (-) against the document (+): %s", err, d)
 	}
 }

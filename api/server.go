@@ -201,7 +201,7 @@ func (s *Server) routes() (http.Handler, error) {
 	}))
 	r.Get("/config", s.serveConfig)
 	r.Get("/logs", s.serveLogs)
-	r.Get("/api/v1/testimony", s.serveTestimony)
+	r.Get(testimonyPath, s.serveTestimony)
 	r.Get("/-/healthy", func(w http.ResponseWriter, _ *http.Request) { writeText(w, http.StatusOK, "Healthy") })
 	r.Get("/-/ready", s.serveReady)
 	r.Post("/-/reload", s.serveReload)
@@ -211,8 +211,14 @@ func (s *Server) routes() (http.Handler, error) {
 	}
 	s.v1, err = v1.New(r, v1.Options{Version: s.opts.Version, Prober: s.opts.Prober, Config: s.opts.Config, Store: s.opts.Results, Recorder: s.recorder,
 		Authenticated: s.opts.Authenticated, Jobs: s.opts.Jobs})
+	if err != nil {
+		return nil, err
+	}
+	describeTestimony(s.v1.OpenAPI())
 	s.walkable = r
-	return http.MaxBytesHandler(r, maxBody), err
+	r.NotFound(noRoute(r))
+	r.MethodNotAllowed(noRoute(r))
+	return http.MaxBytesHandler(r, maxBody), nil
 }
 
 // guard answers 500 to a panic of a handler, and keeps browsers from guessing types.

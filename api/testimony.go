@@ -6,9 +6,13 @@ import (
 	"crypto/subtle"
 	"fmt"
 	"net/http"
+	"reflect"
 	"strconv"
 	"strings"
 
+	"github.com/danielgtaylor/huma/v2"
+
+	v1 "github.com/vipprobe/vipprobe/api/v1"
 	"github.com/vipprobe/vipprobe/api/view"
 	"github.com/vipprobe/vipprobe/prober"
 )
@@ -27,6 +31,8 @@ type Testimony struct {
 	Token prober.Secret
 }
 
+const testimonyPath = "/api/v1/testimony"
+
 // mostListenerPorts is how many ports one request may ask for.
 const mostListenerPorts = 16
 
@@ -37,23 +43,23 @@ func (s *Server) serveTestimony(w http.ResponseWriter, r *http.Request) {
 		t = s.opts.Testimony()
 	}
 	if t == nil {
-		writeText(w, http.StatusNotFound, "testimony is off: testimony.serve in the configuration switches it on")
+		v1.Refuse(w, http.StatusNotFound, "testimony is off: testimony.serve in the configuration switches it on")
 		return
 	}
 	if !t.permits(r) {
 		w.Header().Set("WWW-Authenticate", `Bearer realm="vipprobe testimony"`)
-		writeText(w, http.StatusUnauthorized, "want the bearer token of testimony.token_file")
+		v1.Refuse(w, http.StatusUnauthorized, "want the bearer token of testimony.token_file")
 		return
 	}
 	ports, settings, err := testimonyQuery(r)
 	if err != nil {
-		writeText(w, http.StatusBadRequest, err.Error())
+		v1.Refuse(w, http.StatusBadRequest, err.Error())
 		return
 	}
 	d, err := t.Of.Testify(r.Context(), ports, settings)
 	if err != nil {
 		s.opts.Logger.Error().Err(err).Msg("testimony not given")
-		writeText(w, http.StatusInternalServerError, err.Error())
+		v1.Refuse(w, http.StatusInternalServerError, err.Error())
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -89,4 +95,22 @@ func testimonyQuery(r *http.Request) (ports []uint16, settings bool, err error) 
 		}
 	}
 	return ports, settings, nil
+}
+
+// describeTestimony adds it to the document of the API, which its route is no part of: it has a token of its own.
+func describeTestimony(doc *huma.OpenAPI) {
+	problems := &huma.MediaType{Schema: doc.Components.Schemas.Schema(reflect.TypeFor[huma.ErrorModel](), true, "")}
+	op := &huma.Operation{Method: http.MethodGet, Path: testimonyPath, OperationID: "get-testimony", Tags: []string{"testimony"}, Summary: "This host's own counters and listeners, as a server's testimony",
+		Description: "Off unless testimony.serve of the configuration switches it on. It changes nothing. With testimony.token_file it wants that bearer token.",
+		Parameters: []*huma.Param{
+			{Name: "port", In: "query", Description: "listeners of this port too; may be repeated", Schema: &huma.Schema{Type: huma.TypeArray, MaxItems: new(mostListenerPorts),
+				Items: &huma.Schema{Type: huma.TypeInteger, Minimum: new(1.0), Maximum: new(65535.0)}}},
+			{Name: "settings", In: "query", Description: "the sysctls that matter too", Schema: &huma.Schema{Type: huma.TypeBoolean}},
+		},
+		Responses: map[string]*huma.Response{"200": {Description: "One reading", Content: map[string]*huma.MediaType{
+			"application/json": {Schema: doc.Components.Schemas.Schema(reflect.TypeFor[view.Deposition](), true, "")}}}}}
+	for _, status := range []int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusNotFound, http.StatusInternalServerError} {
+		op.Responses[strconv.Itoa(status)] = &huma.Response{Description: http.StatusText(status), Content: map[string]*huma.MediaType{"application/problem+json": problems}}
+	}
+	doc.AddOperation(op)
 }

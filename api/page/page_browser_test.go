@@ -21,7 +21,7 @@ func TestPage(t *testing.T) {
 	for _, part := range []struct {
 		name string
 		try  func(*browser)
-	}{{"grid", tryGrid}, {"keys", tryKeys}, {"target", tryTarget}, {"diagnosis", tryDiagnosis}, {"cancel", tryCancel}, {"accessible", tryAccessible}, {"run again", tryRunAgain}} {
+	}{{"grid", tryGrid}, {"keys", tryKeys}, {"target", tryTarget}, {"diagnosis", tryDiagnosis}, {"cancel", tryCancel}, {"validation", tryValidation}, {"accessible", tryAccessible}, {"run again", tryRunAgain}} {
 		t.Run(part.name, func(t *testing.T) { part.try(b.with(t)) })
 	}
 }
@@ -178,12 +178,48 @@ func tryCancel(b *browser) {
 	b.until(`document.querySelector(".run").innerText === "cancelled"`)
 }
 
+// tryValidation: hosts are told as they are done, what failed first; a host that is not allowed ends it with the reason, and so does Cancel.
+func tryValidation(b *browser) {
+	b.open("validate", "form")
+	b.set("[name=hosts]", "192.0.2.10:443\n192.0.2.30:443  # the odd one\n")
+	b.set("[name=baseline]", "192.0.2.21:443")
+	b.set("[name=checks]", "stall_ratio < 0.001\nlike baseline")
+	b.click("form.form button.primary")
+	b.until(`document.querySelector("main").innerText.includes("1 passed, 1 failed.")`)
+	rows := eval[string](b, `[...document.querySelectorAll("main section:first-of-type tbody tr")].map((r) => r.innerText).join("\n")`)
+	if !strings.HasPrefix(rows, "192.0.2.30:443") || !strings.Contains(rows, "0/2") || !strings.Contains(rows, "2/2") {
+		b.t.Errorf("the hosts are shown as %q", rows)
+	}
+	if text := b.text(); !strings.Contains(text, "3 of 10") || !strings.Contains(text, hostile) || !strings.Contains(text, "stall_ratio < 0.001") {
+		b.t.Errorf("the checks are shown as %q", text)
+	}
+	if saved := eval[string](b, `fetch(document.querySelector("a[download]").href).then((r) => r.text()).catch(String)`); !strings.HasPrefix(saved, "{") {
+		b.said.take()
+		if kind := eval[string](b, `document.querySelector("a[download]").protocol`); kind != "blob:" {
+			b.t.Errorf("what is saved is %q, %q", kind, saved)
+		}
+	}
+	b.accessible("validated")
+	b.set("[name=hosts]", "192.0.2.31:443")
+	b.set("[name=baseline]", "")
+	b.click("form.form button.primary")
+	b.until(`document.querySelector("main").innerText.includes("Measuring 192.0.2.31:443, 1 of 1.")`)
+	b.do(chromedp.Click(chromedp.Search(`//button[.="Cancel"]`)))
+	b.until(`document.querySelector("[role=alert]").innerText === "Cancelled."`)
+	b.set("[name=hosts]", "198.51.100.1:443")
+	b.click("form.form button.primary")
+	b.until(`document.querySelector("[role=alert]").innerText.includes("allow")`)
+	if refused := b.said.take(); len(refused) != 1 || !strings.Contains(refused[0], "403") {
+		b.t.Errorf("the browser says %q of a host that is not allowed", refused)
+	}
+}
+
 // tryAccessible tries every view in both colour schemes, wide and narrow.
 func tryAccessible(b *browser) {
 	b.open("", ".group .cell")
 	for _, v := range []struct{ name, hash, selector string }{
 		{"grid", "", ".group .cell"}, {"target", vip, ".canvas canvas"}, {"paws", result(b.paws), ".clock"}, {"arp", result(b.arp), ".lane"}, {"findings", "results", "table"},
-		{"runs", "runs", "main table"}, {"new", "new", "form.form"}, {"catalogue", "verdicts", ".entries"}, {"verdict", "verdict/tw_recycle_paws_drop_snat", ".panel ol"},
+		{"runs", "runs", "main table"}, {"new", "new", "form.form"}, {"validate", "validate", "form.form"}, {"catalogue", "verdicts", ".entries"}, {"verdict", "verdict/tw_recycle_paws_drop_snat", ".panel ol"},
 	} {
 		b.do(chromedp.EmulateViewport(1280, 860))
 		b.move(v.hash, v.selector)

@@ -24,8 +24,10 @@ import (
 	"github.com/vipprobe/vipprobe/prober/evidence"
 	"github.com/vipprobe/vipprobe/prober/observe"
 	"github.com/vipprobe/vipprobe/prober/plan"
+	"github.com/vipprobe/vipprobe/prober/profile"
 	"github.com/vipprobe/vipprobe/prober/results"
 	"github.com/vipprobe/vipprobe/prober/results/minute"
+	"github.com/vipprobe/vipprobe/prober/rollout"
 	"github.com/vipprobe/vipprobe/prober/wire"
 	"github.com/vipprobe/vipprobe/targets"
 )
@@ -225,6 +227,23 @@ func unzip(t *testing.T, name string) []byte {
 	return content
 }
 
-func (f *fake) Validate(context.Context, []string, prober.ValidateOptions) []prober.Validated {
-	return nil
+// Validate knows hosts by their last octet: .30 fails, .31 is not allowed to end before its caller leaves.
+func (f *fake) Validate(ctx context.Context, candidates []string, o prober.ValidateOptions) []prober.Validated {
+	var out []prober.Validated
+	for _, c := range candidates {
+		addr := netip.MustParseAddrPort(c)
+		v := prober.Validated{Target: c, Addr: addr, Started: time.Now(), Took: time.Second, SYNs: 12, Profile: &profile.Profile{Addr: addr}}
+		for _, check := range o.Checks {
+			r := rollout.Result{Check: check, State: rollout.Pass, Got: "0"}
+			if addr.Addr().As4()[3] == 30 {
+				r = rollout.Result{Check: check, State: rollout.Fail, Got: "3 of 10", Why: hostile}
+			}
+			v.Results = append(v.Results, r)
+		}
+		if addr.Addr().As4()[3] == 31 {
+			<-ctx.Done()
+		}
+		out = append(out, v)
+	}
+	return out
 }

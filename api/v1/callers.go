@@ -60,11 +60,11 @@ func (a *API) admit(next http.Handler) http.Handler {
 		c.user, _, _ = r.BasicAuth()
 		if wait := a.requests.take(c.client, time.Now()); wait > 0 {
 			again(w.Header(), wait)
-			refuse(w, http.StatusTooManyRequests, "this client asks too often")
+			Refuse(w, http.StatusTooManyRequests, "this client asks too often")
 			return
 		}
 		if err := origins.Check(r); err != nil {
-			refuse(w, http.StatusForbidden, "a page of another origin may not do this")
+			Refuse(w, http.StatusForbidden, "a page of another origin may not do this")
 			return
 		}
 		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, c)))
@@ -76,8 +76,8 @@ func again(h http.Header, wait time.Duration) {
 	h.Set("Retry-After", strconv.Itoa(max(1, int(math.Ceil(wait.Seconds())))))
 }
 
-// refuse writes a problem outside of any operation.
-func refuse(w http.ResponseWriter, status int, detail string) {
+// Refuse writes a problem (RFC 9457) outside of any operation.
+func Refuse(w http.ResponseWriter, status int, detail string) {
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.WriteHeader(status)
 	// an error means that the client is gone: nobody to tell

@@ -57,6 +57,9 @@ export const roundHref = (id) => `${base}results/${encodeURIComponent(id)}/round
 /** startRun begins a run; the answer is the run. */
 export const startRun = (request, signal) => post("runs", request, signal);
 
+/** validate holds one host against checks; whoever leaves ends the measurement. */
+export const validate = (request, signal) => post("validations", request, signal);
+
 /** cancelRun ends a run. */
 export const cancelRun = (id) => post(`runs/${id}/cancel`);
 

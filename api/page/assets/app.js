@@ -8,6 +8,7 @@ import * as lists from "./lists.js";
 import * as result from "./result.js";
 import * as run from "./run.js";
 import * as target from "./target.js";
+import * as validate from "./validate.js";
 
 // A view fills an element and stops what it began when the signal says so.
 const views = {
@@ -18,6 +19,7 @@ const views = {
   runs: { show: lists.runs, nav: "runs" },
   run: { show: run.show, nav: "runs" },
   new: { show: run.ask, nav: "new" },
+  validate: { show: validate.show, nav: "validate" },
   verdicts: { show: catalogue.list, nav: "verdicts" },
   verdict: { show: catalogue.show, nav: "verdicts" },
 };
@@ -77,7 +79,7 @@ function remember() {
   }
 }
 
-const jumps = { t: "#/", f: "#/results", u: "#/runs", c: "#/verdicts", n: "#/new" };
+const jumps = { t: "#/", f: "#/results", u: "#/runs", v: "#/validate", c: "#/verdicts", n: "#/new" };
 
 function key(e) {
   if (e.ctrlKey || e.altKey || e.metaKey || !keysOn.checked || help.open) return;
