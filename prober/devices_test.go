@@ -127,6 +127,8 @@ func TestScheduledRawRoundsOnDevices(t *testing.T) {
 				return &netlink.Vlan{LinkAttrs: netlink.LinkAttrs{Name: "upper0", ParentIndex: lower}, VlanId: 7}
 			}, false)
 		},
+		"vrf":       func(t *testing.T, r *rig) bool { return r.vrf(t) },
+		"wireguard": func(t *testing.T, r *rig) bool { return r.wireguard(t) },
 		"bond": func(t *testing.T, r *rig) bool {
 			return r.upper(t, func(int) netlink.Link {
 				b := netlink.NewLinkBond(netlink.LinkAttrs{Name: "upper0"})
@@ -146,7 +148,11 @@ func TestScheduledRawRoundsOnDevices(t *testing.T) {
 			r.server.Serve(topo.Service{Port: 80, Then: topo.Echo})
 			r.start(t, EngineOptions{SourcePorts: plan.PortRange{Lo: 20000, Hi: 29999}})
 			sink := newTold()
-			s, p := r.schedule(t, sink, rawJob(500*time.Millisecond, "10.5.0.2:80"))
+			job := rawJob(500*time.Millisecond, "10.5.0.2:80")
+			if name == "vrf" {
+				job.Module.Interface = "upper0" // what is in a VRF is reached by naming it
+			}
+			s, p := r.schedule(t, sink, job)
 			p.SetAllow(AllowAddrs(addr("10.5.0.2")))
 			for range 3 {
 				h := receive(t, sink.healthy)

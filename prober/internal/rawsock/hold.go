@@ -101,8 +101,21 @@ func holdError(verb string, src netip.Addr, port uint16, err error) error {
 	return fmt.Errorf("%s port %s: %w", verb, netip.AddrPortFrom(src, port), err)
 }
 
-// bindTCP returns a TCP socket bound to src and port. It sets no SO_REUSEADDR: the port must be wholly ours.
+// bindTCP returns a TCP socket bound to src and port. An address that is in a VRF is bound to on that VRF's device: elsewhere it is not this host's
+// (net/ipv4/af_inet.c __inet_bind: l3mdev_fib_table_by_index, 6.18; not seen, for want of a kernel with VRFs). It sets no SO_REUSEADDR: the port must
+// be wholly ours.
 func bindTCP(src netip.Addr, port uint16, iface string) (int, error) {
+	fd, err := bindTCPOn(src, port, iface)
+	if iface != "" || !errors.Is(err, unix.EADDRNOTAVAIL) {
+		return fd, err
+	}
+	if vrf := vrfOf(src); vrf != "" {
+		return bindTCPOn(src, port, vrf)
+	}
+	return fd, err
+}
+
+func bindTCPOn(src netip.Addr, port uint16, iface string) (int, error) {
 	if !src.IsValid() || port == 0 {
 		return -1, errors.New("want an address and a port")
 	}

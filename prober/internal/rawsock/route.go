@@ -181,11 +181,17 @@ func usable(d device) error {
 }
 
 // isOwn reports whether the kernel delivers packets for a to this host. A route lookup finds also what no interface lists: all of
-// 127.0.0.0/8 and "local" routes of whole prefixes. Link-local addresses are looked up on their device.
+// 127.0.0.0/8 and "local" routes of whole prefixes. Link-local addresses, and those of a VRF, are found on their device alone.
 func (rt *Router) isOwn(a netip.Addr, oif int) (bool, error) {
-	if !a.Is6() || !a.IsLinkLocalUnicast() {
-		oif = 0
+	if oif != 0 && (!a.Is6() || !a.IsLinkLocalUnicast()) {
+		if own, err := rt.isLocal(a, 0); own || err != nil {
+			return own, err
+		}
 	}
+	return rt.isLocal(a, oif)
+}
+
+func (rt *Router) isLocal(a netip.Addr, oif int) (bool, error) {
 	got, err := rt.ask(a.WithZone(""), netip.Addr{}, oif)
 	switch {
 	case err == nil:
