@@ -9,10 +9,11 @@ import (
 	"github.com/vipprobe/vipprobe/prober/results/minute"
 )
 
-// Times of the writer. A batch is what came within batchWindow after its first entry; late rounds have foldAfter to come before their
+// Times of the writer. A batch is what came within batchWindow after its first entry: a transaction costs as much for few rounds as for many, and it is the
+// spool that a kill is survived by; late rounds have foldAfter to come before their
 // minute is folded, and those that are later still are merged into its row.
 const (
-	batchWindow = 25 * time.Millisecond
+	batchWindow = 100 * time.Millisecond
 	batchBytes  = 4 << 20
 	batchItems  = 4096
 	foldAfter   = 5 * time.Second
