@@ -87,14 +87,13 @@ func sockets(all map[string]string) error {
 		all[name] = string(b)
 	}
 	for _, name := range []string{"tcp", "tcp6"} {
-		f, err := os.Open("/proc/thread-self/net/" + name)
+		b, err := os.ReadFile("/proc/thread-self/net/" + name)
 		if err != nil {
 			return err
 		}
-		defer f.Close()
-		for s := bufio.NewScanner(f); s.Scan(); {
+		for line := range strings.Lines(string(b)) {
 			const local, state, listen = 1, 3, "0A"
-			if fields := strings.Fields(s.Text()); len(fields) > state && fields[state] == listen {
+			if fields := strings.Fields(line); len(fields) > state && fields[state] == listen {
 				all["listens at "+fields[local]] = ""
 			}
 		}
