@@ -16,10 +16,22 @@ type Drops struct {
 	Flows     []DroppedFlow     `json:"flows"`
 	Peers     []RepeatedTo      `json:"retransmissions"`
 	Neighbors []Resolved        `json:"neighbors"`
+	// Again are all retransmissions by class.
+	Again map[string]uint64 `json:"retransmissions_by_class"`
+	// Untold events are in the sums and in none of the kernel's tables, whose least recent entries give way; Missed ones are in no sum.
+	Untold UntoldDrops `json:"untold"`
+	Missed uint64      `json:"missed"`
 	// Listeners and Counters are about what the tracepoints do not see: SYNs that a listener itself drops.
 	Listeners []Listener       `json:"listeners"`
 	Counters  map[string]int64 `json:"counters"`
 	Without   []string         `json:"without,omitempty"`
+}
+
+// UntoldDrops are events of flows, connections and neighbours that the kernel's tables had no room for.
+type UntoldDrops struct {
+	Drops           uint64 `json:"drops"`
+	Retransmissions uint64 `json:"retransmissions"`
+	Neighbors       uint64 `json:"neighbors"`
 }
 
 // DroppedFlow is how many packets of a flow were dropped for a reason.
@@ -51,7 +63,7 @@ type Resolved struct {
 // NewDrops converts at most top of each list.
 func NewDrops(d *watch.Drops, place string, since time.Duration, counters map[string]int64, top int) Drops {
 	v := Drops{Place: place, SinceNS: int64(since), Reasons: map[string]uint64{}, Flows: []DroppedFlow{}, Peers: []RepeatedTo{}, Neighbors: []Resolved{}, Listeners: []Listener{},
-		Counters: counters, Without: d.Without}
+		Counters: counters, Without: d.Without, Again: d.Again, Untold: UntoldDrops(d.Untold), Missed: d.Missed}
 	for _, r := range d.Reasons {
 		v.Reasons[r.Name] = r.N
 	}

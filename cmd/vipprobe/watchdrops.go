@@ -159,9 +159,27 @@ func (p *printer) drops(s *dropSink) {
 		p.f("%s\n", p.item(head, fmt.Sprintf("%8s  %s %s (interface %d)", testimony.Count(int64(x.Count)), x.Addr, x.State, x.IfIndex)))
 		head = ""
 	}
+	p.untold(d)
 	p.blind(&v)
 	for _, w := range d.Without {
 		p.f("%s\n", p.item("without", w))
+	}
+}
+
+// untold says what is known in sum only, and what not at all.
+func (p *printer) untold(d *watch.Drops) {
+	for _, u := range []struct {
+		n    uint64
+		what string
+	}{
+		{d.Untold.Drops, "drops of flows that the kernel's table of 16,384 had no room for: in the sums by reason, in no line of a flow"},
+		{d.Untold.Retransmissions, "retransmissions of connections that its table of 8,192 had no room for"},
+		{d.Untold.Neighbors, "updates of neighbours that its table of 4,096 had no room for"},
+		{d.Missed, "events that came while the same program ran on their processor, in no sum"},
+	} {
+		if u.n > 0 {
+			p.f("%s\n", p.item("untold", fmt.Sprintf("%8s  %s", testimony.Count(int64(u.n)), u.what)))
+		}
 	}
 }
 

@@ -23,6 +23,12 @@ type Drops struct {
 	Neighbors []Resolved
 	// Listeners are those whose accept queue is not empty: what they drop, tcp_conn_request tells no tracepoint.
 	Listeners []observe.ListenQueue
+	// Again are all retransmissions by class, those to peers that are not listed too.
+	Again map[string]uint64
+	// Untold are known in sum only: drops whose flow, retransmissions whose connection, and updates whose neighbour gave way to others in the kernel's
+	// tables. Missed events are in no sum: the same program ran already on their processor.
+	Untold droptrace.Untold
+	Missed uint64
 	// Without are sentences about what is not counted.
 	Without []string
 }
@@ -102,7 +108,10 @@ func (t *Tracer) Read() (Drops, error) {
 	if err != nil {
 		return Drops{}, fmt.Errorf("trace drops: %w", err)
 	}
-	d := Drops{Without: slices.Clone(t.t.Without), Peers: byPeer(c.Retransmissions)}
+	d := Drops{Without: slices.Clone(t.t.Without), Peers: byPeer(c.Retransmissions), Again: map[string]uint64{}, Untold: c.Untold, Missed: c.Missed}
+	for class, n := range c.Again {
+		d.Again[class.String()] = n
+	}
 	for name, n := range c.Reasons {
 		d.Reasons = append(d.Reasons, Reason{name, n})
 	}

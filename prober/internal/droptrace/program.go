@@ -31,6 +31,14 @@ const (
 // Where reasons of one table end; what is beyond counts as the last. The core had some 130 in 6.18; those of subsystems begin at 1<<16.
 const reasonSlots = 256
 
+// Behind them in the table of totals: one for each class of retransmission, one for neighbours.
+const (
+	classSlots    = reasonSlots
+	neighborSlot  = classSlots + classes
+	totalSlots    = neighborSlot + 1
+	largestReason = reasonSlots - 1
+)
+
 // code is a program while it is assembled.
 type code struct {
 	asm.Instructions
@@ -104,13 +112,15 @@ func (c *code) count(table *ebpf.Map) {
 	)
 }
 
-// total adds one to a reason's total of this processor. R8 holds the reason.
-func (c *code) total(totals *ebpf.Map) {
+// total adds one to a total of this processor: that in R8, at most largest, behind the first slots. R8 stays. The program is not entered twice on one
+// processor (bpf_prog_enter_recur in kernel/bpf/trampoline.c, 6.18), so that it need not be atomic; what that costs is counted as missed.
+func (c *code) total(totals *ebpf.Map, largest, slots int32) {
 	c.add(
 		asm.Mov.Reg(asm.R1, asm.R8),
-		asm.JLT.Imm(asm.R1, reasonSlots-1, "slot"),
-		asm.Mov.Imm(asm.R1, reasonSlots-1),
-		asm.StoreMem(asm.RFP, small, asm.R1, asm.Word).WithSymbol("slot"),
+		asm.JLT.Imm(asm.R1, largest, "slot"),
+		asm.Mov.Imm(asm.R1, largest),
+		asm.Add.Imm(asm.R1, slots).WithSymbol("slot"),
+		asm.StoreMem(asm.RFP, small, asm.R1, asm.Word),
 		asm.LoadMapPtr(asm.R1, totals.FD()),
 		asm.Mov.Reg(asm.R2, asm.RFP), asm.Add.Imm(asm.R2, small),
 		asm.FnMapLookupElem.Call(),
@@ -135,7 +145,7 @@ func dropProgram(l *layout, flows, totals *ebpf.Map, netns uint32) asm.Instructi
 	c.skbNetns()
 	c.only(netns)
 	c.add(asm.StoreMem(asm.RFP, key+keyReason, asm.R8, asm.Word))
-	c.total(totals)
+	c.total(totals, largestReason, 0)
 	c.headers()
 	c.count(flows)
 	return c.Instructions
@@ -256,7 +266,7 @@ const (
 )
 
 // retransmitProgram counts tcp_retransmit_skb(sk, skb, …) (include/trace/events/tcp.h, 6.18) by connection and class.
-func retransmitProgram(l *layout, table *ebpf.Map, netns uint32) asm.Instructions {
+func retransmitProgram(l *layout, table, totals *ebpf.Map, netns uint32) asm.Instructions {
 	c := &code{l: l}
 	c.add(asm.LoadMem(asm.R7, asm.R1, 0, asm.DWord))
 	c.sock(netns)
@@ -278,23 +288,25 @@ func retransmitProgram(l *layout, table *ebpf.Map, netns uint32) asm.Instruction
 		asm.Mov.Imm(asm.R8, int32(ClassProbe)),
 		asm.StoreMem(asm.RFP, key+keyReason, asm.R8, asm.Word).WithSymbol("classed"),
 	)
+	c.total(totals, classes-1, classSlots)
 	c.count(table)
 	return c.Instructions
 }
 
 // synackProgram counts tcp_retransmit_synack(sk, req): SYN-ACKs that a listener sends again.
-func synackProgram(l *layout, table *ebpf.Map, netns uint32) asm.Instructions {
+func synackProgram(l *layout, table, totals *ebpf.Map, netns uint32) asm.Instructions {
 	c := &code{l: l}
 	c.add(asm.LoadMem(asm.R7, asm.R1, 8, asm.DWord)) // a request begins with its struct sock_common (include/net/request_sock.h)
 	c.sock(netns)
-	c.add(asm.StoreImm(asm.RFP, key+keyReason, int64(ClassSYNACK), asm.Word))
+	c.add(asm.Mov.Imm(asm.R8, int32(ClassSYNACK)), asm.StoreMem(asm.RFP, key+keyReason, asm.R8, asm.Word))
+	c.total(totals, classes-1, classSlots)
 	c.count(table)
 	return c.Instructions
 }
 
 // neighborProgram counts what becomes of neighbours, by state: the state that an update sets (argument 2), or the entry's own.
 // In the key, source is the neighbour's address, destination's first word the device's index.
-func neighborProgram(l *layout, table *ebpf.Map, netns uint32, fromArgument bool) asm.Instructions {
+func neighborProgram(l *layout, table, totals *ebpf.Map, netns uint32, fromArgument bool) asm.Instructions {
 	c := &code{l: l}
 	c.add(asm.LoadMem(asm.R7, asm.R1, 0, asm.DWord))
 	if fromArgument {
@@ -318,7 +330,8 @@ func neighborProgram(l *layout, table *ebpf.Map, netns uint32, fromArgument bool
 	c.read(key+keySrc, 4, asm.R7, l.neighKey)
 	c.add(asm.Ja.Label("named"), asm.StoreImm(asm.RFP, key+keyFamily, 6, asm.Byte).WithSymbol("six"))
 	c.read(key+keySrc, 16, asm.R7, l.neighKey)
-	c.add(asm.Mov.Imm(asm.R0, 0).WithSymbol("named"))
+	c.add(asm.Mov.Imm(asm.R8, 0).WithSymbol("named"))
+	c.total(totals, 0, neighborSlot)
 	c.count(table)
 	return c.Instructions
 }

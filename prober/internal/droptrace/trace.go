@@ -27,6 +27,7 @@ const (
 	ClassFast
 	ClassProbe
 	ClassSYNACK
+	classes = 6
 )
 
 func (c Class) String() string {
@@ -82,7 +83,18 @@ type Counts struct {
 	Drops           []Drop
 	Retransmissions []Retransmission
 	Neighbors       []Neighbor
+	// Again are all retransmissions by class, and Updates all updates of neighbours.
+	Again   map[Class]uint64
+	Updates uint64
+	// Untold counts what the totals hold and the lists do not: the least recent flows, connections and neighbours gave way to new ones, or two
+	// processors met a new one at once.
+	Untold Untold
+	// Missed events came while the same program ran on the same processor; the kernel does not enter it twice. They are in no total.
+	Missed uint64
 }
+
+// Untold is how many events are known in sum only.
+type Untold struct{ Drops, Retransmissions, Neighbors uint64 }
 
 // Tracer counts in the kernel until it is closed, or the process ends.
 type Tracer struct {
@@ -134,7 +146,7 @@ func (t *Tracer) tables() (err error) {
 		spec ebpf.MapSpec
 	}{
 		{&t.flows, ebpf.MapSpec{Name: "vp_drops", Type: ebpf.LRUHash, KeySize: keySize, ValueSize: 8, MaxEntries: mostFlows}},
-		{&t.totals, ebpf.MapSpec{Name: "vp_reasons", Type: ebpf.PerCPUArray, KeySize: 4, ValueSize: 8, MaxEntries: reasonSlots}},
+		{&t.totals, ebpf.MapSpec{Name: "vp_reasons", Type: ebpf.PerCPUArray, KeySize: 4, ValueSize: 8, MaxEntries: totalSlots}},
 		{&t.retrans, ebpf.MapSpec{Name: "vp_retrans", Type: ebpf.LRUHash, KeySize: keySize, ValueSize: 8, MaxEntries: mostRetrans}},
 		{&t.neighbours, ebpf.MapSpec{Name: "vp_neigh", Type: ebpf.LRUHash, KeySize: keySize, ValueSize: 8, MaxEntries: mostNeighbours}},
 	} {
@@ -155,10 +167,10 @@ func (t *Tracer) programs(netns uint32) []program {
 	l := t.layout
 	return []program{
 		{"dropped packets", "kfree_skb", dropProgram(l, t.flows, t.totals, netns)},
-		{"retransmitted segments", "tcp_retransmit_skb", retransmitProgram(l, t.retrans, netns)},
-		{"retransmitted SYN-ACKs", "tcp_retransmit_synack", synackProgram(l, t.retrans, netns)},
-		{"updated neighbours", "neigh_update", neighborProgram(l, t.neighbours, netns, true)},
-		{"neighbours that fail", "neigh_timer_handler", neighborProgram(l, t.neighbours, netns, false)},
+		{"retransmitted segments", "tcp_retransmit_skb", retransmitProgram(l, t.retrans, t.totals, netns)},
+		{"retransmitted SYN-ACKs", "tcp_retransmit_synack", synackProgram(l, t.retrans, t.totals, netns)},
+		{"updated neighbours", "neigh_update", neighborProgram(l, t.neighbours, t.totals, netns, true)},
+		{"neighbours that fail", "neigh_timer_handler", neighborProgram(l, t.neighbours, t.totals, netns, false)},
 	}
 }
 
@@ -216,20 +228,7 @@ func (t *Tracer) Cost() (runs uint64, ns int64, err error) {
 
 // Read takes what was counted so far.
 func (t *Tracer) Read() (Counts, error) {
-	c := Counts{Reasons: map[string]uint64{}}
-	var perCPU []uint64
-	for i := range uint32(reasonSlots) {
-		if err := t.totals.Lookup(i, &perCPU); err != nil {
-			return c, fmt.Errorf("read what was dropped by reason: %w", err)
-		}
-		var n uint64
-		for _, v := range perCPU {
-			n += v
-		}
-		if n > 0 {
-			c.Reasons[t.reason(i)] += n
-		}
-	}
+	c := Counts{Reasons: map[string]uint64{}, Again: map[Class]uint64{}}
 	err := errors.Join(
 		each(t.flows, func(k []byte, n uint64) {
 			c.Drops = append(c.Drops, Drop{flowOf(k), t.reason(binary.NativeEndian.Uint32(k[keyReason:])), n})
@@ -240,11 +239,58 @@ func (t *Tracer) Read() (Counts, error) {
 		}),
 		each(t.neighbours, func(k []byte, n uint64) {
 			c.Neighbors = append(c.Neighbors, Neighbor{flowOf(k).Src.Addr(), int(binary.NativeEndian.Uint32(k[keyDst:])), neighborState(binary.NativeEndian.Uint32(k[keyReason:])), n})
-		}))
+		}),
+		t.sums(&c))
 	slices.SortFunc(c.Drops, func(a, b Drop) int { return cmp.Compare(b.N, a.N) })
 	slices.SortFunc(c.Retransmissions, func(a, b Retransmission) int { return cmp.Compare(b.N, a.N) })
 	slices.SortFunc(c.Neighbors, func(a, b Neighbor) int { return cmp.Compare(b.N, a.N) })
 	return c, err
+}
+
+// sums reads the totals, behind the lists, so that these hold no more than those.
+func (t *Tracer) sums(c *Counts) error {
+	for i := range uint32(totalSlots) {
+		var perCPU []uint64
+		if err := t.totals.Lookup(i, &perCPU); err != nil {
+			return fmt.Errorf("read what was counted in all: %w", err)
+		}
+		var n uint64
+		for _, v := range perCPU {
+			n += v
+		}
+		switch {
+		case n == 0:
+		case i < classSlots:
+			c.Reasons[t.reason(i)] += n
+			c.Untold.Drops += n
+		case i < neighborSlot:
+			c.Again[Class(i-classSlots)] = n
+			c.Untold.Retransmissions += n
+		default:
+			c.Updates, c.Untold.Neighbors = n, n
+		}
+	}
+	u := &c.Untold
+	for i := range c.Drops {
+		u.Drops -= min(u.Drops, c.Drops[i].N)
+	}
+	for i := range c.Retransmissions {
+		u.Retransmissions -= min(u.Retransmissions, c.Retransmissions[i].N)
+	}
+	for i := range c.Neighbors {
+		u.Neighbors -= min(u.Neighbors, c.Neighbors[i].N)
+	}
+	for _, p := range t.progs {
+		s, err := p.Stats()
+		if errors.Is(err, ebpf.ErrNotSupported) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("read a program's statistics: %w", err)
+		}
+		c.Missed += s.RecursionMisses
+	}
+	return nil
 }
 
 // each goes through a table. A table that changes meanwhile may show an entry twice or not at all, never wrongly.
