@@ -52,16 +52,19 @@ func (s *TestimonySource) client(port uint16) (*deposition.Client, error) {
 // How often servers are asked, and how long before the first burst: their counters' background is what moves then.
 const (
 	askEvery         = 200 * time.Millisecond
-	askExporterEvery = time.Second // a scrape costs a node_exporter some ms of a core
+	askExporterEvery = 500 * time.Millisecond // a scrape costs a node_exporter some ms of a core
 	askTimeout       = 2 * time.Second
 	quietLead        = 2 * time.Second
-	mostStatements   = 4096 // of one diagnosis: thirteen minutes
+	// quietExporter makes up for the longer stretches: six without SYNs, and nine with, tell chance from a witness.
+	quietExporter  = 3 * time.Second
+	mostStatements = 4096 // of one diagnosis: thirteen minutes
 )
 
 // inquest reads the counters of some servers, all at the same moments, until it is closed. A nil inquest reads nothing.
 type inquest struct {
 	clients []*deposition.Client
 	every   time.Duration
+	lead    time.Duration
 	cancel  context.CancelFunc
 	ended   sync.WaitGroup
 
@@ -74,7 +77,7 @@ type inquest struct {
 // inquire begins to read the counters of the servers that belong to a target, and returns once the quiet before the first burst has been heard;
 // nil where nobody can be asked.
 func inquire(ctx context.Context, target string, o *DiagnoseOptions) (*inquest, error) {
-	q := &inquest{every: askEvery}
+	q := &inquest{every: askEvery, lead: quietLead}
 	for i := range o.Testimony {
 		s := &o.Testimony[i]
 		if s.Server != target && !slices.Contains(o.Members, s.Server) {
@@ -92,7 +95,7 @@ func inquire(ctx context.Context, target string, o *DiagnoseOptions) (*inquest, 
 		q.clients = append(q.clients, k)
 		q.witnesses = append(q.witnesses, observe.Witness{Server: s.Server, Direct: s.Server == target, Source: k.Source(), Port: ep.Port})
 		if k.Source() == observe.SourceNodeExporter {
-			q.every = askExporterEvery
+			q.every, q.lead = askExporterEvery, quietExporter
 		}
 	}
 	if len(q.clients) == 0 {
@@ -103,7 +106,7 @@ func inquire(ctx context.Context, target string, o *DiagnoseOptions) (*inquest, 
 	ctx, q.cancel = context.WithCancel(ctx)
 	q.ended.Go(func() { q.run(ctx) })
 	if slices.Contains(q.refused, false) {
-		pause(ctx, quietLead)
+		pause(ctx, q.lead)
 	}
 	return q, nil
 }

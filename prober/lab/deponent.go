@@ -16,13 +16,15 @@ import (
 	"github.com/vipprobe/vipprobe/prober/lab/wires"
 )
 
-// Deponent is a host that tells its own counters to whom it is told to: `vipprobe serve` runs on it.
+// Deponent is a host that tells its own counters to whom it is told to: `vipprobe serve` runs on it, or a node_exporter.
 type Deponent struct {
 	Server string // whose counters they are, as the target or member is called
 	URL    string
 	host   *topo.Host
 	shelf  *topo.Shelf
 	listen string
+	// program of a node_exporter, with its arguments; empty: this program tells.
+	program []string
 }
 
 // The management network: asking a server there leaves its knowledge of the client's link address on the other network as it is.
@@ -62,7 +64,57 @@ func (st *Stage) deposes(h *topo.Host, server string, procfs map[string]string) 
 		}
 		return errors.Join(append(errs, d.shelf.Write("token", []byte(hex.EncodeToString(token))), d.shelf.Write("vipprobe.yml", []byte(config)))...)
 	})
+	if st.String("by") == exporter {
+		d.URL += "/metrics"
+		st.Step("the node_exporter of "+h.Name, func() (err error) {
+			d.program, err = nodeExporter(d.listen, d.shelf.Path("proc"), procfs == nil)
+			return err
+		})
+	}
 	st.Deponents = append(st.Deponents, d)
+}
+
+// exporter is the value of the parameter by that lets a node_exporter tell.
+const exporter = "node_exporter"
+
+func byParam() Param {
+	return Param{"by", "vipprobe", "whom the server tells its counters through: vipprobe, or node_exporter (it must be installed)"}
+}
+
+// nodeExporter is the command of a node_exporter that reads the kernel's counters below procfs; it tells the release of the machine's own kernel, where
+// those counters are of that. That of refused SYNs is none of those that it tells by
+// default (collector/netstat_linux.go, 1.5).
+func nodeExporter(listen, procfs string, release bool) ([]string, error) {
+	for _, name := range []string{"prometheus-node-exporter", "node_exporter"} {
+		path, err := exec.LookPath(name)
+		if err != nil {
+			continue
+		}
+		command := []string{path, "--web.listen-address=" + listen, "--path.procfs=" + procfs, "--collector.disable-defaults", "--collector.netstat",
+			"--collector.netstat.fields=^TcpExt_(Listen.*|Syncookies.*|TCPReqQFull.*|PAWS.*|TCPSynRetrans)$", "--log.level=error"}
+		if release {
+			command = append(command, "--collector.uname")
+		}
+		return command, nil
+	}
+	return nil, fmt.Errorf("%w: node_exporter (Debian: prometheus-node-exporter)", ErrNeedsProgram)
+}
+
+// command is what tells.
+func (d *Deponent) command(ctx context.Context) *exec.Cmd {
+	if d.program != nil {
+		return d.host.Command(ctx, d.program[0], d.program[1:]...)
+	}
+	return d.host.Command(ctx, "/proc/self/exe", "serve", "--config.file", d.shelf.Path("vipprobe.yml"), "--no-capture", "--web.listen-address", d.listen, "--log.level", "warn")
+}
+
+// flags are those of `diagnose` that ask it.
+func (d *Deponent) flags() []string {
+	asks := []string{"--testimony", d.Server + "=" + d.URL}
+	if d.program != nil {
+		return asks
+	}
+	return append(asks, "--testimony-token-file", d.TokenFile())
 }
 
 // TokenFile is where programs on the lab's hosts find the token.
@@ -71,7 +123,7 @@ func (d *Deponent) TokenFile() string { return d.shelf.Path("token") }
 // deposing is how long a deponent may take to be ready.
 const deposing = 10 * time.Second
 
-// Depose starts this very program's `serve` on every host that is to tell its counters, and returns the flags of `diagnose` that ask them. stop ends
+// Depose starts this very program's `serve`, or a node_exporter, on every host that is to tell its counters, and returns the flags of `diagnose` that ask them. stop ends
 // them.
 func Depose(ctx context.Context, list []Deponent) (flags []string, stop func(), err error) {
 	ctx, cancel := context.WithCancel(ctx)
@@ -84,19 +136,19 @@ func Depose(ctx context.Context, list []Deponent) (flags []string, stop func(), 
 	}
 	for i := range list {
 		d := &list[i]
-		cmd := d.host.Command(ctx, "/proc/self/exe", "serve", "--config.file", d.shelf.Path("vipprobe.yml"), "--no-capture", "--web.listen-address", d.listen, "--log.level", "warn")
+		cmd := d.command(ctx)
 		var said bytes.Buffer
 		cmd.Stderr = &said
 		if err := d.host.Start(cmd); err != nil {
 			stop()
-			return nil, nil, fmt.Errorf("start serve on %s: %w", d.host.Name, err)
+			return nil, nil, fmt.Errorf("start what tells on %s: %w", d.host.Name, err)
 		}
 		running = append(running, cmd)
 		if err := d.ready(ctx); err != nil {
 			stop()
-			return nil, nil, fmt.Errorf("serve on %s: %w: %s", d.host.Name, err, lastLine(said.String()))
+			return nil, nil, fmt.Errorf("what tells on %s: %w: %s", d.host.Name, err, lastLine(said.String()))
 		}
-		flags = append(flags, "--testimony", d.Server+"="+d.URL, "--testimony-token-file", d.TokenFile())
+		flags = append(flags, d.flags()...)
 	}
 	return flags, stop, nil
 }

@@ -13,6 +13,9 @@ import (
 // ErrNeedsRoot is returned by Start for a scenario that needs root, in a process without.
 var ErrNeedsRoot = errors.New("needs root")
 
+// ErrNeedsProgram is returned by Start for a scenario that runs a program which is not installed.
+var ErrNeedsProgram = errors.New("needs a program")
+
 // Param is a knob of a scenario.
 type Param struct {
 	Name    string

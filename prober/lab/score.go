@@ -212,7 +212,7 @@ func (j *job) run(ctx context.Context, o ScoreOptions) {
 	}
 	run, err := j.sc.Start(ctx, j.set)
 	switch {
-	case errors.Is(err, ErrNeedsRoot):
+	case errors.Is(err, ErrNeedsRoot), errors.Is(err, ErrNeedsProgram):
 		r.Result, r.Why = Skipped, err.Error()
 		return
 	case err != nil:
