@@ -42,7 +42,7 @@ func labScoreCommand() *cobra.Command {
 			}
 			report, err := lab.Score(cmd.Context(), o)
 			if report != nil {
-				if werr := writeScore(cmd, report, output); werr != nil {
+				if werr := writeScore(cmd, report, output, o.Pairs); werr != nil {
 					return werr
 				}
 			}
@@ -65,6 +65,7 @@ func scoreFlags(fs *pflag.FlagSet, o *lab.ScoreOptions, parallel *int, loss *flo
 	fs.StringVar(&o.Only, "only", "", "shell pattern of scenario names")
 	fs.StringVar((*string)(&o.Expect), "expect", "", "verdict: only scenarios and near misses labelled with it alone, as in --expect healthy --seeds 10")
 	fs.StringToStringVar(&o.Set, "set", nil, "parameter=value, may be repeated: only scenarios that have it, and no near miss that sets it itself")
+	fs.BoolVar(&o.Pairs, "pairs", false, "only the pairs of faults that people take for each other, with a table of how they were told apart")
 	fs.BoolVar(&o.Slow, "slow", false, "also scenarios of a minute and more")
 	fs.IntVar(parallel, "parallel", 0, "scenarios at once; 0: eight a processor, most of which wait")
 	fs.Float64Var(loss, "loss", 0, "random loss of TCP segments each way before the client, in percent: each row draws 0 to this much; naming that "+
@@ -73,14 +74,17 @@ func scoreFlags(fs *pflag.FlagSet, o *lab.ScoreOptions, parallel *int, loss *flo
 	fs.StringVarP(output, "output", "o", "table", "table, json or junit")
 }
 
-func writeScore(cmd *cobra.Command, r *lab.Report, output string) error {
+func writeScore(cmd *cobra.Command, r *lab.Report, output string, pairs bool) error {
 	switch output {
 	case "json":
 		return r.WriteJSON(cmd.OutOrStdout())
 	case "junit":
 		return r.WriteJUnit(cmd.OutOrStdout())
 	}
-	return r.WriteTable(cmd.OutOrStdout())
+	if err := r.WriteTable(cmd.OutOrStdout()); err != nil || !pairs {
+		return err
+	}
+	return r.WritePairs(cmd.OutOrStdout())
 }
 
 // sized adds a burst size to the flags of a diagnosis; 0 leaves it to the diagnosis.

@@ -55,11 +55,11 @@ func checkSticky(in *Input) []Finding {
 		f.Settle, f.Wants = later.Why, []Want{later}
 		return []Finding{f}
 	}
-	return []Finding{f.deadMember(in, fs, t, &g)}
+	return []Finding{f.deadMember(fs, t, &g)}
 }
 
 // deadMember is the finding once nothing speaks against it.
-func (f Finding) deadMember(in *Input, fs []fate, t tally, g *again) Finding {
+func (f Finding) deadMember(fs []fate, t tally, g *again) Finding {
 	fresh := g.arms[againFresh]
 	f.Level = Confirmed
 	f.Summary += fmt.Sprintf(" (%s, about 1 in %d)", deadShare(fs), int(math.Round(float64(t.flows)/float64(t.dead))))

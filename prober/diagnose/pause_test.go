@@ -70,6 +70,34 @@ func TestStallsThatEndTogetherAreOneEvent(t *testing.T) {
 	}
 }
 
+func TestASYNACKThatThisHostDidNotTakeIsNoClashOfSYNs(t *testing.T) {
+	t.Parallel()
+	const ms = time.Millisecond
+	stalls := []stall{{0, time.Second, ms, 1}, {ms, time.Second, ms, 1}, {2 * ms, time.Second, ms, 1}, {3 * ms, time.Second, ms, 1}}
+	for name, c := range map[string]struct {
+		early observe.AnswerKind
+		want  int
+	}{
+		"nothing came before the repeats":                          {observe.AnswerUnknown, 1},
+		"SYN-ACKs came before them, which this host's TCP refused": {observe.SYNACK, 0},
+	} {
+		in := stalling(plan.Kernel, 4, ms, stalls...)
+		// Warm ones behind, so that the order says nothing.
+		in.Observations[0].Attempts = append(in.Observations[0].Attempts, stalling(plan.Kernel, 4, ms).Observations[0].Attempts...)
+		apart := stalling(plan.Raw, 48, ms).Observations[0]
+		in.Observations = append(in.Observations, apart)
+		for i := range in.Observations[0].Attempts {
+			a := &in.Observations[0].Attempts[i]
+			if a.SYNs[0].At = a.SYNs[0].At.Add(time.Duration(i*7%5) * ms); a.Retransmissions > 0 && c.early != observe.AnswerUnknown {
+				a.Answers = append([]observe.Answer{{At: a.SYNs[0].At.Add(ms), Kind: c.early}}, a.Answers...)
+			}
+		}
+		if f := checkRace(in); len(f) != c.want {
+			t.Errorf("%s: %+v", name, f)
+		}
+	}
+}
+
 func TestAllByChanceIsFishers(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {

@@ -2,6 +2,7 @@ package diagnose
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/vipprobe/vipprobe/prober/observe"
 	"github.com/vipprobe/vipprobe/prober/plan"
@@ -53,10 +54,17 @@ func (c *concurrency) add(f *fate, gaveUp, spaced bool) {
 	if spaced {
 		return
 	}
-	c.other = c.other || !f.answered || f.lost() > 2 || f.back > 0 || lost && f.a.Outcome != observe.Accepted
+	c.other = c.other || !f.answered || f.lost() > 2 || f.back > 0 || lost && f.a.Outcome != observe.Accepted || unheeded(f.a)
 	if f.lost() == 2 {
 		c.twice++
 	}
+}
+
+// unheeded reports whether a SYN was repeated although a SYN-ACK to it had come: this host did not take it, and no SYN was lost.
+func unheeded(a *observe.Attempt) bool {
+	return a.Retransmissions > 0 && len(a.SYNs) > 1 && slices.ContainsFunc(a.Answers, func(ans observe.Answer) bool {
+		return (ans.Kind == observe.SYNACK || ans.Kind == observe.SYNACKStray) && ans.At.Before(a.SYNs[1].At)
+	})
 }
 
 // collide reports whether the losses look like collisions: of SYNs at one instant many, of those a few milliseconds apart one in eight of that at most,

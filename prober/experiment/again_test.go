@@ -44,7 +44,7 @@ func TestDeadFlowsAreAskedWithALeapOnlyOnceTheyStayDead(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			any := false
+			leapt := false
 			for seed := range uint64(25) {
 				res := investigate(c.world(seed, rand.New(rand.NewPCG(seed, 9))), seed, 10, false)
 				dead, alive := 0, 0
@@ -53,16 +53,16 @@ func TestDeadFlowsAreAskedWithALeapOnlyOnceTheyStayDead(t *testing.T) {
 					if o.Kind != plan.KindAgain {
 						continue
 					}
-					leapt, d, a := leaps(o)
-					if leapt && (dead < 6 || alive > 0) {
+					once, d, a := leaps(o)
+					if once && (dead < 6 || alive > 0) {
 						t.Errorf("seed %d: a leap after %d flows stayed dead and %d did not", seed, dead, alive)
 					}
-					any = any || leapt
+					leapt = leapt || once
 					dead, alive = dead+d, alive+a
 				}
 			}
-			if any != c.leaps {
-				t.Errorf("leaps: %t, want %t", any, c.leaps)
+			if leapt != c.leaps {
+				t.Errorf("leaps: %t, want %t", leapt, c.leaps)
 			}
 		})
 	}

@@ -27,6 +27,8 @@ type ScoreOptions struct {
 	Seeds int
 	// Loss is the most (0 … 1) that TCP segments are lost at random, each way, just before the client; each row draws its own share of it.
 	Loss float64
+	// Pairs leaves only the two sides of each pair that fools people: see Pairs.
+	Pairs bool
 	// Slow includes the scenarios of a minute and more.
 	Slow bool
 	// Set puts other values in the place of defaults, in scenarios that have all of these parameters; the others are left out, and so
@@ -85,15 +87,9 @@ func Score(ctx context.Context, o ScoreOptions) (*Report, error) {
 	if o.Parallel <= 0 {
 		o.Parallel = 12 * runtime.GOMAXPROCS(0)
 	}
-	jobs := plan(list, max(o.Seeds, 1), o.Set, o.Loss)
-	if o.Expect != "" {
-		jobs = slices.DeleteFunc(jobs, func(j job) bool { return !sameSet(j.label.Verdicts, []diagnose.Verdict{o.Expect}) })
-		if len(jobs) == 0 {
-			return nil, fmt.Errorf("nothing that matches %q is labelled %s alone", o.Only, o.Expect)
-		}
-	}
-	if len(jobs) == 0 {
-		return nil, fmt.Errorf("no scenario that matches %q has the parameters %v", o.Only, slices.Sorted(maps.Keys(o.Set)))
+	jobs, err := o.narrow(plan(list, max(o.Seeds, 1), o.Set, o.Loss))
+	if err != nil {
+		return nil, err
 	}
 	if o.Evidence != "" {
 		if err := os.MkdirAll(o.Evidence, 0o700); err != nil {
@@ -109,6 +105,26 @@ func Score(ctx context.Context, o ScoreOptions) (*Report, error) {
 		r.Rows = append(r.Rows, jobs[i].row)
 	}
 	return r, ctx.Err()
+}
+
+// narrow leaves the jobs that the options ask for; none left is an error that says which option did it.
+func (o *ScoreOptions) narrow(jobs []job) ([]job, error) {
+	if len(jobs) == 0 {
+		return nil, fmt.Errorf("no scenario that matches %q has the parameters %v", o.Only, slices.Sorted(maps.Keys(o.Set)))
+	}
+	if o.Expect != "" {
+		jobs = slices.DeleteFunc(jobs, func(j job) bool { return !sameSet(j.label.Verdicts, []diagnose.Verdict{o.Expect}) })
+		if len(jobs) == 0 {
+			return nil, fmt.Errorf("nothing that matches %q is labelled %s alone", o.Only, o.Expect)
+		}
+	}
+	if o.Pairs {
+		jobs = slices.DeleteFunc(jobs, func(j job) bool { return !paired(j.row.Scenario, j.row.NearMiss) })
+		if len(jobs) == 0 {
+			return nil, fmt.Errorf("nothing that matches %q is a side of a pair", o.Only)
+		}
+	}
+	return jobs, nil
 }
 
 // order splits the jobs by weight and puts faults before near misses: a diagnosis takes longest where something is wrong.
