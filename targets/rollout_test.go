@@ -65,6 +65,10 @@ func TestRolloutsThatCannotBeRead(t *testing.T) {
 		"candidates: [a:1]\nchecks: [tw_recycle = off]\n":                        "measure: {i_own_this_path: true}",
 		"candidates: [a:1]\nchecks: [listener_backlog > 9]\n":                    "measure: {backlog: N}",
 		"candidates: [a:1]\nchecks: [initial_window = 10]\n":                     "measure: {request: http}",
+		"candidates: [a:1]\nchecks: [reordering >= 3]\n":                         "measure: {request: http}",
+		"candidates: [a:1]\nchecks: [time_wait_rst = ends it]\n":                 "measure: {time_wait: true}",
+		"candidates: [a:1]\nchecks: [abort_on_overflow = off]\n":                 "measure: {backlog: N, overflow: true}",
+		fine + "measure: {overflow: true}\n":                                     "it follows the measurement of backlog: N",
 	} {
 		_, err := ParseRollout("r.yml", []byte(in))
 		if want == "" && err == nil {

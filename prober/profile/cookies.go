@@ -45,58 +45,66 @@ func (r *reader) cookieBits() (yes bool, n int) {
 	return n >= cookieFlows, n
 }
 
-// lateACKs reads what ACKs met that came long after a SYN-ACK which was never repeated. A request that is kept is repeated, or forgotten with its
-// first timer (1 s, RFC 6298; 3 s before, RFC 1122 §4.2.3.1), and its ACK meets an RST; only what the ACK itself carries is taken then.
+// lateEnd is what an ACK met that came long after a SYN-ACK which was not repeated before.
+type lateEnd uint8
+
+const (
+	lateUnknown   lateEnd = iota
+	lateTaken             // a connection stands: the ACK carried all that it is made of
+	lateForgotten         // a bare RST, as from a listener that has no such request (RFC 9293 §3.10.7.2)
+	lateKept              // the SYN-ACK was repeated before, after all
+)
+
+// lateACKs reads what late ACKs met. A request that is kept is repeated, or forgotten with its first timer (1 s, RFC 6298; 3 s before, RFC 1122
+// §4.2.3.1), and its ACK meets an RST; only what the ACK itself carries is taken then.
 func (r *reader) lateACKs(v *Value) {
-	var t tally
+	count, n := map[lateEnd]int{}, 0
 	for a := range r.arm(armLate) {
-		switch stood, known := lateACK(a); {
-		case !known:
-		case stood:
-			t.add("yes")
-		default:
-			t.add("no")
+		if x := readLate(a); x != lateUnknown {
+			count[x]++
+			n++
 		}
 	}
 	const unrepeated = "no SYN-ACK was repeated: a SYN cookie, tcp_synack_retries=0 or a proxy in front"
-	switch v.Seen = t.n; {
-	case len(t.count) == 1 && t.n > 1:
-		t.settle(v)
-		v.How += fmt.Sprintf("; then ACKs %s after the SYN-ACK: ", lateAfter)
-		if v.Text == "yes" {
-			v.How += "they were taken, when no request could be left"
-			return
-		}
-		v.How += "they met an RST, so the request was forgotten without a repeat (tcp_synack_retries=0)"
-	case len(t.count) > 1:
-		v.fail(unrepeated + "; late ACKs met a connection on one flow and an RST on another")
-	case r.has(armLate):
-		v.fail(unrepeated + "; late ACKs drew no answer")
-	default:
+	switch v.Seen = n; {
+	case !r.has(armLate):
 		v.fail(unrepeated)
+	case count[lateKept] > 0:
+		v.text("no")
+	case n < 2:
+		v.fail(unrepeated + "; late ACKs drew no answer")
+	case count[lateTaken] == n:
+		v.text("yes")
+		v.How += fmt.Sprintf("; ACKs %s after the SYN-ACK were taken, when no request could be left", lateAfter)
+	case count[lateForgotten] == n:
+		v.text("no")
+		v.How += fmt.Sprintf("; ACKs %s after the SYN-ACK met an RST: the request was forgotten without a repeat (tcp_synack_retries=0)", lateAfter)
+	default:
+		v.fail(unrepeated + "; late ACKs met a connection on one flow and an RST on another")
 	}
 }
 
 func (r *reader) has(arm string) bool { return asked(r.seen, arm) }
 
-// lateACK is whether a connection stood once its late ACK had come: it answers an empty segment of ours. known is false where neither that nor an RST
-// came, or the SYN-ACK was repeated before.
-func lateACK(a *observe.Attempt) (stood, known bool) {
+// readLate reads one connection: where one stands it answers an empty segment of ours, sends data, or ends it with an RST that has the ACK bit.
+func readLate(a *observe.Attempt) lateEnd {
 	ans := synACK(a)
 	if ans == nil || len(a.Sent) == 0 || a.Sent[0].Flags&wire.RST != 0 {
-		return false, false
+		return lateUnknown
 	}
 	acked := a.Sent[0].At
 	for k := range a.Answers {
 		switch x := &a.Answers[k]; {
 		case x.Kind == observe.SYNACK && x != ans:
-			return false, false
+			return lateKept
 		case x.At.Before(acked):
-		case x.Kind == observe.RST:
-			return false, true
-		case x.Kind == observe.BareACK && x.Ack == a.ISS+1 && x.Seq == ans.Seq+1, x.Kind == observe.Data:
-			return true, true
+		case x.Kind == observe.RST && x.Flags&wire.ACK == 0:
+			return lateForgotten
+		case x.Kind == observe.RST, x.Kind == observe.Data, x.Kind == observe.FIN:
+			return lateTaken
+		case x.Kind == observe.BareACK && x.Ack == a.ISS+1 && x.Seq == ans.Seq+1:
+			return lateTaken
 		}
 	}
-	return false, false
+	return lateUnknown
 }

@@ -48,35 +48,43 @@ func (r *reader) held() (n int) {
 	return n
 }
 
-// abortOnOverflow reads what ACKs met that found the accept queue full: a bare RST at once (net/ipv4/tcp_minisocks.c tcp_check_req, with
-// tcp_abort_on_overflow), or nothing, and later the SYN-ACK again. An RST of the application's own close has the ACK bit.
-func (r *reader) abortOnOverflow(v *Value) {
-	resets, repeats, made := 0, 0, 0
-	for a := range r.arm(armFill) {
-		ans := synACK(a)
-		if ans == nil || len(a.Sent) == 0 {
-			continue
+// full is what an ACK met where the accept queue was full.
+type full uint8
+
+const (
+	fullNot    full = iota // taken
+	fullReset              // a bare RST at once (net/ipv4/tcp_minisocks.c tcp_check_req, with tcp_abort_on_overflow, 6.18)
+	fullRepeat             // nothing, and later the SYN-ACK again
+)
+
+// readFull reads one connection. An RST of the application's own close has the ACK bit, and is none.
+func readFull(a *observe.Attempt, ans *observe.Answer) full {
+	acked := a.Sent[0].At
+	for k := range a.Answers {
+		x := &a.Answers[k]
+		switch soon := x.At.Sub(acked) < a.RTT+late; {
+		case x.At.Before(acked):
+		case x.Kind == observe.RST && x.Flags&wire.ACK == 0 && x.Seq == ans.Seq+1 && soon:
+			return fullReset
+		case x.Kind == observe.SYNACK && !soon:
+			return fullRepeat
 		}
-		made++
-		acked := a.Sent[0].At
-		for k := range a.Answers {
-			x := &a.Answers[k]
-			if x.At.Before(acked) {
-				continue
-			}
-			if x.Kind == observe.RST && x.Flags&wire.ACK == 0 && x.Seq == ans.Seq+1 && x.At.Sub(acked) < a.RTT+late {
-				resets++
-				break
-			}
-			if x.Kind == observe.SYNACK && x.At.Sub(acked) > late {
-				repeats++
-				break
-			}
+	}
+	return fullNot
+}
+
+// abortOnOverflow reads what ACKs met that found the accept queue full.
+func (r *reader) abortOnOverflow(v *Value) {
+	count, made := map[full]int{}, 0
+	for a := range r.arm(armFill) {
+		if ans := synACK(a); ans != nil && len(a.Sent) > 0 {
+			made++
+			count[readFull(a, ans)]++
 		}
 	}
 	defers := Value{}
 	r.deferAccept(&defers)
-	switch v.Seen = resets + repeats; {
+	switch v.Seen = made - count[fullNot]; {
 	case !r.has(armFill):
 		v.fail(NotAsked)
 	case made == 0:
@@ -85,11 +93,11 @@ func (r *reader) abortOnOverflow(v *Value) {
 		v.fail(fmt.Sprintf("the accept queue did not overflow: the server took all of %d connections", made))
 	case defers.State != Measured || defers.Text != "no":
 		v.fail("the listener may wait for data: its SYN-ACKs are repeated to completed connections, full or not")
-	case resets > 0 && repeats > 0:
-		v.fail(fmt.Sprintf("of %d connections %d were reset and %d had their SYN-ACK repeated", made, resets, repeats))
-	case resets == made:
+	case count[fullReset] > 0 && count[fullRepeat] > 0:
+		v.fail(fmt.Sprintf("of %d connections %d were reset and %d had their SYN-ACK repeated", made, count[fullReset], count[fullRepeat]))
+	case count[fullReset] == made:
 		v.fail("every connection was reset: that is no full queue")
-	case resets > 0:
+	case count[fullReset] > 0:
 		v.text("on")
 	default:
 		v.text("off")

@@ -18,6 +18,8 @@ type trial struct {
 	repeated bool
 	// trip is what the sender took for the round trip.
 	trip time.Duration
+	// flows is how many connections it is the best of.
+	flows int
 }
 
 // How a trial's repeat is read. It came at once where it took less than a tenth of the round trip that the sender knows, by time where a fifth to seven tenths of
@@ -48,45 +50,85 @@ func readTrial(a *observe.Attempt) (t trial, why string) {
 	if first.Length%smallMSS != 0 {
 		return t, "the answer is short, or its segments are not of the MSS that was asked for"
 	}
-	var acked time.Time
-	for k := range a.Sent {
-		s := &a.Sent[k]
-		if s.Flags == wire.ACK && s.Length == 0 && s.Ack == base && s.At.After(first.At) {
-			if t.acks++; t.acks == 1 {
-				acked = s.At
-			}
-		}
-	}
+	acked := t.acknowledged(a, first)
 	if t.acks == 0 {
 		return t, "the answer is short: ask for something longer"
 	}
 	t.trip = acked.Sub(first.At) + a.RTT
 	for k := range a.Answers {
 		x := &a.Answers[k]
-		if x.Length > 0 && x.Seq == base && x.At.After(acked) {
-			t.wait, t.repeated = max(x.At.Sub(acked)-a.RTT, 0), true
-			break
+		if x.Length == 0 || x.Seq != base || !x.At.After(first.At) {
+			continue
 		}
-		if x.Length > 0 && x.Seq == base && x.At.After(first.At) {
+		if !x.At.After(acked) {
 			return t, "the first segment was repeated before anything was acknowledged"
 		}
+		t.wait, t.repeated = max(x.At.Sub(acked)-a.RTT, 0), true
+		break
 	}
 	return t, ""
 }
 
-// trials are those that are of use, by how much was acknowledged; why is of one that is not.
+// acknowledged counts the acknowledgments with a hole in front, and says when the first left.
+func (t *trial) acknowledged(a *observe.Attempt, first *observe.Answer) (at time.Time) {
+	for k := range a.Sent {
+		s := &a.Sent[k]
+		if s.Flags == wire.ACK && s.Length == 0 && s.Ack == first.Seq && s.At.After(first.At) {
+			if t.acks++; t.acks == 1 {
+				at = s.At
+			}
+		}
+	}
+	return at
+}
+
+// trials are those that are of use, one for each number of segments acknowledged: of several the one whose repeat came soonest, as losses and busy
+// machines make it late and never early. why is of one that is of no use.
 func (r *reader) trials() (list []trial, why string) {
 	why = NotAsked
-	for a := range r.arm(armHoled) {
+	for a := range r.arm(armHoled, armHoled2) {
 		t, not := readTrial(a)
 		if not != "" {
 			why = not
 			continue
 		}
+		t.flows = 1
 		list = append(list, t)
 	}
-	slices.SortFunc(list, func(a, b trial) int { return cmp.Compare(a.acks, b.acks) })
-	return list, why
+	slices.SortFunc(list, func(a, b trial) int {
+		return cmp.Or(cmp.Compare(a.acks, b.acks), cmp.Compare(b.rank(), a.rank()), cmp.Compare(a.wait, b.wait))
+	})
+	best := list[:0]
+	for _, t := range list {
+		if n := len(best); n > 0 && best[n-1].acks == t.acks {
+			best[n-1].flows++
+			continue
+		}
+		best = append(best, t)
+	}
+	return best, why
+}
+
+// rank puts a trial that was repeated before one that was not.
+func (t *trial) rank() int {
+	if t.repeated {
+		return 1
+	}
+	return 0
+}
+
+// confirms are the numbers of segments to be asked again: the most that did not draw the repeat at once, and one less.
+func confirms(seen []observe.Observation) (acks []int) {
+	r := reader{seen: seen}
+	list, _ := r.trials()
+	below, _ := threshold(list)
+	if len(list) < 3 || below == 0 || r.has(armHoled2) {
+		return nil
+	}
+	for i := max(below-2, 0); i < below; i++ {
+		acks = append(acks, list[i].acks)
+	}
+	return acks
 }
 
 // threshold is how many trials, from the least, were not repeated at once. They are steady where all that acknowledged more were, and the others
@@ -125,7 +167,7 @@ func (r *reader) reordering(v *Value) {
 	}
 	below, steady := threshold(list)
 	switch {
-	case below == len(list) && !steady:
+	case below == len(list) && (!steady || list[below-1].flows < recoveryAgain):
 		v.fail(unsteady)
 		return
 	case below == len(list):
@@ -135,7 +177,7 @@ func (r *reader) reordering(v *Value) {
 		return
 	}
 	n, least := list[below].acks, 1
-	if below > 0 && steady {
+	if below > 0 && steady && list[below-1].flows >= recoveryAgain {
 		least = list[below-1].acks + 1
 	}
 	v.number(float64(n), fmt.Sprint(n))

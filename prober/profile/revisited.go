@@ -135,5 +135,9 @@ func (r *reader) meets(arm string) (t tally, follows int) {
 		}
 		t.add(text)
 	}
+	if lost := t.count[metSilence]; lost < t.n { // a loss, where other flows were answered
+		delete(t.count, metSilence)
+		t.n -= lost
+	}
 	return t, follows
 }

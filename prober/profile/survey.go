@@ -23,6 +23,7 @@ const (
 	armData   = "not acknowledged"
 	armHalf   = "left half-open"
 	armHoled  = "acknowledged with a hole"
+	armHoled2 = "acknowledged with a hole, again"
 	armLate   = "acknowledged late"
 	armFill   = "completed at once"
 )
@@ -44,6 +45,8 @@ const (
 	recoveryWait  = 80 * time.Millisecond
 	// recoveryFlows are as many as segments can be acknowledged behind the hole of an initial window of ten (RFC 6928).
 	recoveryFlows = 9
+	// recoveryAgain is how many flows more show that so few segments are not enough, and that one less is not.
+	recoveryAgain = 3
 	// lateAfter is how late an ACK still finds no request that was never repeated: one of a 3 s timer without repeats ends by then.
 	lateAfter = 5 * time.Second
 	lateWait  = 700 * time.Millisecond
@@ -81,6 +84,8 @@ func (s *Survey) Next(seen []observe.Observation) (plan.Burst, bool) {
 	case len(seen) == 1 && answered(&seen[0]):
 		return s.patient(), true
 	case len(seen) < 2:
+	case !asked(seen, armHoled2) && len(confirms(seen)) > 0:
+		return s.confirm(confirms(seen)), true
 	case !asked(seen, armLate) && unrepeated(seen):
 		return s.late(), true
 	case !asked(seen, armHalf) && s.Backlog > 0:
@@ -181,13 +186,30 @@ func (s *Survey) answers(b *plan.Burst) {
 		s.shot(b, arm, time.Duration(7+i)*gap)
 	}
 	for k := 1; k <= recoveryFlows; k++ {
-		holed := data
-		holed.Ladder = plan.Single()
-		holed.Then.AckDelay = recoveryDelay
-		holed.Then.Selective = &plan.Selective{Segments: k, Size: smallMSS, Delay: recoveryDelay, Wait: recoveryWait}
-		b.Arms = append(b.Arms, plan.Arm{Name: armHoled, Via: plan.Raw, Script: holed})
+		b.Arms = append(b.Arms, plan.Arm{Name: armHoled, Via: plan.Raw, Script: s.holed(k)})
 		s.shot(b, arm+k, recoveryAfter+time.Duration(k)*gap)
 	}
+}
+
+// holed asks for an answer and acknowledges k segments of it behind the first.
+func (s *Survey) holed(k int) plan.Script {
+	x := s.script(wire.LinuxSYNWithoutTimestamps(smallMSS, scale), 0)
+	x.Window, x.Ladder, x.OnSYNACK = 65535, plan.Single(), plan.Acknowledge
+	x.Then = plan.Exchange{Data: s.Request, Close: plan.Abort, CloseDelay: dataPatience, Withhold: true, AckDelay: recoveryDelay,
+		Selective: &plan.Selective{Segments: k, Size: smallMSS, Delay: recoveryDelay, Wait: recoveryWait}}
+	return x
+}
+
+// confirm asks again what seemed not to be enough for a repeat: an acknowledgment may have been lost.
+func (s *Survey) confirm(acks []int) plan.Burst {
+	b := plan.Burst{Label: "reordering again", Kind: plan.KindProfile, Listen: 2*dataPatience + recoveryDelay}
+	for _, k := range acks {
+		b.Arms = append(b.Arms, plan.Arm{Name: armHoled2, Via: plan.Raw, Script: s.holed(k)})
+		for range recoveryAgain {
+			s.shot(&b, len(b.Arms)-1, time.Duration(len(b.Shots))*gap)
+		}
+	}
+	return b
 }
 
 // recoveryAfter is when the first of these connections begins: once those whose answers nobody acknowledges are over.

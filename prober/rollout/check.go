@@ -229,6 +229,10 @@ func (c *Check) wanted(s string) error {
 		return fmt.Errorf("%q: want a number", s)
 	default:
 		c.Word = s
+		t, _ := profile.TraitOf(c.Name)
+		if words := t.Words(); words != nil && !slices.Contains(words, s) {
+			return fmt.Errorf("%q: %s is one of %s", s, c.Name, strings.Join(words, ", "))
+		}
 	}
 	if c.Subject == Connects && c.Metric.Ratio() && !(c.Number >= 0 && c.Number <= 1) {
 		return fmt.Errorf("%q: a share is 0 to 1, or 0%% to 100%%", s)

@@ -31,6 +31,9 @@ func TestChecksThatCannotBeRead(t *testing.T) {
 		"no finding >= inconclusive":     `level "inconclusive"`,
 		"no finding bad_luck":            `verdict "bad_luck" is not known`,
 		"no finding healthy or so":       `one verdict`,
+		"time_wait_rst = sometimes":      `"sometimes": time_wait_rst is one of ends it, ignored`,
+		"time_wait_old_isn > accepted":   "want a number",
+		"reordering < soon":              "want a number",
 		"like":                           `want "baseline"`,
 		"like baseline but mss":          `want "except"`,
 		"like baseline except":           `want "except"`,
@@ -73,6 +76,15 @@ func TestJudge(t *testing.T) {
 		facts *Facts
 		want  State
 	}{
+		{"reordering >= 3", number(profile.Reordering, profile.Measured, 3, 3, 3), Pass},
+		{"reordering >= 3", number(profile.Reordering, profile.Between, 3, 1, 3), Unknown},
+		{"reordering <= 3", number(profile.Reordering, profile.AtLeast, 10, 10, 0), Fail},
+		{"time_wait_rst = ends it", word(profile.TimeWaitRST, "ends it"), Pass},
+		{"time_wait_rst = ends it", word(profile.TimeWaitRST, "ignored"), Fail},
+		{"time_wait_isn = accepted", with(profile.Value{Name: profile.TimeWaitISN, State: profile.NotMeasured, Why: "the server does not close first"}), Unknown},
+		{"time_wait_old_isn != accepted", word(profile.TimeWaitOldISN, "challenge ACK"), Pass},
+		{"abort_on_overflow = off", word(profile.AbortOnOverflow, "on"), Fail},
+		{"loss_by_time = on", word(profile.LossByTime, "on"), Pass},
 		{"stall_ratio < 0.01", &Facts{Bursts: bursts(101, 0, 0, ms)}, Pass},
 		{"stall_ratio < 1%", &Facts{Bursts: bursts(101, 1, 0, ms)}, Pass},
 		{"stall_ratio < 0.01", &Facts{Bursts: bursts(101, 2, 0, ms)}, Fail},
