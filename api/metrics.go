@@ -66,7 +66,7 @@ func NewMetrics(o MetricsOptions) *Metrics {
 			Name: "vipprobe_config_last_reload_success_timestamp_seconds", Help: "When the configuration in force was loaded, in Unix time.",
 		}),
 		rounds:    counters("vipprobe_rounds_total", "Scheduled rounds by result: success, failure, or error where nothing could be probed.", "job_name", "module", "result"),
-		skipped:   counters("vipprobe_schedule_skipped_rounds_total", "Scheduled rounds that were left out: running, the one before still ran; overload, it waited a whole interval for its turn; primed, a diagnosis primed the target and its probes are paused; budget, a limit did not permit it; ports, no source port was fresh; maintenance, it fell into a window.", "job_name", "reason"),
+		skipped:   counters("vipprobe_schedule_skipped_rounds_total", "Scheduled rounds that were left out: running, the one before still ran; overload, it waited a whole interval for its turn, or its time was over before a packet could be sent; primed, a diagnosis primed the target and its probes are paused; budget, a limit did not permit it; ports, no source port was fresh; maintenance, it fell into a window.", "job_name", "reason"),
 		diagnoses: counters("vipprobe_diagnoses_total", "Diagnoses that scheduled rounds called for.", "job_name", "module"),
 		drops:     newCaptureMetrics(),
 		requests:  counters("vipprobe_probe_requests_total", "Requests to /probe by the status they were answered with.", "code"),

@@ -2,11 +2,14 @@ package prober
 
 import (
 	"context"
+	"fmt"
 	"errors"
 	"net/netip"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/vipprobe/vipprobe/prober/observe"
 )
 
 func TestPausesKeepAPairStill(t *testing.T) {
@@ -70,6 +73,28 @@ func TestScheduleLeavesOutWhatIsPaused(t *testing.T) {
 		s.Run(ctx)
 		if sink.skipped[SkipPrimed] < 2 || sink.skipped[SkipPrimed] > 3 || sink.rounds != 12-sink.skipped[SkipPrimed] {
 			t.Errorf("skipped %v, %d rounds told", sink.skipped, sink.rounds)
+		}
+	})
+}
+
+// A round whose time was over before anything was sent says nothing of its target: it is left out as overload. What the network or the machine denies, and
+// what was sent in part, is told.
+func TestScheduleLeavesOutWhatItHadNoTimeFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sink := &skips{}
+		late := fmt.Errorf("wait for a place: %w", context.DeadlineExceeded)
+		probe := func(_ context.Context, target string, _ Module) ([]Round, error) {
+			return []Round{{Target: target, Err: &EnvironmentError{Target: target, Err: late}}, {Target: target, Err: &EnvironmentError{Target: target, Err: errNoPorts}},
+				{Target: target, Err: &ResolveError{Host: target, Err: late}}, {Target: target},
+				{Target: target, Err: &EnvironmentError{Target: target, Err: late}, Observations: make([]observe.Observation, 1)}}, nil
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		s := newSchedule(probe, sink, 4)
+		s.Set([]Job{{Name: "vips", Interval: 10 * time.Second, Targets: []string{"vip"}}})
+		s.Run(ctx)
+		if sink.skipped[SkipOverload] != 1 || sink.rounds != 4 {
+			t.Errorf("skipped %v, %d rounds told; want 1 of overload, and 4", sink.skipped, sink.rounds)
 		}
 	})
 }

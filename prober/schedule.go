@@ -60,9 +60,9 @@ type Healthy struct {
 // Skip says why a scheduled round was left out.
 type Skip string
 
-// SkipRunning: the round before it still ran. SkipOverload: it waited a whole interval for its turn. SkipPrimed: probes of the target are
-// paused after a prime (PausedError). SkipBudget: a limit did not permit it. SkipPorts: no source port was fresh. SkipMaintenance: it fell
-// into a maintenance window.
+// SkipRunning: the round before it still ran. SkipOverload: it waited a whole interval for its turn, or its time was over before a packet could be
+// sent. SkipPrimed: probes of the target are paused after a prime (PausedError). SkipBudget: a limit did not permit it. SkipPorts: no source
+// port was fresh. SkipMaintenance: it fell into a maintenance window.
 const (
 	SkipRunning     Skip = "running"
 	SkipOverload    Skip = "overload"
@@ -292,20 +292,26 @@ func (s *Schedule) round(ctx context.Context, d *dueTarget, j *Job) {
 			s.sink.Fail(j.Name, j.Module.Name, d.target, j.Labels)
 			return
 		}
-		if rounds = s.unpaused(j, rounds); len(rounds) > 0 {
+		if rounds = s.begun(j, rounds); len(rounds) > 0 {
 			s.sink.Observe(j.Name, j.Module.Name, j.Labels, rounds)
 			s.inquire(ctx, d, j, rounds)
 		}
 	})
 }
 
-// unpaused leaves out the rounds of addresses whose probes are paused, and notes them.
-func (s *Schedule) unpaused(j *Job, rounds []Round) []Round {
+// begun leaves out the rounds in which nothing could begin on this host's own account, and notes them: of addresses whose probes are paused, and those whose time
+// was over before the first packet left, which says nothing of the target.
+func (s *Schedule) begun(j *Job, rounds []Round) []Round {
 	return slices.DeleteFunc(rounds, func(r Round) bool {
 		_, paused := errors.AsType[*PausedError](r.Err)
-		if paused {
+		_, own := errors.AsType[*EnvironmentError](r.Err)
+		late := own && len(r.Observations) == 0 && errors.Is(r.Err, context.DeadlineExceeded)
+		switch {
+		case paused:
 			s.sink.Skipped(j.Name, SkipPrimed)
+		case late:
+			s.sink.Skipped(j.Name, SkipOverload)
 		}
-		return paused
+		return paused || late
 	})
 }

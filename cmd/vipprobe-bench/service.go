@@ -45,6 +45,7 @@ type served struct {
 	RSS, Peak         int64         // KiB
 	Lag               lagged
 	Rounds, Skipped   map[string]float64 // by result, by reason
+	Wrong             map[string]int     // of the newest rounds that did not succeed, what they say
 	Drops             float64            // frames that the capture lost
 	Local             float64            // rounds that name prober_local_drop at the end
 	Taken, Written    float64            // by the store
@@ -182,6 +183,9 @@ func serviceTable(rows []served, notes []string) {
 	for i := range rows {
 		if len(rows[i].Skipped) > 0 || rows[i].Local > 0 {
 			fmt.Printf("%d targets: rounds %v, skipped %v, prober_local_drop named now by %.0f\n", rows[i].Targets, rows[i].Rounds, rows[i].Skipped, rows[i].Local)
+			for why, n := range rows[i].Wrong {
+				fmt.Printf("  %d × %s\n", n, why)
+			}
 		}
 	}
 	for _, n := range append(notes, "vipprobe serve is bound to core 0; servers, scrapes and readers are on the others. CPU is user and system time of its process, SQLite included",

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"context"
 	"encoding/json"
@@ -12,6 +13,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"regexp"
 	"sync"
 	"time"
 
@@ -30,6 +32,9 @@ type reader struct {
 func newReader(client *topo.Host, targets int) *reader {
 	return &reader{http: &http.Client{Transport: &http.Transport{DialContext: dialer(client), DisableCompression: true, MaxIdleConnsPerHost: 8}}, targets: targets}
 }
+
+// addresses are what rounds that are alike otherwise differ in.
+var addresses = regexp.MustCompile(`10\.[0-9.]+(:[0-9]+)?`)
 
 // errLater is a request that was told to come later.
 var errLater = errors.New("asked to come later")
@@ -184,6 +189,23 @@ func (rd *reader) run(ctx context.Context, target string) error {
 		return err
 	}
 	return rd.ask(ctx, "/api/v1/runs/"+run.ID+"/events", map[string]string{"Accept": "text/event-stream"}, io.Discard)
+}
+
+// wrongs are what the newest rounds that did not succeed say, counted.
+func (rd *reader) wrongs(ctx context.Context) (map[string]int, error) {
+	var b bytes.Buffer
+	if err := rd.ask(ctx, "/api/v1/results?success=false&limit=500", nil, &b); err != nil {
+		return nil, err
+	}
+	var page struct{ Results []struct{ Error, Why string } }
+	if err := json.Unmarshal(b.Bytes(), &page); err != nil {
+		return nil, err
+	}
+	out := map[string]int{}
+	for _, r := range page.Results {
+		out[addresses.ReplaceAllString(cmp.Or(r.Error, r.Why), "ADDR")]++
+	}
+	return out, nil
 }
 
 // profiles keeps profiles of the span.

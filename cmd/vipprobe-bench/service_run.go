@@ -90,13 +90,13 @@ metrics_detail: %s
 limits: {per_target_rate: 1000000, per_target_burst: 1000000, global_rate: 1000000, global_burst: 1000000, half_open: %d, unanswered: 1000000}
 results: {path: %s}
 modules:
-  raw: {prober: syn, burst: %d, timeout: 2s}
+  raw: {prober: syn, burst: %d, timeout: %s}
 jobs:
   - name: fleet
     module: raw
     interval: %s
     targets:
-`, r.Detail, max(16, r.Burst), strconv.Quote(r.file()), r.Burst, r.Interval)
+`, r.Detail, max(16, r.Burst), strconv.Quote(r.file()), r.Burst, min(2*time.Second, r.Interval), r.Interval)
 	alive, silent := netip.MustParsePrefix(prefix).Addr(), netip.MustParsePrefix(dark).Addr()
 	for i := range r.Targets {
 		a := &alive
@@ -154,6 +154,9 @@ func measureService(ctx context.Context, client *topo.Host, cmd *exec.Cmd, r ser
 	}
 	s.User, s.System = u1.user-u0.user, u1.system-u0.system
 	s.RSS, s.Peak = u1.rss, u1.peak
+	if s.Wrong, err = rd.wrongs(ctx); err != nil && !errors.Is(err, errLater) {
+		return nil, err
+	}
 	s.tell(before, after)
 	rd.tell(s)
 	if st, err := os.Stat(r.file()); err == nil {
