@@ -2,8 +2,8 @@ package prober
 
 import (
 	"context"
-	"fmt"
 	"errors"
+	"fmt"
 	"net/netip"
 	"testing"
 	"testing/synctest"
