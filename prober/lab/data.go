@@ -12,7 +12,7 @@ import (
 
 // dataScenarios are those whose handshakes are well, and whose data is not.
 func dataScenarios() []Scenario {
-	return []Scenario{dataLoss(), dataLossUp(), dataReorder(), tlpOnly(), dataPMTU(), dataPMTUUp()}
+	return []Scenario{dataLoss(), dataLossUp(), dataReorder(), groReorder(), tlpOnly(), dataPMTU(), dataPMTUUp()}
 }
 
 // bulk is how much a data scenario's server sends.
@@ -120,6 +120,32 @@ func dataReorder() Scenario {
 		Build: func(st *Stage) {
 			late := wires.Chance(st.Fraction("share"), wires.Random(uint64(st.Uint32("seed"))), wires.All(wires.Data, wires.Going(wires.Out)))
 			d := st.pair(wires.Hold(st.Duration("hold"), late), wires.Delay(time.Millisecond, 0, nil, wires.Any))
+			d.server.Serve(topo.Service{Port: port, Then: topo.Bulk, Size: bulk})
+		},
+	}
+}
+
+// suspectsGRO is what the evidence says where the client's own device merges.
+const suspectsGRO = "this host's device merges what it receives (GRO)"
+
+func groReorder() Scenario {
+	return Scenario{
+		Name: "gro-reorder",
+		Story: "data-reorder at a client whose device merges what it receives (GRO): a capture looks behind it, so that the device is as suspect as the path. (A driver " +
+			"whose GRO itself changes the order is nothing that a kernel of today can be made to be; the wire before the device does it here.)",
+		Params: []Param{{"share", "0.02", "of the segments that are held up"}, {"hold", "3ms", "for how long"}, {"seed", "1", "of the choice"},
+			{"gro", "true", "whether the client's device merges"}},
+		Root:     "how long a device waits for more to merge is the machine's administrator's to set",
+		Exchange: "source",
+		Label:    Is(diagnose.PathReordering).Saying(suspectsGRO),
+		NearMisses: []NearMiss{{"in order", map[string]string{"share": "0"}, Healthy()},
+			{"the same without GRO", map[string]string{"gro": "false"}, Is(diagnose.PathReordering)}},
+		Build: func(st *Stage) {
+			late := wires.Chance(st.Fraction("share"), wires.Random(uint64(st.Uint32("seed"))), wires.All(wires.Data, wires.Going(wires.Out)))
+			d := st.direct(wires.Hold(st.Duration("hold"), late), wires.Delay(time.Millisecond, 0, nil, wires.Any))
+			if d.clientLink.MergesReceived(st.Bool("gro")); st.Bool("gro") {
+				d.clientLink.HoldsMerged(100 * time.Microsecond)
+			}
 			d.server.Serve(topo.Service{Port: port, Then: topo.Bulk, Size: bulk})
 		},
 	}
