@@ -38,6 +38,9 @@ func (r *reader) documents(f File) []*node {
 	if err != nil {
 		r.noteAt(place{file: f.Name, line: max(line, 1)}, "%v; what follows is not read", err)
 	}
+	if err == nil && len(docs) == 0 {
+		r.noteAt(place{file: f.Name, line: 1}, "there is nothing in it")
+	}
 	var out []*node
 	for _, d := range docs {
 		if d.fields == nil && len(d.list) > 0 {
