@@ -24,6 +24,18 @@ export async function show(root, at, signal) {
 
 const lines = (text) => text.split("\n").map((l) => l.replace(/#.*/, "").trim()).filter(Boolean);
 
+/** patiently asks again when the service says that it is asked too often: hosts that refuse are measured at once. */
+async function patiently(request, signal) {
+  for (;;) {
+    try {
+      return await validate(request, signal);
+    } catch (err) {
+      if (err.status !== 429) throw err;
+    }
+    await new Promise((go) => setTimeout(go, 1500));
+  }
+}
+
 /** measure asks for one host after another: the service measures while its caller waits. */
 async function measure(form, { begin, stop, failure, found }, signal) {
   const f = form.elements, hosts = lines(f.hosts.value), checks = lines(f.checks.value), leave = new AbortController();
@@ -40,13 +52,13 @@ async function measure(form, { begin, stop, failure, found }, signal) {
     let baseline;
     if (f.baseline.value.trim()) {
       told.textContent = `Measuring the baseline, ${f.baseline.value.trim()}.`;
-      const answer = await validate({ ...max, target: f.baseline.value.trim(), checks: ["like baseline"] }, leave.signal);
+      const answer = await patiently({ ...max, target: f.baseline.value.trim(), checks: ["like baseline"] }, leave.signal);
       baseline = answer.candidates[0]?.profile;
       if (!baseline) throw new Error(`The baseline ${f.baseline.value.trim()} could not be measured${answer.candidates[0]?.error ? `: ${answer.candidates[0].error}` : "."}`);
     }
     for (const [i, target] of hosts.entries()) {
       told.textContent = `Measuring ${target}, ${i + 1} of ${hosts.length}.`;
-      done.push(...(await validate({ ...max, target, checks, baseline }, leave.signal)).candidates);
+      done.push(...(await patiently({ ...max, target, checks, baseline }, leave.signal)).candidates);
       bar.value = i + 1;
       put(list, verdicts(done));
       say(`${target}: ${done.at(-1)?.state ?? "nothing"}`);
