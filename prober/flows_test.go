@@ -160,3 +160,35 @@ func TestOnlyOneKernelFlowOfAPortIsFoundByIt(t *testing.T) {
 		t.Errorf("got %d, want %d", got, kernel)
 	}
 }
+
+// lookups returns a function that enters a raw flow beside a thousand others, finds it as the reader of the tap does and takes it out again.
+func lookups() func() {
+	tab := newFlowTable()
+	flow := wire.Flow{Src: netip.MustParseAddrPort("192.0.2.1:60000"), Dst: netip.MustParseAddrPort("198.51.100.1:443")}
+	for port := range uint16(1000) {
+		tab.add(wire.Flow{Src: netip.AddrPortFrom(flow.Src.Addr(), 61000+port), Dst: flow.Dst}, 1, 0, &way{})
+	}
+	w := &way{}
+	return func() {
+		i, iss := tab.add(flow, 1, 0, w)
+		answer := wire.Segment{Src: flow.Dst, Dst: flow.Src, Ack: iss + 1, Flags: wire.SYN | wire.ACK}
+		if tab.byAck(&answer) != i || tab.byFlow(flow) != i {
+			panic("not found")
+		}
+		tab.remove(i)
+	}
+}
+
+func TestLookupsAllocateNothing(t *testing.T) {
+	if n := testing.AllocsPerRun(1000, lookups()); n != 0 {
+		t.Errorf("%v allocations a flow", n)
+	}
+}
+
+func BenchmarkFlowTable(b *testing.B) {
+	look := lookups()
+	b.ReportAllocs()
+	for b.Loop() {
+		look()
+	}
+}

@@ -261,16 +261,16 @@ func TestCursor(t *testing.T) {
 }
 
 // A healthy burst from its SYNs to its end allocates nothing.
-func BenchmarkHealthyBurst(b *testing.B) {
+// healthyBursts returns a function that opens a burst of ten, sends, hears and closes it.
+func healthyBursts(t testing.TB) func() {
 	tab := New(Config{Seed: maphash.MakeSeed(), InFlight: 1 << 12, History: 1 << 20, Tapes: 1 << 16})
 	x := &Burst{Src: netip.MustParseAddr("192.0.2.1"), Dst: dst, Listen: 5 * time.Second, Arm: &plan.Script{Clock: plan.TSClock{Hz: 1000}, Ladder: plan.Single()}}
 	ports := []uint16{1, 2, 3, 4, 5, 6, 7, 8, 9, 10}
 	var syns []SYN
 	f := Frame{IfIndex: 2, Link: make([]byte, 14), Net: make([]byte, 60)}
-	b.ReportAllocs()
-	for b.Loop() {
+	return func() {
 		if err := tab.Open(x, ports); err != nil {
-			b.Fatal(err)
+			t.Fatal(err)
 		}
 		syns = tab.SYNs(x, time.Second, syns[:0])
 		for _, s := range syns {
@@ -282,8 +282,22 @@ func BenchmarkHealthyBurst(b *testing.B) {
 			tab.Incoming(&f, &seg)
 		}
 		if x.Ill() {
-			b.Fatal("ill")
+			t.Fatal("ill")
 		}
 		tab.Close(x)
+	}
+}
+
+func TestHealthyBurstsAllocateNothing(t *testing.T) {
+	if n := testing.AllocsPerRun(1000, healthyBursts(t)); n != 0 {
+		t.Errorf("%v allocations a burst of ten", n)
+	}
+}
+
+func BenchmarkHealthyBurst(b *testing.B) {
+	burst := healthyBursts(b)
+	b.ReportAllocs()
+	for b.Loop() {
+		burst()
 	}
 }
