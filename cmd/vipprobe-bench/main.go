@@ -1,4 +1,4 @@
-// Command vipprobe-bench measures vipprobe's engine beside its peers: zmap, masscan, hping3, nping and blackbox_exporter, whichever are
+// Command vipprobe-bench measures vipprobe's engine beside its peers: zmap, masscan, hping3, nmap, nping and blackbox_exporter, whichever are
 // installed, and net.Dialer. It runs all of them in turn between two network namespaces of its own and prints one table; it touches no other
 // network. As root it takes about four minutes, and never more than -for; see -h. "vipprobe-bench scale" measures scheduled rounds of the engine against the number of targets,
 // "vipprobe-bench service" the whole of vipprobe serve: with its results, a scrape, and readers of page and API.

@@ -91,6 +91,30 @@ func TestCompareLeavesOutWhatIsAmbiguous(t *testing.T) {
 	}
 }
 
+func TestTargetWithoutPort(t *testing.T) {
+	zero := time.Unix(0, 0)
+	once := &exchange{syn: zero, answer: zero.Add(1500), syns: 1}
+	saw := map[handshakeKey]*exchange{{1, "a"}: once, {1, "b"}: once, {2, "b"}: once}
+	if got, err := compare([]timed{{0, "a", 1000}, {0, "b", 9000}}, saw); err != nil || got != 0.5 {
+		t.Errorf("%v, %v: a target with two exchanges says nothing", got, err)
+	}
+}
+
+func TestTimesThatPeersTell(t *testing.T) {
+	for name, x := range map[string]struct{ out, want []timed }{
+		"hping3": {hpingTimes("HPING 10.64.0.1 (eth0 10.64.0.1): S set\nlen=44 ip=10.64.0.1 ttl=64 DF id=0 sport=80 flags=SA seq=3 win=64240 rtt=0.5 ms\n" +
+			"len=40 ip=10.64.0.1 ttl=64 DF id=0 sport=80 flags=RA seq=4 win=0 rtt=0.5 ms\n"), []timed{{20003, "10.64.0.1", 500 * time.Microsecond}}},
+		"nping": {npingTimes("Statistics for host 10.64.0.0:\n |  Probes Sent: 1 | Rcvd: 1 | Lost: 0  (0.00%)\n |_ Max rtt: 0.539ms | Min rtt: 0.539ms | Avg rtt: 0.539ms\n" +
+			"Statistics for host 10.64.0.1:\n |  Probes Sent: 1 | Rcvd: 0 | Lost: 1  (100.00%)\n |_ Max rtt: N/A | Min rtt: N/A | Avg rtt: N/A\n"),
+			[]timed{{0, "10.64.0.0", 539 * time.Microsecond}}},
+		"nmap": {nmapTimes("<address addr=\"10.64.0.0\" addrtype=\"ipv4\"/>\n<times srtt=\"54\" rttvar=\"5000\" to=\"100000\"/>\n"), []timed{{0, "10.64.0.0", 54 * time.Microsecond}}},
+	} {
+		if diff := cmp.Diff(x.want, x.out); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
 // A tiny run of ours, end to end: no peer is needed, and nothing of it is timed.
 func TestASweepInTheRig(t *testing.T) {
 	if !topo.Inside() {

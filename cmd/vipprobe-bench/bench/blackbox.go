@@ -12,7 +12,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"time"
 )
 
@@ -34,7 +33,13 @@ func (c *course) blackbox(ctx context.Context, round int, figure string) {
 	command := fmt.Sprintf("%s --web.listen-address=%s   (%d GET /probe?module=tcp_connect&target=…, %d at a time)", blackboxProgram, blackboxAddr,
 		blackboxProbes, blackboxParallel)
 	fmt.Fprintf(c.progress, "round %d: %s\n", round+1, command)
-	cpu, err := c.scrape(ctx, path)
+	cpu, err := c.exporter(ctx, path, func(ctx context.Context, get getter) error {
+		return together(blackboxParallel, blackboxProbes, func(i int) error {
+			target := net.JoinHostPort(at(answered, i).String(), text(port))
+			_, err := get(ctx, "/probe?module=tcp_connect&target="+url.QueryEscape(target), "\nprobe_success 1\n")
+			return err
+		})
+	})
 	if ctx.Err() != nil {
 		return
 	}
@@ -46,8 +51,11 @@ func (c *course) blackbox(ctx context.Context, round int, figure string) {
 	c.report.Note(figure, blackbox, command)
 }
 
-// scrape runs the exporter, has it probe, ends it and returns its CPU time.
-func (c *course) scrape(ctx context.Context, path string) (time.Duration, error) {
+// getter fetches a page of the exporter's, which must hold a text.
+type getter func(ctx context.Context, path, want string) (string, error)
+
+// exporter starts the exporter, has it asked, ends it and returns its CPU time.
+func (c *course) exporter(ctx context.Context, path string, ask func(ctx context.Context, get getter) error) (time.Duration, error) {
 	ctx, cancel := context.WithTimeout(ctx, deadline)
 	defer cancel()
 	config := filepath.Join(c.dir, "blackbox.yml")
@@ -58,7 +66,7 @@ func (c *course) scrape(ctx context.Context, path string) (time.Duration, error)
 	if err := c.rig.client.Start(cmd); err != nil {
 		return 0, fmt.Errorf("start %s: %w", path, err)
 	}
-	err := c.probes(ctx)
+	err := c.asked(ctx, ask)
 	_ = cmd.Process.Signal(os.Interrupt) // it may have ended
 	_ = cmd.Wait()                       // its own exit status is of no interest
 	if err != nil {
@@ -67,14 +75,15 @@ func (c *course) scrape(ctx context.Context, path string) (time.Duration, error)
 	return cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), nil
 }
 
-// probes asks for all probes.
-func (c *course) probes(ctx context.Context) error {
-	client := &http.Client{Transport: &http.Transport{DialContext: c.dialInside, MaxIdleConnsPerHost: blackboxParallel}}
+// asked waits until the exporter listens and has it asked.
+func (c *course) asked(ctx context.Context, ask func(ctx context.Context, get getter) error) error {
+	client := &http.Client{Transport: &http.Transport{DialContext: c.dialInside, MaxIdleConnsPerHost: 1000}}
 	defer client.CloseIdleConnections()
-	for { // until it listens
-		err := get(ctx, client, "/-/healthy", "")
+	fetch := func(ctx context.Context, path, want string) (string, error) { return get(ctx, client, path, want) }
+	for {
+		_, err := fetch(ctx, "/-/healthy", "")
 		if err == nil {
-			break
+			return ask(ctx, fetch)
 		}
 		select {
 		case <-ctx.Done():
@@ -82,18 +91,6 @@ func (c *course) probes(ctx context.Context) error {
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
-	var wg sync.WaitGroup
-	errs := make([]error, blackboxParallel)
-	for k := range blackboxParallel {
-		wg.Go(func() {
-			for i := k; i < blackboxProbes && errs[k] == nil; i += blackboxParallel {
-				target := net.JoinHostPort(at(answered, i).String(), text(port))
-				errs[k] = get(ctx, client, "/probe?module=tcp_connect&target="+url.QueryEscape(target), "\nprobe_success 1\n")
-			}
-		})
-	}
-	wg.Wait()
-	return errors.Join(errs...)
 }
 
 // dialInside opens the scraper's connections in the client's namespace.
@@ -106,22 +103,22 @@ func (c *course) dialInside(ctx context.Context, network, addr string) (conn net
 }
 
 // get fetches a page that must hold a text.
-func get(ctx context.Context, client *http.Client, path, want string) error {
+func get(ctx context.Context, client *http.Client, path, want string) (string, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+blackboxAddr+path, nil)
 	if err != nil {
-		return err
+		return "", err
 	}
 	resp, err := client.Do(req)
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
 	if err != nil {
-		return err
+		return "", err
 	}
 	if resp.StatusCode != http.StatusOK || !strings.Contains(string(body), want) {
-		return fmt.Errorf("%s answers %s without %q", path, resp.Status, strings.TrimSpace(want))
+		return "", fmt.Errorf("%s answers %s without %q", path, resp.Status, strings.TrimSpace(want))
 	}
-	return nil
+	return string(body), nil
 }

@@ -26,7 +26,7 @@ func host(ctx context.Context) (figures.Host, error) {
 	if b, err := os.ReadFile("/proc/cpuinfo"); err == nil {
 		h.CPU = cpuName(string(b))
 	}
-	for name, arg := range map[string]string{"zmap": "--version", "masscan": "--version", "hping3": "--version", "nping": "--version",
+	for name, arg := range map[string]string{"zmap": "--version", "masscan": "--version", "hping3": "--version", "nping": "--version", "nmap": "--version",
 		blackboxProgram: "--version", "tcpdump": "--version"} {
 		h.Versions[name] = version(ctx, name, arg)
 	}

@@ -63,6 +63,7 @@ func Run(ctx context.Context, o Options) (*figures.Report, error) {
 	if !r.together() {
 		c.report.Note(connectCPU, "the answers are received", received)
 	}
+	c.report.Note(transmitCPU, "who drops", "the other end of the pair, within the sender's own system call: what that costs is in every figure")
 	c.report.Note(nearCPU, "the kernel that answers", "within the SYN's own system call, on the sender's core: what it costs is in the figure, and nobody has to wait for an answer")
 	c.report.Note(matchCPU, "what a probe is", "one whose answer the contestant tells; those it sends and hears nothing of stand in the figure of probes sent")
 	for round := range o.Rounds {

@@ -45,18 +45,15 @@ func (c *course) times(ctx context.Context, round int) {
 					return
 				}
 				j := job{what: who.what, prefix: answered, targets: x.targets, shots: x.concurrent, repeat: 1, wait: time.Second, tap: true}
-				figure := errorOf(x.concurrent, loaded)
-				fmt.Fprintf(c.progress, "round %d: %s, %s\n", round+1, figure, who.name)
-				p99, err := c.disagreement(ctx, j, loaded)
-				if ctx.Err() != nil {
-					return
-				}
-				if err != nil {
-					c.failed(round, who.name, err)
-					continue
-				}
-				c.report.Add(figure, who.name, "µs", round, p99)
+				c.clock(ctx, round, errorOf(x.concurrent, loaded), who.name, "", loaded, func(ctx context.Context) ([]timed, error) {
+					u, err := c.rig.run(ctx, deadline, j.args()...)
+					if err != nil {
+						return nil, err
+					}
+					return ofWorker(u)
+				})
 			}
+			c.peersClocks(ctx, round, x.concurrent, loaded)
 		}
 	}
 }
@@ -67,8 +64,8 @@ type handshakeKey struct {
 	dst  string
 }
 
-// disagreement runs a job beside a tcpdump and returns the 99th percentile of the error of its handshake times, in µs.
-func (c *course) disagreement(ctx context.Context, j job, loaded bool) (float64, error) {
+// beside runs a contestant beside a tcpdump and returns the 99th percentile of the error of its handshake times, in µs.
+func (c *course) beside(ctx context.Context, loaded bool, run func(context.Context) ([]timed, error)) (float64, error) {
 	w, err := c.witness(ctx)
 	if err != nil {
 		return 0, err
@@ -79,24 +76,24 @@ func (c *course) disagreement(ctx context.Context, j job, loaded bool) (float64,
 			return 0, errors.Join(err, w.end())
 		}
 	}
-	u, err := c.rig.run(ctx, deadline, j.args()...)
+	times, err := run(ctx)
 	stop()
 	saw := w.testify()
 	if err != nil {
 		return 0, err
 	}
-	t, err := readTally(u)
-	if err != nil {
-		return 0, err
-	}
-	return compare(t.Times, saw)
+	return compare(times, saw)
 }
 
 // compare is the 99th percentile of the errors, in µs. Handshakes of which tcpdump saw a repeated SYN are left out: which was answered nobody knows.
 func compare(times []timed, saw map[handshakeKey]*exchange) (float64, error) {
 	var off []float64
+	alone := byTarget(saw)
 	for _, t := range times {
 		x := saw[handshakeKey{t.Port, t.Dst}]
+		if t.Port == 0 {
+			x = alone[t.Dst]
+		}
 		if x == nil || x.syns != 1 || x.answer.IsZero() {
 			continue
 		}
@@ -107,6 +104,18 @@ func compare(times []timed, saw map[handshakeKey]*exchange) (float64, error) {
 	}
 	slices.Sort(off)
 	return figures.Quantile(off, 0.99), nil
+}
+
+// byTarget finds the exchange of each target that had one alone: some contestants do not tell their ports.
+func byTarget(saw map[handshakeKey]*exchange) map[string]*exchange {
+	all := map[string]*exchange{}
+	for key, x := range saw {
+		if _, another := all[key.dst]; another {
+			x = nil
+		}
+		all[key.dst] = x
+	}
+	return all
 }
 
 // exchange is what tcpdump saw of one handshake.
