@@ -38,10 +38,15 @@ const (
 type impaired struct {
 	loss, late float64
 	congestion string
+	six        bool // over IPv6
 }
 
 func (i impaired) String() string {
-	return fmt.Sprintf("loss %g %%, late %g %%, %s", 100*i.loss, 100*i.late, i.congestion)
+	family := ""
+	if i.six {
+		family = ", IPv6"
+	}
+	return fmt.Sprintf("loss %g %%, late %g %%, %s%s", 100*i.loss, 100*i.late, i.congestion, family)
 }
 
 // wired is network with a wire for a cable.
@@ -73,23 +78,27 @@ func transferBurst(t plan.Transfer, flows int, dst netip.AddrPort) plan.Burst {
 
 // Classes of retransmissions agree with the kernel's own counters, and their sum with tshark's analysis of the same frames.
 func TestClassesAgree(t *testing.T) {
-	grid, octets := []impaired{{0.02, 0, "cubic"}, {0, 0.05, "cubic"}}, int64(1<<20)
+	grid, octets := []impaired{{0.02, 0, "cubic", false}, {0, 0.05, "cubic", false}, {0.02, 0, "cubic", true}, {0, 0.05, "cubic", true}}, int64(1<<20)
 	if *transferLong > 0 {
 		octets, grid = *transferLong, nil
 		for cc := range strings.FieldsSeq(*transferWith) {
 			for _, loss := range []float64{0.001, 0.005, 0.01, 0.02, 0.05} {
-				grid = append(grid, impaired{loss, 0, cc})
+				grid = append(grid, impaired{loss, 0, cc, false})
 			}
 			for _, late := range []float64{0.01, 0.02, 0.05, 0.1} {
-				grid = append(grid, impaired{0, late, cc})
+				grid = append(grid, impaired{0, late, cc, false})
 			}
-			grid = append(grid, impaired{0.01, 0.02, cc})
+			grid = append(grid, impaired{0.01, 0.02, cc, false}, impaired{0.01, 0.02, cc, true})
 		}
 	}
 	for k, i := range grid {
 		t.Run(i.String(), func(t *testing.T) {
 			r := i.network(t, uint64(k+1))
-			b := transferBurst(plan.Transfer{Way: plan.Sink, Bytes: octets, Congestion: i.congestion, Pace: gridPace, Patience: gridPatience}, 4, on(serverV4, 80))
+			to := on(serverV4, 80)
+			if i.six {
+				to = on(serverV6, 80)
+			}
+			b := transferBurst(plan.Transfer{Way: plan.Sink, Bytes: octets, Congestion: i.congestion, Pace: gridPace, Patience: gridPatience}, 4, to)
 			obs, err := r.try(t.Context(), request{burst: &b, record: Recording{On: true}})
 			must(t, err)
 			if len(obs.Transfers) != 4 {
