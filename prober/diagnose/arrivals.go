@@ -81,8 +81,8 @@ func inOrderOfTime(list []arrival) {
 	slices.SortStableFunc(list, func(a, b arrival) int { return a.at.Compare(b.at) })
 }
 
-// rttSpread is by how much the round trips of raw SYNs differ, but for those that are several times the shortest: these are repeats of lost answers.
-func rttSpread(in *Input) time.Duration {
+// roundTrips are the round trips of raw SYNs, the shortest first, but for those that are several times the shortest: these are repeats of lost answers.
+func roundTrips(in *Input) []time.Duration {
 	var rtts []time.Duration
 	for a := range trustedAttempts(in) {
 		if a.Via == plan.Raw && a.RTT > 0 {
@@ -90,12 +90,27 @@ func rttSpread(in *Input) time.Duration {
 		}
 	}
 	if len(rtts) == 0 {
-		return 0
+		return nil
 	}
 	slices.Sort(rtts)
 	most := 3*rtts[0] + 100*time.Millisecond
 	last, _ := slices.BinarySearch(rtts, most)
-	return rtts[max(last-1, 0)] - rtts[0]
+	return rtts[:max(last, 1)]
+}
+
+// rttSpread is by how much round trips differ, and slowestTrip the longest of them; 0: none is known.
+func rttSpread(in *Input) time.Duration {
+	if t := roundTrips(in); len(t) > 0 {
+		return t[len(t)-1] - t[0]
+	}
+	return 0
+}
+
+func slowestTrip(in *Input) time.Duration {
+	if t := roundTrips(in); len(t) > 0 {
+		return t[len(t)-1]
+	}
+	return 0
 }
 
 // openAtOnce is the most handshakes that were open at one time, SYN sent and not yet answered and reset, in steady bursts.

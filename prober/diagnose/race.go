@@ -77,7 +77,7 @@ func (c *concurrency) collide() bool {
 // those far apart none. Neither the first nor the last of the burst suffer more, so no queue or bucket does it.
 func checkRace(in *Input) []Finding {
 	c := readConcurrency(in)
-	if !c.collide() || ordered(in) {
+	if !c.collide() || ordered(in) || inHeaps(in) < 1e-3 {
 		return nil
 	}
 	p := fisher(c.together, c.apart)
@@ -113,6 +113,34 @@ func checkRace(in *Input) []Finding {
 		f.Wants, f.Settle, f.explains = nil, "", c.explains
 	}
 	return []Finding{f}
+}
+
+// inHeaps is the chance that the losses of the kernel bursts, at random in each, fall into so few heaps: collisions hit connects singly, a queue that is
+// full for a moment all that come in that moment.
+func inHeaps(in *Input) float64 {
+	var ps []float64
+	for i := range in.Observations {
+		o := &in.Observations[i]
+		if o.Kind != plan.KindConnect || !trusted(o) || in.explained[i] {
+			continue
+		}
+		ok, bad, runs := 0, 0, 1
+		order := firstSYNOrder(o)
+		for k, a := range order {
+			if k > 0 && (a.Retransmissions > 0) != (order[k-1].Retransmissions > 0) {
+				runs++
+			}
+			if a.Retransmissions > 0 {
+				bad++
+			} else {
+				ok++
+			}
+		}
+		if ok > 0 && bad > 0 {
+			ps = append(ps, runsChance(ok, bad, runs))
+		}
+	}
+	return combined(ps...)
 }
 
 // ordered reports whether the losses of the kernel bursts gather at their beginning or end.

@@ -98,6 +98,37 @@ func (m *metering) add(ts []trial) {
 	m.order = append(m.order, max(0, 1-runsChance(answered, len(ts)-answered, runs-1)))
 }
 
+// ofPlaces is what a limit looks like that may be one of places: only so many SYNs were lost while none of ours was open.
+func ofPlaces(f Finding, idle int) Finding {
+	f.Wants = nil
+	f.Settle = "SYNs further apart than a round trip: places that are each held for one look like a rate"
+	f.Summary += fmt.Sprintf("; only %d of those at a steady pace were lost while none of ours was open", idle)
+	return f
+}
+
+// lostAlone counts the SYNs at a steady pace that were lost when no handshake of ours can have been open any more: none had passed for a round trip and a
+// quarter. A queue or table of few places, each held for a round trip, loses only SYNs that find one of ours in it.
+func lostAlone(in *Input) int {
+	n, held := 0, slowestTrip(in)
+	held += held/4 + 5*time.Millisecond
+	for i := range in.Observations {
+		o := &in.Observations[i]
+		if o.Kind != plan.KindRate && o.Kind != plan.KindScope && o.Kind != plan.KindPaced || !trusted(o) || in.explained[i] {
+			continue
+		}
+		var last time.Time
+		for _, t := range trials(o) {
+			switch {
+			case t.answered:
+				last = t.at
+			case !last.IsZero() && t.at.Sub(last) > held:
+				n++
+			}
+		}
+	}
+	return n
+}
+
 // Through is how many SYNs a second came through bursts at a steady pace, at the least, and how many before the first was lost, at the most; ok is false where
 // none was made or nothing was lost.
 func Through(seen []observe.Observation) (perSecond float64, head int, ok bool) {
@@ -160,6 +191,9 @@ func checkRate(in *Input) []Finding {
 	if paced.flows == 0 || m.asked == 0 {
 		return []Finding{f}
 	}
+	if idle := lostAlone(in); idle < fewTold {
+		return []Finding{ofPlaces(f, idle)}
+	}
 	p := fisher(silences{burst.lost() + m.lost, burst.syns + m.asked}, silences{paced.lost(), paced.syns})
 	f.P = combined(append(m.order, p)...)
 	if f.Level = firm(f.P, in.bursts(plan.KindRate)); f.Level < Suspected || 10*paced.lost() > paced.syns {
@@ -221,11 +255,11 @@ func headPattern(in *Input) bool {
 	return n > 0 && 2*head > n
 }
 
-// headElsewhere reports whether on another port of the address, too, the first SYNs of a burst were answered and later ones not.
+// headElsewhere reports whether on another port of the address, or of bare ACKs, too, the first of a burst were answered and later ones not.
 func headElsewhere(in *Input) bool {
 	for i := range in.Observations {
 		o := &in.Observations[i]
-		if o.Kind != plan.KindOther || !trusted(o) {
+		if o.Kind != plan.KindOther && o.Kind != plan.KindStray || !trusted(o) {
 			continue
 		}
 		var lost []bool

@@ -143,6 +143,9 @@ func silentSince(in *Input, f Finding, accepted int, other tally, stray, strayRe
 	case !silentAllRound(in):
 		f.Settle = "whether SYNs of every TSval are dropped"
 		f.Wants = append(f.Wants, Want{Kind: plan.KindQuadrants, Why: f.Settle, Most: in.bursts(plan.KindQuadrants) + 1})
+	case headElsewhere(in):
+		f.Summary += "; on other ports, too, the first of a burst are answered and later ones not"
+		f.Settle = "what runs out on the way: room for flows, or for source ports"
 	case other.dead < other.flows && strayResets >= 3*stray/4 && sameHops(in):
 		if silentTime(in) < noRefill {
 			f.Summary += stackAlive

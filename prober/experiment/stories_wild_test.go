@@ -61,6 +61,27 @@ func wildStories() []story {
 				}))
 				return w
 			}},
+		{name: "near miss: few places for requests, each held for a long round trip, and no rate is limited", plain: true, right: only(diagnose.SYNQueueFullDrop), quiet: true,
+			world: func(seed uint64, r *rand.Rand) *fakenet.World {
+				n := oneOf(r, 16, 64, 128)
+				w := fakenet.SYNQueueFull(seed, n, n-n/4-between(r, 0, 6))
+				w.OneWay, w.Jitter = lasting(r, 20*time.Microsecond, 200*time.Millisecond), 100*time.Microsecond
+				return w
+			}},
+		{name: "near miss: few connections at a time for each source, and no rate is limited", plain: true, quiet: true,
+			world: func(seed uint64, r *rand.Rand) *fakenet.World {
+				w, _ := fakenet.Server(seed, &concurrent{most: between(r, 1, 8)})
+				w.OneWay, w.Jitter = lasting(r, 20*time.Millisecond, 200*time.Millisecond), 10*time.Millisecond
+				return w
+			}},
+		{name: "near miss: few SNAT ports, kept for long, and no queue is full", right: only(diagnose.SNATPortExhaustion), quiet: true,
+			world: func(seed uint64, r *rand.Rand) *fakenet.World {
+				ports := between(r, 4, 30)
+				if ports == 7 || ports == 8 {
+					ports = 9 // as many as bare ACKs are sent: the last of these would have to fail
+				}
+				return fakenet.SNATPool(seed, ports, 0, lasting(r, 20*time.Second, 120*time.Second))
+			}},
 		{name: "near miss: nearly everything is lost for everybody, and no member is dead", also: append(lossy(), diagnose.SYNRateLimited), quiet: true,
 			world: func(seed uint64, r *rand.Rand) *fakenet.World {
 				return fakenet.SYNLoss(seed, upTo(r, 0.9, 0.99))
