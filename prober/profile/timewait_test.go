@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/vipprobe/vipprobe/prober/observe"
+	"github.com/vipprobe/vipprobe/prober/plan"
 	"github.com/vipprobe/vipprobe/prober/wire"
 )
 
@@ -139,26 +140,32 @@ func TestARevisitAsksWhatItSays(t *testing.T) {
 			}
 		}
 		again, _ := v.Next([]observe.Observation{o, {Arms: kill.Arms}})
-		want := map[string]int{armHigher: 2, armLower: 2, armKilled: 2}
-		if stamped {
-			want[armNewer], want[armOlder] = 2, 2
-		}
-		for _, s := range again.Shots {
-			arm := &again.Arms[s.Arm]
-			want[arm.Name]--
-			above := arm.Name == armHigher || arm.Name == armOlder
-			val, _, ts := arm.Script.Options.Timestamps()
-			if above != wire.Seq(5005).Before(*s.ISS) || ts && wire.TSval(7000).Before(val) != (arm.Name == armNewer) || ts != (arm.Name == armNewer || arm.Name == armOlder) {
-				t.Errorf("%s: from %d, TSval %d", arm.Name, *s.ISS, val)
-			}
-		}
-		for name, n := range want {
-			if n != 0 {
-				t.Errorf("%s: %d missing", name, n)
-			}
-		}
+		comesBack(t, &again, stamped)
 		if _, more := v.Next([]observe.Observation{o, {Arms: kill.Arms}, {Arms: again.Arms}}); more {
 			t.Error("no end")
+		}
+	}
+}
+
+// comesBack checks the SYNs to connections whose numbers ended before 5005 and whose TSvals stood at 7000.
+func comesBack(t *testing.T, b *plan.Burst, stamped bool) {
+	t.Helper()
+	want := map[string]int{armHigher: 2, armLower: 2, armKilled: 2}
+	if stamped {
+		want[armNewer], want[armOlder] = 2, 2
+	}
+	for _, s := range b.Shots {
+		arm := &b.Arms[s.Arm]
+		want[arm.Name]--
+		above := arm.Name == armHigher || arm.Name == armOlder
+		val, _, ts := arm.Script.Options.Timestamps()
+		if above != wire.Seq(5005).Before(*s.ISS) || ts && wire.TSval(7000).Before(val) != (arm.Name == armNewer) || ts != (arm.Name == armNewer || arm.Name == armOlder) {
+			t.Errorf("%s: from %d, TSval %d", arm.Name, *s.ISS, val)
+		}
+	}
+	for name, n := range want {
+		if n != 0 {
+			t.Errorf("%s: %d missing", name, n)
 		}
 	}
 }

@@ -228,15 +228,21 @@ func (c *Check) wanted(s string) error {
 	case c.Subject == Connects, c.Op != Equal && c.Op != NotEqual:
 		return fmt.Errorf("%q: want a number", s)
 	default:
-		c.Word = s
-		t, _ := profile.TraitOf(c.Name)
-		if words := t.Words(); words != nil && !slices.Contains(words, s) {
-			return fmt.Errorf("%q: %s is one of %s", s, c.Name, strings.Join(words, ", "))
-		}
+		return c.word(s)
 	}
 	if c.Subject == Connects && c.Metric.Ratio() && !(c.Number >= 0 && c.Number <= 1) {
 		return fmt.Errorf("%q: a share is 0 to 1, or 0%% to 100%%", s)
 	}
+	return nil
+}
+
+// word takes what is wanted of a value that is no number.
+func (c *Check) word(s string) error {
+	t, _ := profile.TraitOf(c.Name)
+	if words := t.Words(); words != nil && !slices.Contains(words, s) {
+		return fmt.Errorf("%q: %s is one of %s", s, c.Name, strings.Join(words, ", "))
+	}
+	c.Word = s
 	return nil
 }
 
