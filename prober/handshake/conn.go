@@ -73,10 +73,11 @@ type Conn struct {
 	peerFIN bool
 	owed    bool // the handshake's ACK has not left yet
 	asked   bool // whether the connection stands was asked
-	// Of an answer that is acknowledged with a hole in front: whether the peer permits SACK, up to where its octets have come without a gap, and
-	// whether that was done.
+	// Of an answer that is acknowledged with a hole in front: whether the peer permits SACK, up to where its octets have come without a gap, where
+	// its segments end, and whether that was done.
 	sackOK bool
 	high   wire.Seq
+	edges  []wire.Seq
 	sacked bool
 }
 

@@ -19,6 +19,11 @@ func (c *Conn) gather(now time.Duration, s *plan.Selective, seg *wire.Segment) {
 	if c.high == c.rcvNxt {
 		c.arm(now + s.Delay)
 	}
+	// A capture may show several segments as one, as offload joins them: all but the last are of the full size then.
+	for size := max(s.Size, 1); len(c.edges) <= s.Segments && c.high.Before(end); {
+		c.high = c.high.Add(min(size, int(end.Sub(c.high))))
+		c.edges = append(c.edges, c.high)
+	}
 	c.high = end
 }
 
@@ -29,15 +34,9 @@ func (c *Conn) selective(now time.Duration, s *plan.Selective, out []Send) []Sen
 		return c.abort(now, out)
 	}
 	c.arm(now + s.Wait)
-	size := max(s.Size, 1)
-	from := c.rcvNxt.Add(size)
-	for k := range s.Segments {
-		to := from.Add((k + 1) * size)
-		if c.high.Before(to) {
-			break
-		}
+	for k := 1; k < len(c.edges) && k <= s.Segments; k++ {
 		x := c.segment(now, wire.ACK, c.sndNxt, nil)
-		x.SackFrom, x.SackTo, x.HasSack = from, to, true
+		x.SackFrom, x.SackTo, x.HasSack = c.edges[0], c.edges[k], true
 		out = append(out, x)
 	}
 	return out

@@ -7,7 +7,7 @@ import "time"
 // repeats the first tells how much reordering it tolerates. Nothing is acknowledged that has not come, and nothing where the peer does not permit SACK.
 type Selective struct {
 	Segments int
-	// Size of a segment, in octets: the MSS that was offered.
+	// Size of a full segment, in octets: the MSS that was offered.
 	Size  int
 	Delay time.Duration
 	// Wait is how long the repeat is waited for, after which the connection is aborted.

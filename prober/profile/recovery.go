@@ -47,9 +47,6 @@ func readTrial(a *observe.Attempt) (t trial, why string) {
 	if first.Seq != base {
 		return t, "the first segment of the answer was lost"
 	}
-	if first.Length%smallMSS != 0 {
-		return t, "the answer is short, or its segments are not of the MSS that was asked for"
-	}
 	acked := t.acknowledged(a, first)
 	if t.acks == 0 {
 		return t, "the answer is short: ask for something longer"
@@ -62,6 +59,9 @@ func readTrial(a *observe.Attempt) (t trial, why string) {
 		}
 		if !x.At.After(acked) {
 			return t, "the first segment was repeated before anything was acknowledged"
+		}
+		if x.Length > smallMSS {
+			return t, otherSegments // what was acknowledged were parts of them
 		}
 		t.wait, t.repeated = max(x.At.Sub(acked)-a.RTT, 0), true
 		break
@@ -82,12 +82,23 @@ func (t *trial) acknowledged(a *observe.Attempt, first *observe.Answer) (at time
 	return at
 }
 
+// otherSegments is why nothing is read from a host that took the MSS that was offered for too small.
+const otherSegments = "the host's segments are larger than the MSS that was offered"
+
 // trials are those that are of use, one for each number of segments acknowledged: of several the one whose repeat came soonest, as losses and busy
 // machines make it late and never early. why is of one that is of no use.
 func (r *reader) trials() (list []trial, why string) {
 	why = NotAsked
+	for a := range r.arm(armData) {
+		if f, ok := readFlight(a); ok && f.segment > smallMSS {
+			return nil, otherSegments
+		}
+	}
 	for a := range r.arm(armHoled, armHoled2) {
 		t, not := readTrial(a)
+		if not == otherSegments {
+			return nil, not
+		}
 		if not != "" {
 			why = not
 			continue

@@ -60,7 +60,7 @@ func TestWhatRepeatsSayOfReordering(t *testing.T) {
 	refused.Answers[0].Options = wire.Options{}
 	short := held(armHoled, 0, 0)
 	large := held(armHoled, 3, soon)
-	large.Answers[1].Length = 536
+	large.Answers[2].Length = 536
 	early := held(armHoled, 3, soon)
 	early.Answers = append(early.Answers[:2:2], observe.Answer{At: early.Answers[1].At.Add(50 * ms), Kind: observe.Data, Seq: peerISS + 1, Length: smallMSS})
 	for _, tc := range []struct {
@@ -84,7 +84,7 @@ func TestWhatRepeatsSayOfReordering(t *testing.T) {
 		{name: "some by time, some never", list: row(timed, 0, soon), after: "3", state: Measured},
 		{name: "no SACK", list: []observe.Attempt{refused, refused, refused}, state: NotMeasured, why: "the SYN-ACK does not permit SACK, and a plain duplicate cannot be told from a window update"},
 		{name: "a short answer", list: []observe.Attempt{short, short, short}, state: NotMeasured, why: "the answer is short: ask for something longer"},
-		{name: "other segments", list: []observe.Attempt{large, large, large}, state: NotMeasured, why: "the answer is short, or its segments are not of the MSS that was asked for"},
+		{name: "other segments", list: append(row(timed, timed, soon), large), state: NotMeasured, why: otherSegments},
 		{name: "a time-out before", list: []observe.Attempt{early, early, early}, state: NotMeasured, why: "the first segment was repeated before anything was acknowledged"},
 		{name: "not asked for", state: NotMeasured, why: NotAsked},
 	} {
