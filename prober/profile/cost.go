@@ -16,7 +16,7 @@ func costOf(n Name) string {
 	case InitialWindow, DataRTO:
 		return "two answers to the request, for 1.6 s"
 	case Reordering, LossByTime:
-		return "nine answers to the request, and up to six more, for 0.6 s"
+		return "nine answers to the request one after the other, and up to six more, 2 s"
 	case TimeWaitISN, TimeWaitTimestamp, TimeWaitOldISN, TimeWaitOldStamp, TimeWaitRST:
 		return "at most 10 answers to a request and 20 SYNs, 4 s; the host holds up to 4 connections in TIME_WAIT afterwards"
 	case PerHostPAWS:

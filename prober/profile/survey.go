@@ -43,6 +43,8 @@ const (
 	// (RFC 8985 §6.2) shows well above what a busy machine adds, and twice of it, after which a tail loss probe comes, well below recoveryWait.
 	recoveryDelay = 100 * time.Millisecond
 	recoveryWait  = 80 * time.Millisecond
+	// recoveryGap is longer than one of these handshakes is half-open: a small backlog must not be filled, whose cookies know no SACK.
+	recoveryGap = recoveryDelay + 10*time.Millisecond
 	// recoveryFlows are as many as segments can be acknowledged behind the hole of an initial window of ten (RFC 6928).
 	recoveryFlows = 9
 	// recoveryAgain is how many flows more show that so few segments are not enough, and that one less is not.
@@ -187,7 +189,7 @@ func (s *Survey) answers(b *plan.Burst) {
 	}
 	for k := 1; k <= recoveryFlows; k++ {
 		b.Arms = append(b.Arms, plan.Arm{Name: armHoled, Via: plan.Raw, Script: s.holed(k)})
-		s.shot(b, arm+k, recoveryAfter+time.Duration(k)*gap)
+		s.shot(b, arm+k, recoveryAfter+time.Duration(k)*recoveryGap)
 	}
 }
 
@@ -206,7 +208,7 @@ func (s *Survey) confirm(acks []int) plan.Burst {
 	for _, k := range acks {
 		b.Arms = append(b.Arms, plan.Arm{Name: armHoled2, Via: plan.Raw, Script: s.holed(k)})
 		for range recoveryAgain {
-			s.shot(&b, len(b.Arms)-1, time.Duration(len(b.Shots))*gap)
+			s.shot(&b, len(b.Arms)-1, time.Duration(len(b.Shots))*recoveryGap)
 		}
 	}
 	return b
