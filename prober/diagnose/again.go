@@ -65,7 +65,7 @@ func (g *again) leapt() bool { return g.arms[againHalf].n > 0 }
 func MayLeap(in Input) bool {
 	g := readAgain(&in)
 	same := g.arms[againSame]
-	return same.n >= staysDead && same.silent == same.n
+	return same.n >= staysDead/2 && same.silent == same.n
 }
 
 func readAgain(in *Input) again {

@@ -154,6 +154,11 @@ func (f *Finding) complete(in *Input, c *cells, t *tsvals) {
 		f.Level, f.Settle = Inconclusive, "whether this host itself sends other traffic from the same address"
 		f.Wants = []Want{{Kind: plan.KindSurvey, Why: f.Settle, Most: 1}}
 	}
+	if m, known := ReadMemory(in.Observations); known && f.Verdict == TWRecyclePAWSDropSNAT && in.bursts(plan.KindSurvey) == 1 {
+		if _, found := m.Best(); found { // now that the clock is known, one SYN on it tells
+			f.Wants = append(f.Wants, Want{Kind: plan.KindSurvey, Why: "does this host itself send the traffic whose clock the server remembers?", Most: 2})
+		}
+	}
 	if line := eviction(refusal(c, t)); line != "" && (f.Verdict == TWRecyclePAWSDropSNAT || f.Verdict == TSClockDomainConflict) {
 		f.Evidence = append(f.Evidence, line)
 	}

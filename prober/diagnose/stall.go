@@ -8,6 +8,7 @@ import (
 
 	"github.com/vipprobe/vipprobe/prober/observe"
 	"github.com/vipprobe/vipprobe/prober/plan"
+	"github.com/vipprobe/vipprobe/prober/stats"
 )
 
 // checkClosed: attempts were refused by an RST to their SYN. One RST is certain of what it says, whatever became of other SYNs: lost ones
@@ -245,11 +246,16 @@ func checkStalls(in *Input) []Finding {
 	return []Finding{f}
 }
 
+// stallNoise is the share of connects that stall on a path which nobody would call faulty.
+const stallNoise = 1e-3
+
 // unsure says what would settle whether stalls and failures of n attempts are any, or nothing where they are.
 func unsure(in *Input, stalls []*observe.Attempt, failed, n int) string {
-	few := func(bad int) bool { return bad < 3 && bad*20 < n || bad <= 1 }
+	few := func(bad int) bool {
+		return bad < 3 && bad*20 < n || bad <= 1 || stats.BinomialAtLeast(bad, n, stallNoise) >= 1e-2
+	}
 	if few(len(stalls) + failed) {
-		return "more attempts: a lost SYN or two are no verdict"
+		return "more attempts: so few are no verdict where one connect in 1,000 may stall"
 	}
 	if steady := readSteadiness(in); steady.unsteady() {
 		return "a quieter hour: " + steady.String() + ", so what seems lost may be late"

@@ -54,7 +54,7 @@ func TestDeadFlowsAreAskedWithALeapOnlyOnceTheyStayDead(t *testing.T) {
 						continue
 					}
 					once, d, a := leaps(o)
-					if once && (dead < 6 || alive > 0) {
+					if once && (dead < 3 || alive > 0) {
 						t.Errorf("seed %d: a leap after %d flows stayed dead and %d did not", seed, dead, alive)
 					}
 					leapt = leapt || once

@@ -247,6 +247,10 @@ func (r *receiver) moments() int {
 // soon is the part of a round trip within which no copy can come: a SACK has to travel to the sender, and the copy back.
 const soon = 0.75
 
+// tick is the least that a TSval tells apart: Linux counts milliseconds (include/net/tcp.h tcp_clock_ts, 6.18; microseconds only where a route
+// asks for them, RTAX_FEATURE_TCP_USEC_TS).
+const tick = time.Millisecond
+
 // sentBefore reports whether g left its sender before the segment of that stamp, which arrived so long ago.
 func (r *receiver) sentBefore(g *Segment, by stamp, age time.Duration) bool {
 	switch {
@@ -254,6 +258,8 @@ func (r *receiver) sentBefore(g *Segment, by stamp, age time.Duration) bool {
 		return int16(g.ID-by.id) < 0
 	case r.By == ByTimestamp && g.TSval != by.tsval:
 		return g.TSval.Before(by.tsval)
+	case r.By == ByTimestamp && r.rtt < tick:
+		return false // within one tick a copy comes as soon as a segment that was overtaken
 	}
 	return float64(age) < soon*float64(r.rtt)
 }

@@ -139,7 +139,7 @@ func synStallUnclassified() Entry {
 		Verdict: diagnose.SYNStallUnclassified, Group: Self, Title: "connections stall or fail, and the cause is not separated",
 		Symptoms:   []string{"Some connects take 1 s, 3 s or more, or fail; several causes would look so from here."},
 		Mechanism:  []Fact{{"A stall is a repeated SYN; by itself it does not say who lost the first one.", "RFC 6298 §2.1"}},
-		Proof:      []Proof{{plan.KindConnect, diagnose.Suspected, "SYNs were repeated and no rule explains them; a lost SYN or two are no verdict"}},
+		Proof:      []Proof{{plan.KindConnect, diagnose.Suspected, "SYNs were repeated and no rule explains them; a few are no verdict where one connect in 1,000 may stall, nor are those that a pause let go together"}},
 		LookAlikes: []LookAlike{{diagnose.ForwardSYNLoss, "named once direction and another port are known"}, {diagnose.AcceptQueueOverflow, "named when the listener's stack is seen alive"}, {diagnose.ACLDrop, "named when somebody says so by ICMP"}},
 		Remedies: []Remedy{
 			{"you", "vipprobe diagnose TARGET; then the same on each real server, and from a second vantage point; then the counters below at both ends."},

@@ -79,7 +79,8 @@ func blackholeBackend() Entry {
 			{"Balancers that choose by a hash of addresses and ports send a flow to the same member again and again; if that drops in silence, so does the flow.", "RFC 2992 §1; net/netfilter/ipvs/ip_vs_sh.c, Linux 6.18"},
 			{"Health checks often take another path than clients: another source address, port or interface.", "keepalived.conf(5) TCP_CHECK"},
 		},
-		Proof: []Proof{{plan.KindSticky, diagnose.Confirmed, "some flows answer none of five SYNs, all others each first one; loss spread at random would not sort itself so (p < 1e-4); the share has a 99 % interval"}},
+		Proof: []Proof{{plan.KindSticky, diagnose.Confirmed, "some flows answer none of five SYNs, all others each first one; loss spread at random would not sort itself so (p < 1e-4); the share has a 99 % interval"},
+			{plan.KindAgain, diagnose.Confirmed, "asked again later ten times each, the dead flows stay dead with this host's TSval and then half a circle on, while fresh ones beside them are answered"}},
 		LookAlikes: []LookAlike{
 			{diagnose.ECMPPathLoss, "lossy flows are answered in between"},
 			{diagnose.ForwardSYNLoss, "no flow is wholly dead"},
