@@ -197,13 +197,22 @@ func (rd *reader) wrongs(ctx context.Context) (map[string]int, error) {
 	if err := rd.ask(ctx, "/api/v1/results?success=false&limit=500", nil, &b); err != nil {
 		return nil, err
 	}
-	var page struct{ Results []struct{ Error, Why string } }
+	var page struct {
+		Results []struct {
+			Error, Why string
+			Causes     []struct{ Verdict, Level string }
+		}
+	}
 	if err := json.Unmarshal(b.Bytes(), &page); err != nil {
 		return nil, err
 	}
 	out := map[string]int{}
 	for _, r := range page.Results {
-		out[addresses.ReplaceAllString(cmp.Or(r.Error, r.Why), "ADDR")]++
+		what := addresses.ReplaceAllString(cmp.Or(r.Error, r.Why), "ADDR")
+		for _, c := range r.Causes {
+			what += ", " + c.Verdict + " " + c.Level
+		}
+		out[what]++
 	}
 	return out, nil
 }
