@@ -177,7 +177,9 @@ func (s *Store) spoolAll() {
 		if err != nil && !failing { // the database gets it all the same
 			s.opts.OnError(fmt.Errorf("a kill would now lose what waits to be written: %w", err))
 		}
-		failing = err != nil
+		if lastOf(batch) > 0 { // else there was nothing to write
+			failing = err != nil
+		}
 		for i := range batch {
 			s.todo <- batch[i]
 		}
