@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"sync"
 	"time"
 
@@ -208,11 +209,11 @@ func (rd *reader) wrongs(ctx context.Context) (map[string]int, error) {
 	}
 	out := map[string]int{}
 	for _, r := range page.Results {
-		what := addresses.ReplaceAllString(cmp.Or(r.Error, r.Why), "ADDR")
+		what := []string{addresses.ReplaceAllString(cmp.Or(r.Error, r.Why), "ADDR")}
 		for _, c := range r.Causes {
-			what += ", " + c.Verdict + " " + c.Level
+			what = append(what, c.Verdict+" "+c.Level)
 		}
-		out[what]++
+		out[strings.Join(what, ", ")]++
 	}
 	return out, nil
 }

@@ -115,12 +115,8 @@ func (r *serviceRun) file() string { return filepath.Join(r.dir, "results.db") }
 func measureService(ctx context.Context, client *topo.Host, cmd *exec.Cmd, r serviceRun) (*served, error) {
 	s := &served{serviceRun: r}
 	rd := newReader(client, r.Targets)
-	ready, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
-	for rd.ask(ready, "/-/ready", nil, io.Discard) != nil {
-		if wait(ready, 50*time.Millisecond); ready.Err() != nil {
-			return nil, errors.New("the service did not become ready within a minute")
-		}
+	if err := rd.ready(ctx); err != nil {
+		return nil, err
 	}
 	wait(ctx, r.Warm)
 	before, err := rd.metrics(ctx)
@@ -165,6 +161,18 @@ func measureService(ctx context.Context, client *topo.Host, cmd *exec.Cmd, r ser
 	load, err := os.ReadFile("/proc/loadavg")
 	s.Load, _, _ = strings.Cut(string(load), " ")
 	return s, err
+}
+
+// ready waits until the service answers.
+func (rd *reader) ready(ctx context.Context) error {
+	limit, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	for rd.ask(limit, "/-/ready", nil, io.Discard) != nil {
+		if wait(limit, 50*time.Millisecond); limit.Err() != nil {
+			return errors.New("the service did not become ready within a minute")
+		}
+	}
+	return nil
 }
 
 // usage is what a process has used until now.
