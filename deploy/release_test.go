@@ -110,6 +110,12 @@ func made(t *testing.T, in string) {
 	if len(names) < 30 || !slices.Contains(names, "github.com/spf13/cobra") || slices.Contains(names, "sigs.k8s.io/kustomize/api") {
 		t.Errorf("the program is made of more, and not of what only tests need: %q", names)
 	}
+	b.whole(t, refs)
+}
+
+// whole complains of dependencies on what is no component.
+func (b *bill) whole(t *testing.T, refs []string) {
+	t.Helper()
 	for _, d := range b.Dependencies {
 		for _, r := range append(d.DependsOn, d.Ref) {
 			if !slices.Contains(refs, r) {
