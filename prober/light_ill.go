@@ -3,6 +3,7 @@ package prober
 import (
 	"context"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/vipprobe/vipprobe/prober/diagnose"
@@ -67,6 +68,9 @@ func (l *light) ill(ctx context.Context, b *lightBurst, unread uint64) {
 			x.refused = append(x.refused, r)
 		}
 	}
+	// Its last answer may have come since its time was over: the end that the table told of must not be taken for that of the next round that has
+	// this burst's memory.
+	l.ended = slices.DeleteFunc(l.ended, func(e *pulse.Burst) bool { return e == &b.Burst })
 	x.tape = b.Tape()
 	x.neighbor = l.overheard(x)
 	l.mu.Unlock()
