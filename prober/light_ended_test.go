@@ -1,0 +1,59 @@
+package prober
+
+import (
+	"hash/maphash"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/vipprobe/vipprobe/prober/internal/rawsock"
+	"github.com/vipprobe/vipprobe/prober/plan"
+	"github.com/vipprobe/vipprobe/prober/pulse"
+	"github.com/vipprobe/vipprobe/prober/wire"
+)
+
+// The last answer of a round may come when its time is over and it is only waiting to be judged: the burst's memory is the next round's by
+// the time that the loop hears of it, and that round is not over.
+func TestALastAnswerBehindARoundsTimeEndsNoOther(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, EngineOptions{SourcePorts: plan.PortRange{Lo: 20000, Hi: 29999}})
+	p := r.prober(addr(serverV4))
+	l := newLight(p, p.NewSchedule(newTold()))
+	l.table = pulse.New(pulse.Config{Seed: maphash.MakeSeed(), InFlight: 16, History: 1 << 16, Tapes: 1 << 16})
+	l.judge = make(chan *illRound, 1)
+	dst := netip.AddrPortFrom(addr(serverV4), 80)
+	job := rawJob(time.Second, dst.String())
+	script := &lightScript{module: job.Module, arm: plan.Script{Clock: plan.TSClock{Hz: 1000}, Ladder: plan.Ladder{At: []time.Duration{0}}}}
+	hop := &lightHop{route: rawsock.Route{IfIndex: 1}}
+	launch := func() (*lightBurst, pulse.SYN) {
+		b := l.burst()
+		b.d, b.job, b.peer, b.script, b.started = &dueTarget{job: &job, target: dst.String()}, &job, &lightPeer{hop: hop}, script, time.Now()
+		b.Src, b.Dst, b.Arm, b.Listen = addr(clientV4), dst, &script.arm, time.Nanosecond
+		must(t, l.table.Open(&b.Burst, []uint16{29999}))
+		l.live++
+		return b, l.table.SYNs(&b.Burst, l.now(), nil)[0]
+	}
+	b, syn := launch()
+	if due := l.table.Due(&b.Burst, l.now()); due != pulse.Expired {
+		t.Fatalf("its time is over: %d", due)
+	}
+	b.over = true
+	l.ports.Store(20000)
+	answer := wire.Segment{Src: dst, Dst: netip.AddrPortFrom(b.Src, syn.Port), Ack: syn.Seq + 1, Flags: wire.SYN | wire.ACK}
+	l.segment(&rawsock.Frame{At: 1, IfIndex: 1, Net: make([]byte, 40)}, &answer)
+	if len(l.ended) != 1 {
+		t.Fatalf("%d rounds ended by a last answer", len(l.ended))
+	}
+	l.ill(t.Context(), b, 0)
+	if x := <-l.judge; len(x.shots) != 1 || x.job != &job {
+		t.Errorf("told: %+v", x)
+	}
+	next, _ := launch()
+	if next != b {
+		t.Fatal("a burst's memory is used again")
+	}
+	l.takeEnded()
+	if next.over || len(l.parked) != 0 || l.live != 1 {
+		t.Errorf("the next round: over %t, %d parked, %d live", next.over, len(l.parked), l.live)
+	}
+}
