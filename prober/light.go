@@ -37,6 +37,7 @@ type light struct {
 	unverified   []*lightPeer // never compared with the kernel's own way yet
 	verified     []*lightPeer // compared, in order of when
 	swept        time.Time
+	pace         pacer
 	live         int // rounds under way
 	spare        []*pulse.Burst
 	counted      bool // delivered was asked for in this cycle
@@ -198,11 +199,12 @@ func (l *light) admit(ctx context.Context, d *dueTarget) bool {
 	if err != nil || !ep.Addr.IsValid() || ep.Addr.Zone() != "" || !fitsLight(&m) || l.e.capturing() != nil || !l.open(ctx) || !l.reserve(m.Burst, d.job.Interval) {
 		return false
 	}
-	t := &lightTarget{dst: netip.AddrPortFrom(ep.Addr, ep.Port), name: ep.String()}
+	t := &lightTarget{dst: netip.AddrPortFrom(ep.Addr, ep.Port), name: ep.String(), interval: d.job.Interval}
 	if t.script = l.script(d.job, m, t.dst); t.script == nil {
 		return false
 	}
 	d.light = t
+	l.pace.plan(m.Burst, t.interval)
 	return true
 }
 
@@ -229,6 +231,12 @@ func (l *light) changed() { clear(l.scripts) }
 
 // gone implements fastPath: the peer is kept for as long as a late answer may come.
 func (l *light) gone(d *dueTarget) {
+	l.pace.plan(-d.light.script.module.Burst, d.light.interval)
+	l.leave(d)
+}
+
+// leave ends what a target has to do with its peer.
+func (l *light) leave(d *dueTarget) {
 	if p := d.light.peer; p != nil {
 		p.users--
 		p.idle = time.Now()

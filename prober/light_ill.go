@@ -41,8 +41,11 @@ type illRound struct {
 
 // ill takes a round that was not well off the table and has it judged; unread frames had not been read when its time was over.
 func (l *light) ill(ctx context.Context, b *lightBurst, unread uint64) {
-	t := b.d.light
 	l.delivered()
+	if l.overloaded(b, unread) {
+		l.leaveOut(b)
+		return
+	}
 	x := &illRound{d: b.d, job: b.job, dst: b.Dst, src: b.Src, script: *b.Arm, listen: b.Listen, started: b.started, finished: time.Now(),
 		drops: l.lost - b.drops, unread: unread, hop: b.peer.hop.route.NextHop(), ifindex: b.peer.hop.route.IfIndex,
 		parity: observe.Parity{Why: "not compared with the kernel's own way yet"}, module: b.job.Module.withDefaults(), name: b.d.target}
@@ -68,13 +71,11 @@ func (l *light) ill(ctx context.Context, b *lightBurst, unread uint64) {
 			x.refused = append(x.refused, r)
 		}
 	}
-	// Its last answer may have come since its time was over: the end that the table told of must not be taken for that of the next round that has
-	// this burst's memory.
-	l.ended = slices.DeleteFunc(l.ended, func(e *pulse.Burst) bool { return e == &b.Burst })
+	l.unend(b)
 	x.tape = b.Tape()
 	x.neighbor = l.overheard(x)
 	l.mu.Unlock()
-	if t != nil && b.peer == t.peer && silent > 0 {
+	if t := b.d.light; t != nil && b.peer == t.peer && silent > 0 && !l.ownLoss(b, unread) {
 		b.peer.until = time.Time{}.Add(1) // the way is looked up anew before the next round
 	}
 	l.close(b, silent)
@@ -83,6 +84,29 @@ func (l *light) ill(ctx context.Context, b *lightBurst, unread uint64) {
 	default:
 		l.tell(ctx, x) // the judges are behind: the schedule waits for them, and its lag shows it
 	}
+}
+
+// unend takes back that a round's last answer has come, since its time was over before: the end that the table told of must not be taken for that
+// of the next round that has this burst's memory. The caller holds the lock.
+func (l *light) unend(b *lightBurst) {
+	l.ended = slices.DeleteFunc(l.ended, func(e *pulse.Burst) bool { return e == &b.Burst })
+}
+
+// leaveOut ends an ill round unjudged.
+func (l *light) leaveOut(b *lightBurst) {
+	silent := 0
+	l.mu.Lock()
+	for i := range b.Size() {
+		if s := l.table.Shot(&b.Burst, i); !s.Accepted && !s.Answered {
+			silent++
+		}
+	}
+	l.unend(b)
+	l.mu.Unlock()
+	if !b.d.gone.Load() {
+		l.s.sink.Skipped(b.job.Name, SkipOverload)
+	}
+	l.close(b, silent)
 }
 
 // overheard are the ARP and ND frames about the round's own address or its next hop while it lasted. The caller holds the lock.

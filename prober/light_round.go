@@ -37,6 +37,7 @@ func (l *light) begin(d *dueTarget, now time.Time) bool {
 		l.asks = append(l.asks, &lookUp{hop: p.hop})
 	}
 	if len(l.backlog) > 0 || !l.try(d, now) {
+		d.queued = true
 		l.backlog = append(l.backlog, d)
 	}
 	return true
@@ -50,7 +51,7 @@ func (l *light) try(d *dueTarget, now time.Time) bool {
 		l.refuse(d, err)
 		return true
 	}
-	if l.room() < m.Burst {
+	if !l.pace.ready(now) || l.room() < m.Burst {
 		return false
 	}
 	switch limit := l.e.budget.tryTake(t.dst, m.Burst, now); limit {
@@ -101,6 +102,7 @@ func (l *light) launch(d *dueTarget, j *Job, now time.Time) {
 		return
 	}
 	l.live++
+	l.pace.spend(len(l.syns))
 	b.timed = true
 	heap.Push(&l.timers, b)
 	l.put(b)
@@ -144,13 +146,13 @@ func (l *light) cycle(ctx context.Context, now time.Time) time.Time {
 	}
 	l.takeEnded()
 	l.fire()
-	for len(l.backlog) > 0 && l.try(l.backlog[0], now) {
-		l.backlog[0] = nil
-		l.backlog = l.backlog[1:]
-	}
+	l.resume(ctx, now)
 	l.flush()
 	l.unpark(ctx, now)
-	if l.live > 0 || len(l.backlog) > 0 || len(l.asks) > 0 {
+	if len(l.backlog) > 0 {
+		return now.Add(l.pace.wait())
+	}
+	if l.live > 0 || len(l.asks) > 0 {
 		return now.Add(batch)
 	}
 	return time.Time{}
@@ -204,6 +206,7 @@ func (l *light) fire() {
 		case pulse.Repeat:
 			heap.Fix(&l.timers, 0)
 			l.e.budget.repeated(b.Dst, len(l.syns))
+			l.pace.spend(len(l.syns))
 			l.put(b)
 		case pulse.Expired:
 			b.over = true

@@ -14,13 +14,14 @@ import (
 
 // lightTarget is what the light path knows of one target of a job.
 type lightTarget struct {
-	dst    netip.AddrPort
-	name   string
-	script *lightScript
-	peer   *lightPeer // nil: no way is known yet
-	asking bool       // its way is being looked up
-	waits  bool       // a round of its waits for that
-	heavy  time.Time  // until then its rounds are made the ordinary way
+	dst      netip.AddrPort
+	name     string
+	script   *lightScript
+	interval time.Duration
+	peer     *lightPeer // nil: no way is known yet
+	asking   bool       // its way is being looked up
+	waits    bool       // a round of its waits for that
+	heavy    time.Time  // until then its rounds are made the ordinary way
 }
 
 // lightPeer is a destination with the way to it, shared by all jobs that probe it from the same address.
@@ -61,13 +62,14 @@ type lightSource struct {
 
 // How long the light path believes a route: longer than others, because a round which finds nothing is followed by one that looks anew.
 // A next hop is believed as long as everybody's. What was believed serves for lightGrace more while it is asked for again. verifyLife is how
-// often each target is compared with the kernel's own way, verifyPause what lies between two of them, heavyLife how long a target that the
+// often each target is compared with the kernel's own way, verifyPause what lies between two of them (a comparison takes a core about a millisecond: it is to
+// have a few hundredths of it, however many targets there are), heavyLife how long a target that the
 // light path cannot serve is left to the ordinary one.
 const (
 	lightLife   = time.Minute
 	lightGrace  = 10 * time.Second
 	verifyLife  = 10 * time.Minute
-	verifyPause = 10 * time.Millisecond
+	verifyPause = 40 * time.Millisecond
 	heavyLife   = 30 * time.Second
 )
 
@@ -222,7 +224,7 @@ func (l *light) believe(d *dueTarget, x *lookUp, now time.Time) error {
 	p := d.light.peer
 	if p == nil || p.key != flow {
 		if p != nil {
-			l.gone(d)
+			l.leave(d)
 		}
 		p = l.peer(flow, d)
 		p.users++

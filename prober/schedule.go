@@ -60,8 +60,8 @@ type Healthy struct {
 // Skip says why a scheduled round was left out.
 type Skip string
 
-// SkipRunning: the round before it still ran. SkipOverload: it waited a whole interval for its turn, or its time was over before a packet could be
-// sent. SkipPrimed: probes of the target are paused after a prime (PausedError). SkipBudget: a limit did not permit it. SkipPorts: no source
+// SkipRunning: the round before it still ran. SkipOverload: it waited a whole interval for its turn, its time was over before a packet could be
+// sent, or it was not well while this host itself lost frames, and more such rounds came than can be judged. SkipPrimed: probes of the target are paused after a prime (PausedError). SkipBudget: a limit did not permit it. SkipPorts: no source
 // port was fresh. SkipMaintenance: it fell into a maintenance window.
 const (
 	SkipRunning     Skip = "running"
@@ -101,6 +101,7 @@ type Schedule struct {
 	wake  chan struct{}
 	turns chan struct{}         // each turn of the loop gives one to who waits for it
 	set   atomic.Pointer[[]Job] // to be put in force; nil: nothing new
+	began time.Time
 
 	// What follows is the loop's own.
 	due    dueHeap
@@ -146,7 +147,7 @@ func (p *Prober) NewSchedule(sink Sink) *Schedule {
 
 func newSchedule(probe func(context.Context, string, Module) ([]Round, error), sink Sink, slots int) *Schedule {
 	return &Schedule{probe: probe, sink: sink, slots: make(chan struct{}, slots), wake: make(chan struct{}, 1), turns: make(chan struct{}),
-		known: map[targetKey]*dueTarget{}}
+		began: time.Now(), known: map[targetKey]*dueTarget{}}
 }
 
 // Set puts other jobs in force, at once where the schedule runs. Targets that stay keep their place: none of their rounds is lost or made
@@ -208,19 +209,20 @@ func (s *Schedule) rest(ctx context.Context) time.Duration {
 	now := time.Now()
 	if s.fast != nil {
 		if at := s.fast.cycle(ctx, now); !at.IsZero() {
-			next, least = at.Sub(now), batch
+			next = at.Sub(now)
+			least = min(next, batch)
 		}
 	}
 	if len(s.due) > 0 {
-		next = min(next, time.Until(s.due[0].at))
+		next = min(next, time.Until(s.due[0].d.at))
 	}
 	return max(next, least)
 }
 
 // beginDue begins the round of every target whose time has come, the longest due first.
 func (s *Schedule) beginDue(ctx context.Context, now time.Time) {
-	for len(s.due) > 0 && !s.due[0].at.After(now) {
-		d := s.due[0]
+	for upTo := now.Sub(s.began); len(s.due) > 0 && s.due[0].at <= upTo; {
+		d := s.due[0].d
 		d.since = d.at
 		missed := int64(now.Sub(d.at) / d.job.Interval)
 		for range missed {
@@ -228,7 +230,7 @@ func (s *Schedule) beginDue(ctx context.Context, now time.Time) {
 		}
 		d.since = d.at.Add(d.job.Interval * time.Duration(missed))
 		d.at = d.since.Add(d.job.Interval)
-		s.due.fix()
+		s.due.fix(s.began)
 		s.start(ctx, d, now)
 	}
 }
