@@ -36,6 +36,7 @@ type targetBudget struct {
 	rate     *rate.Limiter
 	halfOpen int
 	bursts   int // that hold it
+	kept     int // by who probes it again and again
 	used     time.Time
 }
 
@@ -169,7 +170,7 @@ func (b *budget) expire(now time.Time) {
 		return
 	}
 	for k, t := range b.targets {
-		if t.bursts == 0 && now.Sub(t.used) > plan.PortQuarantine {
+		if t.bursts == 0 && t.kept == 0 && now.Sub(t.used) > plan.PortQuarantine {
 			delete(b.targets, k)
 		}
 	}

@@ -10,9 +10,24 @@ import (
 // limitGlobalRate is the limit that all targets share: a burst that it refuses now may begin a little later.
 const limitGlobalRate = "global_rate"
 
+// keep is what is kept of a destination that is probed again and again, so that it need not be looked for each time; letGo ends that.
+func (b *budget) keep(dst netip.AddrPort) *targetBudget {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	t := b.target(dst)
+	t.kept++
+	return t
+}
+
+func (b *budget) letGo(t *targetBudget) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	t.kept--
+}
+
 // tryTake is take for a burst of n raw SYNs to one destination that does not wait. It returns the limit that refuses it now; "": none, and
 // the burst must be given back.
-func (b *budget) tryTake(dst netip.AddrPort, n int, now time.Time) string {
+func (b *budget) tryTake(t *targetBudget, n int, now time.Time) string {
 	l := &b.limits
 	if n > l.HalfOpen {
 		return "half_open"
@@ -20,7 +35,6 @@ func (b *budget) tryTake(dst netip.AddrPort, n int, now time.Time) string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.expire(now)
-	t := b.target(dst)
 	switch {
 	case b.silenced+b.open+n > l.Unanswered:
 		return "unanswered"
@@ -39,11 +53,10 @@ func (b *budget) tryTake(dst netip.AddrPort, n int, now time.Time) string {
 }
 
 // giveBack ends a burst of tryTake: silent of its SYNs drew no answer.
-func (b *budget) giveBack(dst netip.AddrPort, n, silent int) {
+func (b *budget) giveBack(t *targetBudget, n, silent int) {
 	now := time.Now()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	t := b.target(dst)
 	t.halfOpen -= n
 	t.bursts--
 	t.used = now
@@ -56,11 +69,11 @@ func (b *budget) giveBack(dst netip.AddrPort, n, silent int) {
 }
 
 // repeated charges SYNs that were sent again.
-func (b *budget) repeated(dst netip.AddrPort, n int) {
+func (b *budget) repeated(t *targetBudget, n int) {
 	now := time.Now()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	charge(b.target(dst).rate, now, n)
+	charge(t.rate, now, n)
 	charge(b.global, now, n)
 }
 

@@ -80,6 +80,7 @@ const (
 	lightJudges   = 2
 	lightWaiting  = 1024 // ill rounds that wait to be judged
 	lightTasks    = 16
+	lightAsked    = 1024 // ways that wait to be looked up by one of lightTasks
 )
 
 func newLight(p *Prober, s *Schedule) *light {
@@ -101,7 +102,7 @@ func (l *light) open(ctx context.Context) bool {
 		return false
 	}
 	l.table = pulse.New(pulse.Config{Seed: maphash.MakeSeed(), InFlight: in, History: lightHistory, Tapes: lightTapes})
-	l.judge, l.tasks, l.scouts = make(chan *illRound, lightWaiting), make(chan *lookUp), make(chan *lightPeer)
+	l.judge, l.tasks, l.scouts = make(chan *illRound, lightWaiting), make(chan *lookUp, lightAsked), make(chan *lightPeer)
 	for range lightJudges {
 		l.s.spawn(func() { l.judging(ctx) })
 	}
@@ -254,6 +255,7 @@ func (l *light) sweep(now time.Time) {
 	defer l.mu.Unlock()
 	for k, p := range l.peers {
 		if p.users == 0 && now.Sub(p.idle) > plan.PortQuarantine {
+			l.e.budget.letGo(p.budget)
 			delete(l.peers, k)
 		}
 	}
@@ -273,6 +275,11 @@ func (l *light) end() {
 	close(l.tasks)
 	close(l.scouts)
 	l.e.light.CompareAndSwap(l, nil)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, p := range l.peers {
+		l.e.budget.letGo(p.budget)
+	}
 }
 
 // delivered is how many frames the capture has for the reader by now, or had at the first call of this cycle.

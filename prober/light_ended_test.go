@@ -27,7 +27,7 @@ func TestALastAnswerBehindARoundsTimeEndsNoOther(t *testing.T) {
 	hop := &lightHop{route: rawsock.Route{IfIndex: 1}}
 	launch := func() (*lightBurst, pulse.SYN) {
 		b := l.burst()
-		b.d, b.job, b.peer, b.script, b.started = &dueTarget{job: &job, target: dst.String()}, &job, &lightPeer{hop: hop}, script, time.Now()
+		b.d, b.job, b.peer, b.script, b.started = &dueTarget{job: &job, target: dst.String()}, &job, &lightPeer{hop: hop, budget: p.engine.budget.keep(dst)}, script, time.Now()
 		b.Src, b.Dst, b.Arm, b.Listen = addr(clientV4), dst, &script.arm, time.Nanosecond
 		must(t, l.table.Open(&b.Burst, []uint16{29999}))
 		l.live++
@@ -55,5 +55,52 @@ func TestALastAnswerBehindARoundsTimeEndsNoOther(t *testing.T) {
 	l.takeEnded()
 	if next.over || len(l.parked) != 0 || l.live != 1 {
 		t.Errorf("the next round: over %t, %d parked, %d live", next.over, len(l.parked), l.live)
+	}
+}
+
+// Where this host lost frames and the judges are behind, an ill round is left out, and said to be; where either is not so, it is judged.
+func TestAnIllRoundOfAnOverloadedHostIsLeftOut(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name         string
+		lost, unread uint64
+		waiting      int
+		out          bool
+	}{
+		{"frames were lost, the judges are behind", 1, 0, lightWaiting / 2, true},
+		{"frames were not read, the judges are behind", 0, 1, lightWaiting / 2, true},
+		{"frames were lost, the judges are not behind", 1, 0, lightWaiting/2 - 1, false},
+		{"no frame was lost", 0, 0, lightWaiting / 2, false},
+	} {
+		r := newRig(t, EngineOptions{})
+		p := r.prober(addr(serverV4))
+		sink := newTold()
+		l := newLight(p, p.NewSchedule(sink))
+		l.table = pulse.New(pulse.Config{Seed: maphash.MakeSeed(), InFlight: 16, History: 1 << 16, Tapes: 1 << 16})
+		l.judge = make(chan *illRound, lightWaiting)
+		for range tt.waiting {
+			l.judge <- nil
+		}
+		dst := netip.AddrPortFrom(addr(serverV4), 80)
+		job := rawJob(time.Second, dst.String())
+		script := &lightScript{module: job.Module, arm: plan.Script{Clock: plan.TSClock{Hz: 1000}, Ladder: plan.Ladder{At: []time.Duration{0}}}}
+		b, d := l.burst(), &dueTarget{job: &job, target: dst.String()}
+		d.running.Store(true)
+		peer := &lightPeer{hop: &lightHop{route: rawsock.Route{IfIndex: 1}}, budget: p.engine.budget.keep(dst)}
+		b.d, b.job, b.peer, b.script, b.started = d, &job, peer, script, time.Now()
+		b.Src, b.Dst, b.Arm, b.Listen = addr(clientV4), dst, &script.arm, time.Nanosecond
+		must(t, l.table.Open(&b.Burst, []uint16{29999}))
+		l.live++
+		l.table.SYNs(&b.Burst, l.now(), nil)
+		l.table.Due(&b.Burst, l.now())
+		b.over = true
+		l.counted, l.lost = true, tt.lost
+		l.ill(t.Context(), b, tt.unread)
+		if out := len(l.judge) == tt.waiting && sink.skipped[SkipOverload] == 1; out != tt.out {
+			t.Errorf("%s: %d wait to be judged, %d did; skipped %v", tt.name, len(l.judge), tt.waiting, sink.skipped)
+		}
+		if d.running.Load() || l.live != 0 || l.table.InFlight() != 0 {
+			t.Errorf("%s: running %t, %d live, %d in flight", tt.name, d.running.Load(), l.live, l.table.InFlight())
+		}
 	}
 }

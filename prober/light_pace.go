@@ -5,19 +5,20 @@ import (
 	"time"
 )
 
-// pacer spaces SYNs that are sent late. What is sent in one bunch arrives in one bunch, and so do the answers: the queues on the way, of a router, of a
-// server's device or of this host's own CPUs (net.core.netdev_max_backlog is 1,000 frames as a rule; net/core/dev.c enqueue_to_backlog, 6.18), drop
-// what is too much for them. A prober that was held up and sent at once all that has become due meanwhile would make the very losses that it then tells of, and
-// be held up the more by judging them. It is the schedule's loop's own.
+// pacer spaces SYNs that are sent late. What is sent in one bunch arrives in one bunch, and so do the answers: the queues on the way, of a router, of
+// a server's device or of this host's own CPUs (net.core.netdev_max_backlog is 1,000 frames as a rule; net/core/dev.c enqueue_to_backlog, 6.18), drop
+// what is too much for them. A prober that was held up and sent at once all that has become due meanwhile would make the very losses that it then tells
+// of, and be held up the more by judging them. It is the schedule's loop's own.
 type pacer struct {
 	nominal float64 // SYNs a second of all rounds as planned
 	left    float64 // SYNs that may leave now; below 0 after a round larger than a bunch
 	filled  time.Time
 }
 
-// Of what is due late, at most a bunch leaves at once, and no more than catchUp times what the plan has, or leastPace SYNs a second, where that is more.
+// Of what is due late, at most a bunch leaves at once, of about what such a queue holds, and no more than catchUp times what the plan has, or leastPace
+// SYNs a second, where that is more.
 const (
-	bunch     = 512
+	bunch     = 1024
 	catchUp   = 2
 	leastPace = 50_000
 )
@@ -77,8 +78,9 @@ func (l *light) resume(ctx context.Context, now time.Time) {
 	}
 }
 
-// overloaded reports whether an ill round is to be left out: frames of its time were lost on this host, so that it says nothing of its target, and more rounds wait
-// to be judged already than half of what can. To judge it would only lose more of those to come. unread frames had not been read when its time was over.
+// overloaded reports whether an ill round is to be left out: frames of its time were lost on this host, so that it says nothing of its target, and half
+// of what can wait to be judged does so already. To judge it would only lose more of those to come. unread frames had not been read when its time was
+// over.
 func (l *light) overloaded(b *lightBurst, unread uint64) bool {
 	return l.ownLoss(b, unread) && len(l.judge) >= lightWaiting/2
 }

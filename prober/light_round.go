@@ -54,7 +54,7 @@ func (l *light) try(d *dueTarget, now time.Time) bool {
 	if !l.pace.ready(now) || l.room() < m.Burst {
 		return false
 	}
-	switch limit := l.e.budget.tryTake(t.dst, m.Burst, now); limit {
+	switch limit := l.e.budget.tryTake(t.peer.budget, m.Burst, now); limit {
 	case "":
 	case limitGlobalRate:
 		return false
@@ -65,7 +65,7 @@ func (l *light) try(d *dueTarget, now time.Time) bool {
 	ports := t.peer.source.ports
 	first, ok := t.peer.cursor.Take(m.Burst, len(ports), l.now())
 	if !ok {
-		l.e.budget.giveBack(t.dst, m.Burst, 0)
+		l.e.budget.giveBack(t.peer.budget, m.Burst, 0)
 		l.skip(d, SkipPorts)
 		return true
 	}
@@ -97,7 +97,7 @@ func (l *light) launch(d *dueTarget, j *Job, now time.Time) {
 	}
 	l.mu.Unlock()
 	if err != nil { // room was looked at: only a bug comes here
-		l.e.budget.giveBack(t.dst, t.script.module.Burst, 0)
+		l.e.budget.giveBack(t.peer.budget, t.script.module.Burst, 0)
 		l.skip(d, SkipOverload)
 		return
 	}
@@ -205,7 +205,7 @@ func (l *light) fire() {
 		switch due {
 		case pulse.Repeat:
 			heap.Fix(&l.timers, 0)
-			l.e.budget.repeated(b.Dst, len(l.syns))
+			l.e.budget.repeated(b.peer.budget, len(l.syns))
 			l.pace.spend(len(l.syns))
 			l.put(b)
 		case pulse.Expired:
@@ -262,7 +262,7 @@ func (l *light) healthy(b *lightBurst) {
 
 // close ends a round.
 func (l *light) close(b *lightBurst, silent int) {
-	l.e.budget.giveBack(b.Dst, b.Size(), silent)
+	l.e.budget.giveBack(b.peer.budget, b.Size(), silent)
 	l.mu.Lock()
 	l.table.Close(&b.Burst)
 	l.mu.Unlock()

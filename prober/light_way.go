@@ -31,6 +31,7 @@ type lightPeer struct {
 	hop    *lightHop
 	until  time.Time // the route is believed until then
 	cursor pulse.Cursor
+	budget *targetBudget // of the destination, kept for as long as the peer is
 	users  int
 	idle   time.Time // since when users is 0
 	listed bool      // it is among those to be verified
@@ -62,9 +63,9 @@ type lightSource struct {
 
 // How long the light path believes a route: longer than others, because a round which finds nothing is followed by one that looks anew.
 // A next hop is believed as long as everybody's. What was believed serves for lightGrace more while it is asked for again. verifyLife is how
-// often each target is compared with the kernel's own way, verifyPause what lies between two of them (a comparison takes a core about a millisecond: it is to
-// have a few hundredths of it, however many targets there are), heavyLife how long a target that the
-// light path cannot serve is left to the ordinary one.
+// often each target is compared with the kernel's own way, verifyPause what lies between two of them (a comparison takes about a millisecond of a core:
+// it is to have a few hundredths of one, however many targets there are), heavyLife how long a target that the light path cannot serve is left to the
+// ordinary one.
 const (
 	lightLife   = time.Minute
 	lightGrace  = 10 * time.Second
@@ -143,23 +144,38 @@ func (l *light) verify(now time.Time) {
 	*list = (*list)[1:]
 }
 
-// working is a worker that looks ways up.
+// working is a worker that looks ways up. What is found while the loop has not come to what was before it, is the loop's by then as well.
 func (l *light) working(ctx context.Context) {
+	rt, done := router()
+	defer done()
 	for x := range l.tasks {
-		l.look(ctx, x)
+		l.look(ctx, rt, x)
 		l.mu.Lock()
 		l.found = append(l.found, x)
+		first := len(l.found) == 1
 		l.mu.Unlock()
-		l.s.kick()
+		if first {
+			l.s.kick()
+		}
 	}
 }
 
-func (l *light) look(ctx context.Context, x *lookUp) {
+// router asks this goroutine's network namespace for routes, with sockets that are kept where they can be had: for tens of thousands of targets a socket
+// for each question would cost more than the question.
+func router() (rt *rawsock.Router, done func()) {
+	rt, err := rawsock.NewRouter()
+	if err != nil {
+		return new(rawsock.Router), func() {}
+	}
+	return rt, rt.Close
+}
+
+func (l *light) look(ctx context.Context, rt *rawsock.Router, x *lookUp) {
 	if x.hop != nil {
 		x.way, x.err = l.e.openWay(ctx, x.hop.route)
 		return
 	}
-	if x.path, x.err = l.e.paths.route(x.dst.Addr(), x.m.Source, x.m.Interface, l.e.opts.AllowForeignSource); x.err != nil {
+	if x.path, x.err = l.e.paths.routeBy(rt, x.dst.Addr(), x.m.Source, x.m.Interface, l.e.opts.AllowForeignSource); x.err != nil {
 		return
 	}
 	if x.path.route.Local {
@@ -248,7 +264,7 @@ func (l *light) peer(k flowKey, d *dueTarget) *lightPeer {
 	defer l.mu.Unlock()
 	p := l.peers[k]
 	if p == nil {
-		p = &lightPeer{key: k, name: d.light.name, module: &d.light.script.module}
+		p = &lightPeer{key: k, name: d.light.name, module: &d.light.script.module, budget: l.e.budget.keep(k.dst)}
 		p.cursor.Start(l.rand.IntN(1 << 16))
 		l.peers[k] = p
 	}
@@ -277,13 +293,15 @@ func (l *light) source(a netip.Addr) (*lightSource, error) {
 
 // scouting compares ways with the kernel's own, one at a time.
 func (l *light) scouting(ctx context.Context) {
+	rt, done := router()
+	defer done()
 	for p := range l.scouts {
 		l.mu.Lock()
 		hop := p.hop
 		l.mu.Unlock()
 		w := hop.way.Load()
 		m := *p.module
-		known, err := l.e.paths.route(p.key.dst.Addr(), m.Source, m.Interface, l.e.opts.AllowForeignSource)
+		known, err := l.e.paths.routeBy(rt, p.key.dst.Addr(), m.Source, m.Interface, l.e.opts.AllowForeignSource)
 		if err != nil || w == nil {
 			continue
 		}

@@ -68,6 +68,11 @@ func newPaths() *paths {
 
 // route finds the way to dst.
 func (ps *paths) route(dst, src netip.Addr, iface string, foreign bool) (*path, error) {
+	return ps.routeBy(new(rawsock.Router), dst, src, iface, foreign)
+}
+
+// routeBy is route that asks a router of the caller's.
+func (ps *paths) routeBy(rt *rawsock.Router, dst, src netip.Addr, iface string, foreign bool) (*path, error) {
 	key := pathKey{dst, src, iface}
 	now := time.Now()
 	ps.mu.Lock()
@@ -83,7 +88,7 @@ func (ps *paths) route(dst, src netip.Addr, iface string, foreign bool) (*path, 
 		}
 		ps.swept = now
 	}
-	r, err := rawsock.LookupRoute(dst, src, iface, foreign)
+	r, err := rt.Route(rawsock.Query{Dst: dst, Src: src, IfName: iface, AllowForeignSource: foreign})
 	if err != nil {
 		return nil, err
 	}

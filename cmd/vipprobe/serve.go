@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -48,7 +49,10 @@ func serveCommand() *cobra.Command {
 			"Only targets on the configuration's allow: list are probed. SIGHUP, or POST /-/reload, reads the configuration\n" +
 			"anew; a bad file keeps the old one.",
 		Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return f.serve(cmd.Context(), cmd.ErrOrStderr()) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			shareCore()
+			return f.serve(cmd.Context(), cmd.ErrOrStderr())
+		},
 	}
 	fs := cmd.Flags()
 	fs.StringVar(&f.config, "config.file", "vipprobe.yml", "configuration file")
@@ -62,6 +66,15 @@ func serveCommand() *cobra.Command {
 	fs.BoolVar(&f.pprof, "web.enable-pprof", false, "serve the profiles of this process under /debug/pprof/")
 	f.storage.register(fs)
 	return cmd
+}
+
+// shareCore lets the kernel share a single core among all that the service does, unless the environment says how many threads are to run: Go's own
+// scheduler lets whoever sorts a long list or writes results run for 10 ms before the schedule's turn comes (runtime/proc.go forcePreemptNS, Go 1.26); in the
+// kernel's, a thread that has slept until its time goes before those that have not.
+func shareCore() {
+	if runtime.GOMAXPROCS(0) == 1 && os.Getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(2)
+	}
 }
 
 // service is serve in execution: the configuration in force, and what depends on it.
