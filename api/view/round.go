@@ -75,6 +75,8 @@ type Diagnosis struct {
 	Measurements []Measurement `json:"measurements,omitempty"`
 	// Stacks are the stacks that answer at the address, where there are several.
 	Stacks []Stack `json:"stacks,omitempty"`
+	// Responders are those that answer at the address as their timestamp clocks tell them apart; absent where no SYN-ACK had timestamps.
+	Responders *Responders `json:"responders,omitempty"`
 	// RateLimit is what was found of a limit on SYNs, where one is named.
 	RateLimit *RateLimit `json:"rate_limit,omitempty"`
 	// DataPhases are what the bursts with a data phase did, an arm a row.
@@ -172,6 +174,7 @@ func newDiagnosis(r *prober.Round) Diagnosis {
 	for i := range d.Stacks {
 		v.Stacks = append(v.Stacks, newStack(&d.Stacks[i]))
 	}
+	v.Responders = newResponders(&d.Responders)
 	for i := range d.Clocks {
 		v.Clocks = append(v.Clocks, newClockSeries(&d.Clocks[i]))
 	}

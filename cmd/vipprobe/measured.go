@@ -26,6 +26,7 @@ func (p *printer) measured(r *prober.Round) {
 	p.transferred(r)
 	p.asides(r)
 	p.figures(r.Diagnosis.Measurements)
+	p.responders(&r.Diagnosis.Responders)
 }
 
 // aboutNeighbours reports whether link addresses bear on what a round came to: a cause of theirs, or none at all.
@@ -94,5 +95,23 @@ func (p *printer) figures(list []diagnose.Measurement) {
 		m := &list[i]
 		p.f("\n%s\n", p.item("measured", fmt.Sprintf("%s: %s", m.Name, m)))
 		p.f("%s\n", p.item("", m.How))
+	}
+}
+
+// responders are those that answer at the address, a line each; that clocks could not tell them apart is told where all is asked for.
+func (p *printer) responders(r *diagnose.Responders) {
+	if told := r.Told(); p.explain && told != "" {
+		p.f("\n%s\n", p.item("answering", told))
+	}
+	for i := range r.List {
+		x, head := &r.List[i], ""
+		if i == 0 {
+			p.f("\n")
+			head = "answering"
+		}
+		p.f("%s\n", p.item(head, "- "+x.String()))
+	}
+	for _, s := range r.Apart {
+		p.f("%s\n", p.item("", s))
 	}
 }

@@ -111,8 +111,10 @@ func Diagnose(in Input) Diagnosis {
 	slices.SortStableFunc(d.Causes, func(a, b Cause) int { return cmp.Compare(b.Level, a.Level) })
 	d.conclude(&in)
 	d.lateReset(&in)
-	d.Measurements = measure(&in)
+	d.Responders = readResponders(&in)
+	d.Measurements = measure(&in, &d.Responders)
 	d.Stacks = stacksOf(&in)
+	d.attribute()
 	return d
 }
 

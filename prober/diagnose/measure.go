@@ -6,6 +6,7 @@ import "fmt"
 const (
 	ListenerBacklog = "listener_backlog"
 	PoolMembers     = "pool_members"
+	AnsweringClocks = "answering_clocks"
 )
 
 // Measurement is a figure that a round found beside what may be wrong: no finding, and no fault.
@@ -39,12 +40,16 @@ func (m *Measurement) String() string {
 }
 
 // measure reads all figures of a round.
-func measure(in *Input) []Measurement {
+func measure(in *Input, r *Responders) []Measurement {
 	var out []Measurement
-	for _, read := range []func(*Input) (Measurement, bool){measureBacklog, measureMembers} {
-		if m, ok := read(in); ok {
-			out = append(out, m)
-		}
+	if m, ok := measureBacklog(in); ok {
+		out = append(out, m)
+	}
+	if m, ok := measureMembers(in, r); ok {
+		out = append(out, m)
+	}
+	if m, ok := r.measureClocks(); ok {
+		out = append(out, m)
 	}
 	return out
 }

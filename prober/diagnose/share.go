@@ -36,6 +36,14 @@ type FlowShare struct {
 	InTurn    bool
 }
 
+// String is for a table: an interval, or one share.
+func (s FlowShare) String() string {
+	if s.InTurn {
+		return fmt.Sprintf("%.0f %% in turn", 100*s.Low)
+	}
+	return fmt.Sprintf("%.0f–%.0f %%", 100*s.Low, 100*s.High)
+}
+
 func flowPart(draws []draw) FlowShare {
 	hits := 0
 	for _, d := range draws {

@@ -29,10 +29,10 @@ func apart(stacks []stack) []string {
 			}
 		}
 		if own, them, ok := behind(s.rtts, others, len(stacks)); ok {
-			out = append(out, fmt.Sprintf("slower than the rest: %s, median round trip %s against %s", s.look, own.Round(time.Microsecond), them.Round(time.Microsecond)))
+			out = append(out, fmt.Sprintf("slower than the rest: %s, median round trip %s against %s", s.called(), own.Round(time.Microsecond), them.Round(time.Microsecond)))
 		}
 		if p := fisher(lossy, rest); p*float64(len(stacks)) < rankedAt {
-			out = append(out, fmt.Sprintf("loses more than the rest: %s, %d of %d flows lost SYNs before it answered against %d of %d (p = %.2g)", s.look, lossy.silent, lossy.n, rest.silent,
+			out = append(out, fmt.Sprintf("loses more than the rest: %s, %d of %d flows lost SYNs before it answered against %d of %d (p = %.2g)", s.called(), lossy.silent, lossy.n, rest.silent,
 				rest.n, p))
 		}
 	}

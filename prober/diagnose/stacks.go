@@ -13,6 +13,7 @@ import (
 // stack is what was seen of the SYN-ACKs of one fingerprint.
 type stack struct {
 	look look
+	name string // where the look alone is none
 	n    int
 	// lost are the SYNs that went without effect before an answer of this stack: whose they were meant to be is not known for flows that were
 	// never answered.
@@ -161,15 +162,26 @@ func stacksOf(in *Input) []Stack {
 	}
 	out := make([]Stack, 0, len(list))
 	for i := range list {
-		s := &list[i]
-		x := Stack{Fingerprint: s.look.String(), Flows: s.n, Share: flowPart(s.flows), Lost: s.lost, LossyFlows: s.lossy}
-		if n := len(s.rtts); n > 0 {
-			slices.Sort(s.rtts)
-			x.Least, x.Median, x.Most = s.rtts[0], s.rtts[n/2], s.rtts[n-1]
-		}
-		out = append(out, x)
+		out = append(out, list[i].export())
 	}
 	return out
+}
+
+func (s *stack) export() Stack {
+	x := Stack{Fingerprint: s.look.String(), Flows: s.n, Share: flowPart(s.flows), Lost: s.lost, LossyFlows: s.lossy}
+	if n := len(s.rtts); n > 0 {
+		slices.Sort(s.rtts)
+		x.Least, x.Median, x.Most = s.rtts[0], s.rtts[n/2], s.rtts[n-1]
+	}
+	return x
+}
+
+// called is how sentences call it.
+func (s *stack) called() string {
+	if s.name != "" {
+		return s.name
+	}
+	return s.look.String()
 }
 
 // checkFingerprints: one address answers as several stacks.
@@ -191,14 +203,21 @@ func checkFingerprints(in *Input) []Finding {
 	return []Finding{f}
 }
 
-// measureMembers is how many members a balancer has at least: as many as stacks that differ. Members that are alike count as one, so there
-// is no upper bound, and nothing is said where only one stack is seen.
-func measureMembers(in *Input) (Measurement, bool) {
+// measureMembers is how many members a balancer has at least: as many as stacks that differ, each as often as hosts' clocks were seen with it. Members
+// that are alike count as one, so there is no upper bound, and nothing is said where only one is seen.
+func measureMembers(in *Input, r *Responders) (Measurement, bool) {
 	stacks := readStacks(in)
-	if len(stacks) < 2 {
+	n := max(len(stacks), r.members)
+	if n < 2 {
 		return Measurement{}, false
 	}
-	return Measurement{Name: PoolMembers, Value: len(stacks), Unit: "members",
-		How: fmt.Sprintf("so many stacks answer at this address, by option kinds, MSS, window scale and initial TTL of %d SYN-ACKs or more each; members that are alike "+
-			"count as one. A device that answers some SYNs for the others would count too", stacks[len(stacks)-1].n)}, true
+	m := Measurement{Name: PoolMembers, Value: n, Unit: "members"}
+	if r.members > len(stacks) {
+		m.How = fmt.Sprintf("told apart by option kinds, MSS, window scale and initial TTL of the SYN-ACKs (%d kinds) and by the timestamp clocks on which they lie (%d of hosts); "+
+			"members that are alike in both count as one. A device that answers some SYNs for the others would count too", max(1, len(stacks)), r.HostClocks)
+		return m, true
+	}
+	m.How = fmt.Sprintf("so many stacks answer at this address, by option kinds, MSS, window scale and initial TTL of %d SYN-ACKs or more each; members that are alike "+
+		"count as one. A device that answers some SYNs for the others would count too", stacks[len(stacks)-1].n)
+	return m, true
 }

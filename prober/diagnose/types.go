@@ -135,6 +135,8 @@ type Diagnosis struct {
 	Measurements []Measurement
 	// Stacks are the stacks that answer at the address, where there are several, that of most flows first.
 	Stacks []Stack
+	// Responders are those that answer at the address as their timestamp clocks tell them apart.
+	Responders Responders
 	// RateLimit is what was found of a limit on SYNs; nil where none is named.
 	RateLimit *RateLimit
 	// Clocks are the timestamp clocks that were seen, where a named cause is about them.
