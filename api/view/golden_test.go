@@ -137,6 +137,8 @@ func TestClocksJSON(t *testing.T) {
 	}
 	r.Diagnosis.Stacks = []diagnose.Stack{{Fingerprint: "2,4,8,1,3, mss 1460 wscale 7 initial ttl 64", Flows: 20, Share: diagnose.FlowShare{Low: 0.1, High: 0.4}, Lost: 3,
 		LossyFlows: 2, Least: 1e6, Median: 2e6, Most: 3e6}}
+	r.Diagnosis.Responders = diagnose.Responders{Flows: 42, Clocks: 2, Unplaced: 2, HostClocks: 1, Apart: []string{"loses more than the rest: B, 2 of 20"},
+		List: []diagnose.Responder{{Name: "A", Clock: 1, Hz: 250, Stack: r.Diagnosis.Stacks[0]}, {Name: "B", Clock: 2, Stack: r.Diagnosis.Stacks[0]}}}
 	r.Diagnosis.RateLimit = &diagnose.RateLimit{RateLow: 4.9, RateHigh: 5.1, BurstLow: 5, BurstHigh: 6, Exact: true, Scope: diagnose.ScopeShared, AtOnce: 1,
 		Sources: []diagnose.LimitedSource{{Addr: netip.MustParseAddr("192.0.2.10"), Asked: 40, Answered: 8, PerSecond: 2.5}}}
 	r.Diagnosis.Clocks = []diagnose.ClockSeries{

@@ -250,17 +250,15 @@ func stacksIn(list []class) []stack {
 
 // clockHow is on what the number of clocks rests.
 func (r *Responders) clockHow() string {
-	how := fmt.Sprintf("the timestamps of %d SYN-ACKs lie on so many clocks (each by chance with p < %.0e); ", r.Flows, lineChance)
+	how := fmt.Sprintf("the timestamps of %d SYN-ACKs lie on them, each by chance with p < %g at most; ", r.Flows-r.Unplaced, lineChance)
 	if r.Unplaced > 0 {
-		how += fmt.Sprintf("%d more lie on none of them; ", r.Unplaced)
+		how += fmt.Sprintf("those of %d more on none of them; ", r.Unplaced)
 	}
-	switch {
-	case r.HostClocks == r.Clocks:
+	if r.HostClocks == r.Clocks {
 		return how + "all tick at less than 1,000 Hz, as Linux before 4.13 does, which has one clock per host: so many hosts at least answer"
-	default:
-		return how + "at 1,000 Hz it may be Linux ≥ 4.12, where each pair of addresses has its own: so many members answer at least, unless the balancer comes to them from " +
-			"several addresses"
 	}
+	return how + "at 1,000 Hz, or where the rate is open, it may be Linux ≥ 4.12, where each pair of addresses has its own: so many members answer at least, unless the " +
+		"balancer comes to them from several addresses"
 }
 
 // measureClocks is how many timestamp clocks answer at the address.
