@@ -50,10 +50,10 @@ type Responders struct {
 	HostClocks int
 	// Each is set where every one of many flows has an offset of its own, so that clocks cannot tell who answers.
 	Each bool
+	// Members is how many there are at least by looks and clocks of hosts together; 0 where fewer than two clocks are provable.
+	Members int
 	// Apart says who is slower than the rest, or loses more (α = 1e-4 over all of them).
 	Apart []string
-
-	members int // at least, by look and clock of hosts together
 }
 
 // eachOwn is how many flows with an offset each are taken for offsets per connection. Were there one clock per member, so many members would have to answer
@@ -88,7 +88,7 @@ func readResponders(in *Input) Responders {
 		return r
 	}
 	all := placed(in, list, on)
-	r.members = countMembers(all, lines)
+	r.Members = countMembers(all, lines)
 	classes := classify(all)
 	for i := range classes {
 		c := &classes[i]

@@ -207,12 +207,12 @@ func checkFingerprints(in *Input) []Finding {
 // that are alike count as one, so there is no upper bound, and nothing is said where only one is seen.
 func measureMembers(in *Input, r *Responders) (Measurement, bool) {
 	stacks := readStacks(in)
-	n := max(len(stacks), r.members)
+	n := max(len(stacks), r.Members)
 	if n < 2 {
 		return Measurement{}, false
 	}
 	m := Measurement{Name: PoolMembers, Value: n, Unit: "members"}
-	if r.members > len(stacks) {
+	if r.Members > len(stacks) {
 		m.How = fmt.Sprintf("told apart by option kinds, MSS, window scale and initial TTL of the SYN-ACKs (%d kinds) and by the timestamp clocks on which they lie (%d of hosts); "+
 			"members that are alike in both count as one. A device that answers some SYNs for the others would count too", max(1, len(stacks)), r.HostClocks)
 		return m, true
