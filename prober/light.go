@@ -98,11 +98,15 @@ func (l *light) open(ctx context.Context) bool {
 	if n := l.e.opts.InFlight; n > 0 {
 		in = n
 	}
-	if !l.e.light.CompareAndSwap(nil, l) {
+	if l.e.light.Load() != nil {
 		return false
 	}
 	l.table = pulse.New(pulse.Config{Seed: maphash.MakeSeed(), InFlight: in, History: lightHistory, Tapes: lightTapes})
 	l.judge, l.tasks, l.scouts = make(chan *illRound, lightWaiting), make(chan *lookUp, lightAsked), make(chan *lightPeer)
+	if !l.e.light.CompareAndSwap(nil, l) { // from here on the reader and who reads the metrics have it: it is whole before
+		l.table = nil
+		return false
+	}
 	for range lightJudges {
 		l.s.spawn(func() { l.judging(ctx) })
 	}

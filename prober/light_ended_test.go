@@ -1,6 +1,7 @@
 package prober
 
 import (
+	"context"
 	"hash/maphash"
 	"net/netip"
 	"testing"
@@ -102,5 +103,42 @@ func TestAnIllRoundOfAnOverloadedHostIsLeftOut(t *testing.T) {
 		if d.running.Load() || l.live != 0 || l.table.InFlight() != 0 {
 			t.Errorf("%s: running %t, %d live, %d in flight", tt.name, d.running.Load(), l.live, l.table.InFlight())
 		}
+	}
+}
+
+// Metrics may be read at the very moment at which the first target opens the light path.
+func TestCaptureIsToldWhileTheFirstTargetComes(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, EngineOptions{InFlight: 16})
+	p := r.prober(addr(serverV4))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 10 {
+		s := p.NewSchedule(newTold())
+		l := newLight(p, s)
+		begun, opened, read := make(chan struct{}), make(chan struct{}), make(chan struct{})
+		go func() {
+			defer close(read)
+			p.Capture()
+			close(begun)
+			for {
+				if c := p.Capture(); c.InFlight != 0 {
+					t.Errorf("%d SYNs in flight", c.InFlight)
+				}
+				select {
+				case <-opened:
+					return
+				default:
+				}
+			}
+		}()
+		<-begun
+		if !l.open(ctx) {
+			t.Error("the light path is another's")
+		}
+		close(opened)
+		<-read
+		l.end()
+		s.rounds.Wait()
 	}
 }
