@@ -206,7 +206,16 @@ func TestServeKilled(t *testing.T) {
 	if *kills > 20 {
 		age = 100 * time.Millisecond
 	}
-	before := footprint(t, k.client)
+	var before map[string]string
+	eventually(t, func() error { // the kernel gives the device its link-local address when it has made sure that nobody else has it
+		before = footprint(t, k.client)
+		for entry := range before {
+			if strings.Contains(entry, "Dst: fe80::") && strings.Contains(entry, "/128 ") && !strings.Contains(entry, "Dst: fe80::/128 ") {
+				return nil
+			}
+		}
+		return errors.New("no link-local address yet")
+	})
 	over := 0
 	for range *kills {
 		over += k.life(rand.N(500*time.Millisecond), age)
