@@ -98,6 +98,9 @@ func (a *addrPort) Set(s string) error {
 	return nil
 }
 
+// fewestHalfOpen is how many raw SYNs an experiment sends at once at least: one with a TSval of each quadrant of the circle.
+const fewestHalfOpen = 4
+
 func (f *probeFlags) diagnose(cmd *cobra.Command, args []string, o prober.DiagnoseOptions) error {
 	if err := inBounds(&o); err != nil {
 		return err
@@ -112,6 +115,9 @@ func (f *probeFlags) diagnose(cmd *cobra.Command, args []string, o prober.Diagno
 	cfg, m, err := f.prepare(cmd)
 	if err != nil {
 		return err
+	}
+	if f.maxHalfOpen < fewestHalfOpen {
+		return usageError{fmt.Errorf("--max-half-open %d: a diagnosis wants %d or more", f.maxHalfOpen, fewestHalfOpen)}
 	}
 	if o.Testimony, err = f.testimony.sources(cfg, args, o.Members); err != nil {
 		return err

@@ -119,7 +119,10 @@ func (f *probeFlags) open(ctx context.Context, cmd *cobra.Command, cfg *targets.
 			return nil, err
 		}
 	}
-	opts.Limits.HalfOpen = max(opts.Limits.HalfOpen, f.maxHalfOpen, f.halfOpen)
+	if cmd.Flags().Changed("max-half-open") {
+		opts.Limits.HalfOpen = f.maxHalfOpen
+	}
+	opts.Limits.HalfOpen = max(opts.Limits.HalfOpen, f.halfOpen)
 	opts.NoCapture = f.noCapture
 	opts.RingBytes = 8 << 20
 	names, err := prober.NewNames(ctx, readable(args))

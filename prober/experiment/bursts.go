@@ -274,8 +274,9 @@ func (v *Investigation) reuse(seen []observe.Observation) plan.Burst {
 	s := v.script(v.clock(seen), plan.Custom(0, gap, 2*gap+odd), plan.Reset)
 	s.Persist = true
 	b.Arms = []plan.Arm{{Name: "same flow", Via: plan.Raw, Script: s}, {Name: "fresh flow", Via: plan.Raw, Script: v.script(v.clock(seen), plan.Single(), plan.Reset)}}
-	v.shots(&b, 0, v.flows(6), 0, 3*time.Millisecond)
-	v.shots(&b, 1, v.flows(6), gap+time.Millisecond, 3*time.Millisecond) // beside each second use, so that no outage of that moment is blamed on it
+	n := min(6, max(v.HalfOpen/2, 1)) // of either arm
+	v.shots(&b, 0, n, 0, 3*time.Millisecond)
+	v.shots(&b, 1, n, gap+time.Millisecond, 3*time.Millisecond) // beside each second use, so that no outage of that moment is blamed on it
 	return b
 }
 
