@@ -23,7 +23,14 @@ func carriedBack(n, lost int) observe.Transfer {
 
 func reordered(n, late int) observe.Transfer {
 	t := carriedBack(n, 0)
-	t.Read.Received.Reordered, t.Read.Received.Extent, t.Read.Received.Late = late, 5, 3*time.Millisecond
+	t.Read.Received.Reordered, t.Read.Received.Swaps, t.Read.Received.Extent, t.Read.Received.Late = late, late, 5, 3*time.Millisecond
+	return t
+}
+
+// bunched is late as well, but in few pieces: a sender that moved to another processor once or twice.
+func bunched(n, late, pieces int) observe.Transfer {
+	t := reordered(n, late)
+	t.Read.Received.Swaps = pieces
 	return t
 }
 
@@ -102,6 +109,8 @@ func TestDataPhases(t *testing.T) {
 		{"segments out of order", []observe.Observation{phases(plan.KindTransfer, times(8, func(int) observe.Transfer { return reordered(1000, 20) })...)},
 			diagnose.PathReordering, diagnose.Confirmed, "", ""},
 		{"near miss: one in 8,000 out of order", []observe.Observation{phases(plan.KindTransfer, append(all(1000, 0), reordered(1000, 1))...)},
+			diagnose.Healthy, diagnose.Confirmed, "", ""},
+		{"near miss: 135 of 8,000 out of order, in three pieces", []observe.Observation{phases(plan.KindTransfer, append(all(1000, 0)[1:], bunched(1000, 135, 3))...)},
 			diagnose.Healthy, diagnose.Confirmed, "", ""},
 		{"a probe of the tail alone", []observe.Observation{phases(plan.KindTransfer, times(8, func(int) observe.Transfer { return needlessProbe() })...)},
 			diagnose.Healthy, diagnose.Confirmed, diagnose.SpuriousRetransTLP, ""},

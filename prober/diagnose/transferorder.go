@@ -27,11 +27,11 @@ func checkDataOrder(in *Input) []Finding {
 
 func dataOrder(in *Input, all []dataFlow, h Heading) (Finding, bool) {
 	c := sumCarried(all, h, plan.KindTransfer, plan.KindGentle)
-	if c.Reordered < 2 || c.Segments == 0 {
+	if c.Swaps < 2 || c.Segments == 0 {
 		return Finding{}, false
 	}
 	looks := in.bursts(plan.KindTransfer) + in.bursts(plan.KindGentle)
-	p := max(stats.BinomialAtLeast(min(c.Reordered, c.Segments), c.Segments, orderNoise), leastP)
+	p := max(stats.BinomialAtLeast(min(c.Swaps, c.Segments), c.Segments, orderNoise), leastP)
 	level := firmData(p, looks)
 	if level == LevelUnknown {
 		return Finding{}, false
@@ -40,7 +40,7 @@ func dataOrder(in *Input, all []dataFlow, h Heading) (Finding, bool) {
 	f := Finding{Verdict: PathReordering, Level: level, P: p,
 		Summary: fmt.Sprintf("%s of %s data segments arrived behind later ones %s (%s), %s", number(c.Reordered), number(c.Segments), h, percents(share.Low, share.High), reach(&c)),
 		Evidence: []string{
-			fmt.Sprintf("so many where one segment in %d may be overtaken: p %s", int(1/orderNoise), chanceText(p)),
+			fmt.Sprintf("the order changed at %s places, where one segment in %d may be overtaken: p %s", number(c.Swaps), int(1/orderNoise), chanceText(p)),
 			orderProof(&c),
 			fmt.Sprintf("sent again %s: %s; needless, as duplicates prove: %s", h, classes(&c.Copies), classes(&c.Spurious)),
 		},

@@ -43,9 +43,9 @@ type Carried struct {
 	Copies, Spurious retrans.Counts
 	// Lost segments, in so many Moments: those of one round trip on one flow are one.
 	Lost, Moments int
-	// Reordered events, the most segments that one was overtaken by, and the longest that one came late.
-	Reordered, Extent int
-	Late              time.Duration
+	// Reordered segments, the places at which the order changed, the most segments that one was overtaken by, and the longest that one came late.
+	Reordered, Swaps, Extent int
+	Late                     time.Duration
 	// DSACKs that came, or segments that came twice.
 	Twice int
 	// Merged frames of a device that merges what it receives (GRO).
@@ -65,6 +65,7 @@ func (c *Carried) add(o *Carried) {
 	c.Lost += o.Lost
 	c.Moments += o.Moments
 	c.Reordered += o.Reordered
+	c.Swaps += o.Swaps
 	c.Extent = max(c.Extent, o.Extent)
 	c.Late = max(c.Late, o.Late)
 	c.Twice += o.Twice
@@ -84,13 +85,13 @@ func carried(o *observe.Observation, t *observe.Transfer, h Heading) Carried {
 	if h == Back {
 		in := &r.Received
 		return Carried{Heading: h, Flows: 1, Segments: in.Segments, Octets: in.Octets, Copies: in.Copies, Spurious: in.Spurious, Lost: in.Lost(), Moments: in.Lossy,
-			Reordered: in.Reordered, Extent: in.Extent, Late: in.Late, Twice: in.Spurious.Total(), Merged: in.Merged, By: in.By}
+			Reordered: in.Reordered, Swaps: in.Swaps, Extent: in.Extent, Late: in.Late, Twice: in.Spurious.Total(), Merged: in.Merged, By: in.By}
 	}
 	out := &r.Sent
 	c := Carried{Heading: h, Flows: 1, Segments: out.Segments, Octets: out.Octets, Copies: out.Copies, Spurious: out.Spurious, Lost: out.Lost(), Moments: out.Lossy,
-		Reordered: out.Reordered, Extent: out.Extent, Twice: out.DSACKs}
+		Reordered: out.Reordered, Swaps: out.Reordered, Extent: out.Extent, Twice: out.DSACKs}
 	if !whole {
-		c.Reordered, c.Extent = 0, 0
+		c.Reordered, c.Swaps, c.Extent = 0, 0, 0
 	}
 	return c
 }
@@ -108,7 +109,7 @@ func counted(t *observe.Transfer, h Heading) Carried {
 	c.Copies[retrans.ClassUnknown] = max(int(i.TotalRetrans)-int(i.TotalRTO), 0)
 	c.Spurious[retrans.ClassUnknown] = min(int(i.DSACKDups), int(i.TotalRetrans))
 	c.Lost = max(int(i.TotalRetrans)-int(i.DSACKDups)-1, 0) // one may be a probe of the tail
-	c.Moments, c.Reordered, c.Twice = c.Lost, int(i.ReordSeen), int(i.DSACKDups)
+	c.Moments, c.Reordered, c.Swaps, c.Twice = c.Lost, int(i.ReordSeen), int(i.ReordSeen), int(i.DSACKDups)
 	return c
 }
 

@@ -277,14 +277,25 @@ func TestReceived(t *testing.T) {
 			1ms < 11000:12000 id=12
 			1ms < 12000:13000 id=13
 			12ms < 10000:11000 id=11`,
-			Received{Segments: 13, Octets: 13000, Reordered: 1, Extent: 2, Late: 11 * time.Millisecond, By: ByID}, 0,
+			Received{Segments: 13, Octets: 13000, Reordered: 1, Swaps: 1, Extent: 2, Late: 11 * time.Millisecond, By: ByID}, 0,
+		},
+		{
+			"what lay in one queue comes late as one", ids + `
+			1ms < 13000:14000 id=14
+			12ms < 10000:11000 id=11
+			12ms < 11000:12000 id=12
+			12ms < 12000:13000 id=13
+			13ms < 16000:17000 id=17
+			14ms < 15000:16000 id=16
+			14ms < 14000:15000 id=15`,
+			Received{Segments: 17, Octets: 17000, Reordered: 5, Swaps: 3, Extent: 1, Late: 11 * time.Millisecond, By: ByID}, 0,
 		},
 		{
 			"the copy overtakes the late original", ids + `
 			1ms < 11000:12000 id=12
 			12ms < 10000:11000 id=13
 			14ms < 10000:11000 id=11`,
-			Received{Segments: 12, Octets: 12000, Copies: count(Fast, 1), Spurious: count(Fast, 1), Overtaken: 1, Reordered: 1, Late: 13 * time.Millisecond,
+			Received{Segments: 12, Octets: 12000, Copies: count(Fast, 1), Spurious: count(Fast, 1), Overtaken: 1, Reordered: 1, Swaps: 1, Late: 13 * time.Millisecond,
 				By: ByID}, 0,
 		},
 		{
@@ -294,7 +305,7 @@ func TestReceived(t *testing.T) {
 			12ms < 10000:11000 id=13
 			20ms < 13000:14000 id=15
 			30ms < 12000:13000 id=16`,
-			Received{Segments: 14, Octets: 14000, Copies: count(Fast, 1), Spurious: count(Fast, 1), Reordered: 1, Extent: 1, Late: time.Millisecond, Lossy: 1,
+			Received{Segments: 14, Octets: 14000, Copies: count(Fast, 1), Spurious: count(Fast, 1), Reordered: 1, Swaps: 1, Extent: 1, Late: time.Millisecond, Lossy: 1,
 				By: ByID}, 1,
 		},
 		{
@@ -304,14 +315,14 @@ func TestReceived(t *testing.T) {
 			9ms < 1000:2000 ts=100
 			20ms < 4000:5000 ts=120
 			30ms < 3000:4000 ts=130`,
-			Received{Segments: 5, Octets: 5000, Reordered: 1, Extent: 1, Late: 8 * time.Millisecond, Copies: count(Fast, 1), Lossy: 1, By: ByTimestamp}, 1,
+			Received{Segments: 5, Octets: 5000, Reordered: 1, Swaps: 1, Extent: 1, Late: 8 * time.Millisecond, Copies: count(Fast, 1), Lossy: 1, By: ByTimestamp}, 1,
 		},
 		{
 			"within one tick a copy cannot come before a round trip", `
 			0ms < 0:1000 ts=100
 			1ms < 2000:3000 ts=100
 			2ms < 1000:2000 ts=100`,
-			Received{Segments: 3, Octets: 3000, Reordered: 1, Extent: 1, Late: time.Millisecond, By: ByTimestamp}, 0,
+			Received{Segments: 3, Octets: 3000, Reordered: 1, Swaps: 1, Extent: 1, Late: time.Millisecond, By: ByTimestamp}, 0,
 		},
 		{
 			"time alone", `

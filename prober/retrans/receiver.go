@@ -21,6 +21,9 @@ type Received struct {
 	// longest time that it came behind the first of them.
 	Reordered, Extent int
 	Late              time.Duration
+	// Swaps are the places at which the order changed: neighbors that came late one behind the other are one, as a sender or a device moves what it has
+	// handed over in one piece (GSO, a queue's budget) as one.
+	Swaps int
 	// Lossy counts the moments of loss: copies that were needed, those of one round trip as one.
 	Lossy int
 	// Overtaken are the copies that filled a hole before their late original came: nothing was lost.
@@ -104,6 +107,8 @@ type receiver struct {
 	holes  []hole
 	lastIn time.Time
 	fills  []fill
+	// swapped is the end of what came late last.
+	swapped wire.Seq
 }
 
 // begin sets the sequence number of the first octet of data.
@@ -195,7 +200,7 @@ func later(a, b wire.Seq) wire.Seq {
 func (r *receiver) filledBy(g *Segment, h *hole, part Range) {
 	n, age := r.segments(part.To.Sub(part.From)), g.At.Sub(h.opened)
 	if r.sentBefore(g, h.by, age) {
-		r.Reordered += n
+		r.late(part, n)
 		r.Extent = max(r.Extent, h.passed)
 		r.Late = max(r.Late, age)
 		return
@@ -210,6 +215,15 @@ func (r *receiver) filledBy(g *Segment, h *hole, part Range) {
 	}
 }
 
+// late counts n segments that came behind later ones.
+func (r *receiver) late(b Range, n int) {
+	r.Reordered += n
+	if r.Swaps == 0 || b.From != r.swapped {
+		r.Swaps++
+	}
+	r.swapped = b.To
+}
+
 // original looks for the copies that a late original was overtaken by. Where nothing but time tells the order, data that comes twice after a
 // hole of it was filled is taken for one.
 func (r *receiver) original(g *Segment, b Range) {
@@ -221,7 +235,7 @@ func (r *receiver) original(g *Segment, b Range) {
 		if r.By == ByTime || r.sentBefore(g, f.by, r.rtt) {
 			f.overtaken = true
 			r.Overtaken += f.n
-			r.Reordered += f.n
+			r.late(f.Range, f.n)
 			r.Late = max(r.Late, g.At.Sub(f.opened))
 		}
 	}
