@@ -9,6 +9,7 @@ import (
 
 	"github.com/vipprobe/vipprobe/prober/observe"
 	"github.com/vipprobe/vipprobe/prober/plan"
+	"github.com/vipprobe/vipprobe/prober/stats"
 )
 
 // askedFlow is what one flow lost that was asked many times over.
@@ -24,8 +25,10 @@ type evenness struct {
 	// asked are the flows that were answered at least once, in order of their first SYNs; dead counts the others.
 	asked        []askedFlow
 	dead, bursts int
-	total        int // lost, over all flows
+	total, n     int // lost of n, over all flows that were answered
 	most         int // trials of one flow
+	deadFor      int // trials of the dead flow that had fewest, and its SYNs
+	deadSYNs     int
 }
 
 func readEven(in *Input) evenness {
@@ -42,12 +45,14 @@ func readEven(in *Input) evenness {
 			}
 			f := asks(a)
 			if f.lost == f.n {
-				e.dead++ // says nothing of loss: it may be a dead member's
+				if e.dead++; e.dead == 1 || f.n < e.deadFor { // says nothing of loss: it may be a dead member's
+					e.deadFor, e.deadSYNs = f.n, len(a.SYNs)
+				}
 				continue
 			}
 			f.burst = i
 			e.asked = append(e.asked, f)
-			e.total += f.lost
+			e.total, e.n = e.total+f.lost, e.n+f.n
 			e.most = max(e.most, f.n)
 		}
 	}
@@ -102,6 +107,21 @@ func slow(a *observe.Attempt) bool {
 		}
 	}
 	return false
+}
+
+// deadByChance is the probability that so many flows are never answered where each SYN is lost as often as those of the others are: small where some
+// are dead on top of what all lose. The rate counts one loss more than was seen. Where no answer is lost, no listener keeps a request that it
+// answers now and then only, and every SYN of a dead flow is a trial.
+func (e *evenness) deadByChance(answersLost bool) float64 {
+	if e.dead == 0 || e.n == 0 {
+		return 1
+	}
+	trials := e.deadFor
+	if !answersLost {
+		trials = e.deadSYNs
+	}
+	q := float64(e.total+1) / float64(e.n+1)
+	return stats.BinomialAtLeast(e.dead, e.dead+len(e.asked), math.Pow(min(q, 1), float64(trials)))
 }
 
 // clean counts the flows without loss.

@@ -184,6 +184,11 @@ func (f *flip) state() flipState {
 	return flipAsking
 }
 
+// sides is what TSvals drawn by lot around the primed one met, as long as it is sure to be remembered.
+func (f *flip) sides(seen []observe.Observation) sides {
+	return readSides(seen, f.prime.T0, f.prime.At.Add(memory))
+}
+
 // rest sums the arms that a server that remembers T0 answers.
 func (f *flip) rest() silences {
 	var s silences
@@ -234,6 +239,9 @@ func PerHostPAWS(seen []observe.Observation) (on, known bool, why string) {
 	}
 	switch f.state() {
 	case flipHolds:
+		if s := f.sides(seen); s.state() == sidesContrary {
+			return false, false, "silence turns on the TSval, and not as a comparison with a remembered one does"
+		}
 		return true, true, ""
 	case flipAnswers:
 		return false, true, ""

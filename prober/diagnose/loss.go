@@ -222,6 +222,9 @@ func backLoss(f Finding, in *Input, fs []fate, t tally) Finding {
 	case t.back < fewTold:
 	case steady.unsteady():
 		f.Settle = "answers that come in time: " + steady.String() + ", so a late one is not known to be lost"
+	case readTiming(in, fs).slow():
+		f.Settle = "answers to repeats: those that came, came when a listener repeats by itself, and none to what had been asked in between, so they may be slow and not lost"
+		f.Wants = append([]Want{{Kind: plan.KindSticky, Why: "does an answer come to a repeat, before a listener repeats by itself?", Most: 4}}, f.Wants...)
 	case instants(fs) < fewInstants:
 		f.Settle = "losses at more than one or two moments: a pause somewhere that ended looks the same"
 		f.Wants = append([]Want{{Kind: plan.KindSticky, Why: "are answers lost at other moments as well?", Most: 4}}, f.Wants...)
@@ -253,6 +256,10 @@ func forwardLoss(f Finding, in *Input, t, paced, other tally) Finding {
 	}
 	if even.total > 0 && even.chance() < 1e-2 {
 		f.Settle = "more flows, each asked many times: loss does not fall on all alike"
+		return f
+	}
+	if even.deadByChance(t.back > 0) < 1e-3 {
+		f.Settle = "the flows that are never answered, apart from those that lose a part: two causes at once, and which of them loses SYNs is open"
 		return f
 	}
 	if even.total > 0 {

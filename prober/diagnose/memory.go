@@ -49,11 +49,10 @@ func ReadMemory(seen []observe.Observation) (m Memory, ok bool) {
 	}
 	k := q.refused()
 	inside, outside := split(sumArms(q.learn, q.test), k)
-	m.share = share(inside)
+	m.share, m.Lo, m.Hi = share(inside), q.start[(k+1)%4], q.start[(k+2)%4]
 	if m.share-share(outside) < leastPoisoned || share(outside) > mostLost {
 		return m, false
 	}
-	m.Lo, m.Hi = q.start[(k+1)%4], q.start[(k+2)%4]
 	for i := range seen {
 		o := &seen[i]
 		if o.Kind != plan.KindOracle && o.Kind != plan.KindFollow || !trusted(o) {

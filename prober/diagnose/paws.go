@@ -148,18 +148,20 @@ func (f *flip) proven(in *Input) Finding {
 			f.how(), f.table(),
 			fmt.Sprintf("asked in %d blocks of the four in random order: of the blocks with one silence, T0−2 was it in %d of %d; by chance one in four (sequential test, α = %.0e, p = %.2g)",
 				f.blocks, f.hits(), f.test.N(), flipAlpha, f.test.P()),
-			"no loss, filter or overload turns on one tick",
+			"no loss or overload turns on one tick",
 		},
 		Disproof: "an answer at T0−2 within 59 s of the prime; silence at T0−1",
 		Remedy:   remedyRecycle,
 		explains: append([]int(nil), f.index...),
 	}
+	s := f.sides(in.Observations)
+	out.compared(&s)
 	out.Evidence = append(out.Evidence, f.controlStory()...)
 	out.Evidence = append(out.Evidence, bareStory(in, f)...)
 	out.Evidence = append(out.Evidence, healing(in)...)
 	for i := range in.Observations {
 		switch in.Observations[i].Kind {
-		case plan.KindPrime, plan.KindBare, plan.KindHeal:
+		case plan.KindPrime, plan.KindBare, plan.KindHeal, plan.KindSides:
 			out.explains = append(out.explains, i)
 		default:
 		}

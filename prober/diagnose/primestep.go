@@ -33,6 +33,9 @@ func NextPrime(in Input) (PrimeStep, bool) {
 	case flipAsking:
 		return PrimeStep{Kind: plan.KindFlip, Why: "one tick below and above what it may remember"}, f.bursts < maxFlips
 	case flipHolds:
+		if s := f.sides(in.Observations); len(s.wants()) > 0 {
+			return PrimeStep{Kind: plan.KindSides, Why: whySides}, true
+		}
 		return PrimeStep{Kind: plan.KindBare, Why: "which kernels drop SYNs without timestamps as well?"}, !in.has(plan.KindBare)
 	case flipShifted:
 		return f.raise(&in, len(all))

@@ -2,6 +2,7 @@ package diagnose
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/vipprobe/vipprobe/prober/wire"
@@ -11,15 +12,20 @@ import (
 func (f *Finding) remember(in *Input) {
 	m, ok := ReadMemory(in.Observations)
 	if !ok {
+		f.borders(&m)
 		return
 	}
 	f.Wants = append(f.Wants, m.wants(in)...)
 	s, ok := m.Best()
 	if !ok {
+		f.borders(&m)
 		return
 	}
+	var drawn sides
 	if f.Level >= Confirmed && s.Hi.Sub(s.Lo) < narrow && s.Met >= exactly {
 		f.Level = Proven
+		drawn = readSides(in.Observations, s.Hi, time.Time{})
+		f.Wants = append(f.Wants, drawn.wants()...)
 	}
 	p, own := readPace(m.near()), readOwnClock(in)
 	story := []string{s.String()}
@@ -35,28 +41,31 @@ func (f *Finding) remember(in *Input) {
 			s.Met, s.Flows, s.Older, s.Newer))
 	}
 	f.Evidence = append(story, f.Evidence...) // what an owner asks first
+	if f.Level >= Confirmed {
+		f.compared(&drawn)
+	}
 	if m.seam() {
 		f.Level, f.Settle = Inconclusive, "a look after a minute: is it still the sign of TSvals that decides?"
 		f.Summary += "; the border lies where TSvals change their sign, and stays there: a filter or a stack that takes them for signed numbers does that, and a memory hardly ever"
 	}
 }
 
-// seam reports whether whatever was found lies within two ticks of 0 or 2³¹, where a signed number of 32 bits changes its sign. A memory does so by chance
-// once in some 10⁹.
-func (m *Memory) seam() bool {
-	exact := 0
-	for _, s := range m.Sightings {
-		d := int32(uint32(s.Hi) << 1) // twice the distance from the nearest multiple of 2³¹
-		switch {
-		case !s.Exact:
-		case d > 4 || d < -4:
-			return false
-		default:
-			exact++
-		}
+// borders takes a finding back whose memory was not found, where TSvals change their sign somewhere between what is refused and what is served: a filter on
+// the path may ask for no more than that. A member of several is no path.
+func (f *Finding) borders(m *Memory) {
+	if f.Level >= Confirmed && m.share >= 0.5 && changesSign(m.Lo, m.Hi) {
+		f.Level, f.Settle = Inconclusive, "where the border lies: TSvals change their sign between what is refused and what is served, and a filter may ask for no more than that"
 	}
-	return exact > 0
 }
+
+// seam reports whether 0 or 2³¹, where a signed number of 32 bits changes its sign, lies within two ticks of what was found once. A memory that was told to the
+// tick does so by chance once in some 10⁹; one that is known to 4,096 ticks once in 500,000.
+func (m *Memory) seam() bool {
+	return slices.ContainsFunc(m.near(), func(s Sighting) bool { return changesSign(s.Lo.Add(-2), s.Hi.Add(2)) })
+}
+
+// changesSign reports whether a TSval from lo to hi is a multiple of 2³¹.
+func changesSign(lo, hi wire.TSval) bool { return (lo-1)>>31 != hi>>31 }
 
 // clockTime is a time of day to the millisecond.
 func clockTime(t time.Time) string { return t.UTC().Format("15:04:05.000") + " UTC" }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/vipprobe/vipprobe/prober/observe"
+	"github.com/vipprobe/vipprobe/prober/plan"
 )
 
 // Where answers that were not lost come hundreds of milliseconds late now and then, nothing can be read from lateness: an answer that comes soon after
@@ -88,4 +89,54 @@ func instants(fs []fate) int {
 		last = t
 	}
 	return n
+}
+
+// timing sorts the answers that speak for lost ones before them, of flows that had repeated their SYN, by what they answer. A listener answers the first repeat
+// at once (net/ipv4/tcp_minisocks.c tcp_check_req, 2.6.32 to 6.18), so where answers are lost most of those that come are to repeats. Answers that come only
+// when a listener repeats by itself, over the heads of ours, are as well those of one that is slow by about as much.
+type timing struct {
+	prompt, own, either int
+	// alone are the answers to only SYNs that came when a listener repeats by itself, late those that came far too late and not then.
+	alone, late int
+}
+
+// slow reports whether the answers may all have been slow ones.
+func (t timing) slow() bool {
+	return t.prompt == 0 || t.own >= fewTold && t.own > t.prompt || t.late >= fewTold && 2*t.late >= t.alone
+}
+
+// farLate is how much longer than the fastest round trip an only SYN's answer takes that is late.
+const farLate = 500 * time.Millisecond
+
+func readTiming(in *Input, fs []fate) timing {
+	fastest := fastestTo(in)
+	var t timing
+	for i := range fs {
+		a, fast := fs[i].a, fastest[fs[i].a.Flow.Dst]
+		ans, last := firstSYNACK(a), fs[i].a.Retransmissions
+		switch {
+		case ans == nil || last >= len(a.SYNs) || a.Answered < 0:
+		case last == 0 && fs[i].back > 0:
+			t.alone++
+		case last == 0 && a.RTT >= fast+farLate:
+			t.late++
+		case last > 0 && fs[i].back > 0:
+			t.repeated(ans.At.Sub(a.SYNs[last].At), ans.At.Sub(a.SYNs[a.Answered].At), fast)
+		}
+	}
+	return t
+}
+
+// repeated counts an answer that came since after a repeat, and total after the SYN that it answers.
+func (t *timing) repeated(since, total, fast time.Duration) {
+	near := since <= 2*fast+10*time.Millisecond
+	rung := slices.ContainsFunc(plan.ListenerRTOs(), func(rto time.Duration) bool { return plan.OnListenerRung(total-fast, rto) })
+	switch {
+	case near && rung:
+		t.either++
+	case near:
+		t.prompt++
+	default:
+		t.own++
+	}
 }

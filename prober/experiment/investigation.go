@@ -252,12 +252,15 @@ func (v *Investigation) wants(seen []observe.Observation, done map[plan.Kind]int
 	if len(open) == 0 {
 		return v.lateStep(seen, done)
 	}
+	if i := slices.IndexFunc(open, func(s Step) bool { return s.Kind == plan.KindOracle }); i >= 0 {
+		return open[i], true // what is remembered moves: nothing comes between the searches for it
+	}
 	return telling(v.input(seen), d, open, patience(seen)), true
 }
 
 // sweeps reports whether a kind asks with TSvals all around the circle. After a prime a server may refuse half of them on our own account.
 func sweeps(k plan.Kind) bool {
-	return k == plan.KindQuadrants || k == plan.KindCells || k == plan.KindOracle
+	return k == plan.KindQuadrants || k == plan.KindCells || k == plan.KindOracle || k == plan.KindSides
 }
 
 // pointless reports whether what was seen leaves nothing for an opening experiment to ask: a repeat of a burst that nobody answered at all,

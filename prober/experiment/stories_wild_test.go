@@ -61,6 +61,43 @@ func wildStories() []story {
 				}))
 				return w
 			}},
+		{name: "near miss: the same on a long path, where no search ends to the tick",
+			world: func(seed uint64, r *rand.Rand) *fakenet.World {
+				w, _ := fakenet.Server(seed, fakenet.Drop(stamped(func(v uint32) bool { return v>>31 == 1 })))
+				w.OneWay, w.Jitter = lasting(r, 60*time.Millisecond, 150*time.Millisecond), lasting(r, 10*time.Millisecond, 40*time.Millisecond)
+				return w
+			}, plain: true},
+		{name: "near miss: half of the circle is dropped by bits of the TSval, and nothing is remembered",
+			world: func(seed uint64, r *rand.Rand) *fakenet.World {
+				bit, mul := between(r, 16, 30), r.Uint32()|1
+				w, _ := fakenet.Server(seed, fakenet.Drop(stamped(func(v uint32) bool { return v*mul>>bit&1 == 1 })))
+				return w
+			}, also: lossy(), quiet: true}, // none of four TSvals may be met
+		{name: "near miss: a low bit of the TSval turns where the server was primed, and it remembers nothing", prime: true, quiet: true, also: lossy(),
+			world: func(seed uint64, r *rand.Rand) *fakenet.World {
+				bit := between(r, 1, 3)
+				w, _ := fakenet.Server(seed, fakenet.Drop(stamped(func(v uint32) bool { return v>>bit&1 == 1 })))
+				return w
+			}},
+		{name: "near miss: some members are slow by about as much as a listener waits before it repeats, and no answer is lost", plain: true,
+			also: may(diagnose.SlowPathNotStall), quiet: true,
+			world: func(seed uint64, r *rand.Rand) *fakenet.World {
+				w, b := fakenet.VIP(seed, between(r, 3, 40))
+				for i := range (len(b.Members) + 2) / 3 {
+					b.Members[i].Host.Ports[80].Slow = lasting(r, 900*time.Millisecond, 1200*time.Millisecond)
+				}
+				w.OneWay, w.Jitter = lasting(r, 100*time.Microsecond, 100*time.Millisecond), lasting(r, 0, 10*time.Millisecond)
+				return w
+			}},
+		{name: "near miss: dead members behind a limit on SYNs, and no path loses them", plain: true, also: may(diagnose.BlackholeBackend, diagnose.SYNRateLimited), quiet: true,
+			world: func(seed uint64, r *rand.Rand) *fakenet.World {
+				w, b := fakenet.VIP(seed, between(r, 4, 12))
+				w.Insert(&fakenet.Limiter{Rate: skewed(r, 10, 200), Burst: between(r, 1, 20)})
+				for i := range (len(b.Members) + 3) / 4 {
+					b.Members[i].Host.Dead = true
+				}
+				return w
+			}},
 		{name: "near miss: few places for requests, each held for a long round trip, and no rate is limited", plain: true, right: only(diagnose.SYNQueueFullDrop), quiet: true,
 			world: func(seed uint64, r *rand.Rand) *fakenet.World {
 				n := oneOf(r, 16, 64, 128)
@@ -86,5 +123,13 @@ func wildStories() []story {
 			world: func(seed uint64, r *rand.Rand) *fakenet.World {
 				return fakenet.SYNLoss(seed, upTo(r, 0.9, 0.99))
 			}},
+	}
+}
+
+// stamped matches SYNs whose TSval is of a sort.
+func stamped(of func(v uint32) bool) fakenet.Match {
+	return func(h fakenet.Hop, p *fakenet.Packet) bool {
+		v, _, ok := p.Seg.Options.Timestamps()
+		return fakenet.SYNs(h, p) && ok && of(uint32(v))
 	}
 }

@@ -272,11 +272,15 @@ func boxHazards() []hazard {
 			return x.drop(func(h fakenet.Hop, p *fakenet.Packet) bool { return fakenet.SYNs(h, p) && p.Seg.Src.Port()%mod == rest })
 		}},
 		{"SYNs of some TSvals dropped", nil, func(x *wild) bool {
-			bit := uint(between(x.r, 16, 31)) // a lower one may turn between two neighbours as a memory does
-			x.note("bit %d", bit)
+			bit := uint(oneOf(x.r, between(x.r, 0, 31), between(x.r, 28, 31)))
+			mul := oneOf[uint32](x.r, 1, 1, 1, x.r.Uint32()|1) // a large one scatters it all over the circle
+			x.note("bit %d of %d times the TSval", bit, mul)
+			if bit < 16 || mul != 1 { // these fall as loss at random does
+				x.may = append(x.may, diagnose.ForwardSYNLoss)
+			}
 			return x.drop(func(h fakenet.Hop, p *fakenet.Packet) bool {
 				v, _, ok := p.Seg.Options.Timestamps()
-				return fakenet.SYNs(h, p) && ok && uint32(v)>>bit&1 == 1
+				return fakenet.SYNs(h, p) && ok && uint32(v)*mul>>bit&1 == 1
 			})
 		}},
 	}
