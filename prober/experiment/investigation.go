@@ -204,6 +204,11 @@ func (v *Investigation) choose(seen []observe.Observation) (Step, bool) {
 	if s, ok := v.opens(seen, done); ok {
 		return s, true
 	}
+	if len(seen) >= v.maxBursts()-len(diagnose.HealAges()) { // room is kept for the wait that was asked for
+		if s, ok := v.rest(seen); ok {
+			return s, true
+		}
+	}
 	if s, ok := v.wants(seen, done); ok {
 		return s, true
 	}

@@ -46,7 +46,7 @@ func twRecyclePAWSDrop() Entry {
 		},
 		Mechanism: recycleFacts(),
 		Proof: []Proof{
-			{plan.KindFlip, diagnose.Proven, "after a connection that the server closed first with TSval T0, T0−2 is silent and T0−1, T0, T0+1,000,000 are answered, on fresh ports; after 62 s T0−2 is answered again"},
+			{plan.KindFlip, diagnose.Proven, "after a connection that the server closed first with TSval T0, T0−2 is silent and T0−1, T0, T0+1,000,000 are answered, on fresh ports, and of TSvals drawn by lot on both sides the older ones are silent and the newer ones answered; after 62 s T0−2 is answered again"},
 			{plan.KindQuadrants, diagnose.Confirmed, "of TSvals a quarter of the circle apart exactly two adjacent ones are silent; half of the bursts suggest which, the other half tests it"},
 			{plan.KindOracle, diagnose.Proven, "the remembered TSval to the tick, and it is this host's own clock"},
 		},
