@@ -42,14 +42,14 @@ func TestLateAnswersOfOneInstantAreNoLoss(t *testing.T) {
 		in   *Input
 		want Level
 	}{
-		"answers lost at several moments":              {repeated(swept(40, ms, apart...), ms), Confirmed},
+		"answers lost at several moments":              {answeredAgain(swept(40, ms, apart...), ms), Confirmed},
 		"the same, and none came to a repeat":          {swept(40, ms, apart...), Inconclusive},
 		"all let go at one moment: a pause that ended": {swept(40, ms, 1200*ms, 1201*ms, 1202*ms, 1203*ms), Inconclusive},
 		"two lost": {swept(40, ms, 1200*ms, 1300*ms), Inconclusive},
-		"a path of 300 ms, lost at several moments":                     {repeated(swept(40, 300*ms, apart...), 300*ms), Confirmed},
-		"answers that come in time are late by themselves now and then": {stumbling(repeated(swept(40, ms, apart...), ms), 3), Inconclusive},
-		"one of them was late":                                          {stumbling(repeated(swept(40, ms, apart...), ms), 1), Confirmed},
-		"slow ones off a listener's ladder beside them":                 {late(repeated(swept(40, ms, apart...), ms), 3), Inconclusive},
+		"a path of 300 ms, lost at several moments":                     {answeredAgain(swept(40, 300*ms, apart...), 300*ms), Confirmed},
+		"answers that come in time are late by themselves now and then": {stumbling(answeredAgain(swept(40, ms, apart...), ms), 3), Inconclusive},
+		"one of them was late":                                          {stumbling(answeredAgain(swept(40, ms, apart...), ms), 1), Confirmed},
+		"slow ones off a listener's ladder beside them":                 {tardy(answeredAgain(swept(40, ms, apart...), ms), 3), Inconclusive},
 	} {
 		if f := lostBack(c.in); f.Level != c.want {
 			t.Errorf("%s: %s (settle: %s), want %s", name, f.Level, f.Settle, c.want)
@@ -57,8 +57,8 @@ func TestLateAnswersOfOneInstantAreNoLoss(t *testing.T) {
 	}
 }
 
-// repeated adds a SYN whose answer was lost and came to its repeat.
-func repeated(in *Input, rtt time.Duration) *Input {
+// answeredAgain adds a SYN whose answer was lost and came to its repeat.
+func answeredAgain(in *Input, rtt time.Duration) *Input {
 	o := &in.Observations[0]
 	a := o.Attempts[0]
 	at := a.SYNs[0].At.Add(700 * time.Millisecond)
@@ -69,8 +69,8 @@ func repeated(in *Input, rtt time.Duration) *Input {
 	return in
 }
 
-// late makes the last n answers but one come 600 ms after their SYNs, when no listener repeats.
-func late(in *Input, n int) *Input {
+// tardy makes the last n answers but one come 600 ms after their SYNs, when no listener repeats.
+func tardy(in *Input, n int) *Input {
 	list := in.Observations[0].Attempts
 	for i := range list[len(list)-1-n : len(list)-1] {
 		a := &list[len(list)-1-n+i]
