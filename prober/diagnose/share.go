@@ -88,15 +88,15 @@ func evenChance(n, h, spread int) float64 {
 // placings counts the ways to mark h of n places so that all gaps between neighbours lie between lo and hi.
 func placings(n, h, lo, hi int) float64 {
 	sums := make([]float64, n) // of the gaps so far, by their sum
+	below := make([]float64, n+1)
 	sums[0] = 1
 	for range h - 1 {
-		next := make([]float64, n)
 		for at, ways := range sums {
-			for g := lo; g <= hi && at+g < n && ways > 0; g++ {
-				next[at+g] += ways
-			}
+			below[at+1] = below[at] + ways
 		}
-		sums = next
+		for at := range sums {
+			sums[at] = below[max(at-lo+1, 0)] - below[max(at-hi, 0)]
+		}
 	}
 	all := 0.0
 	for span, ways := range sums {
