@@ -72,17 +72,17 @@ func dealtOut(draws []draw) bool {
 		}
 		last = i
 	}
-	return hits >= 3 && hits < len(draws) && evenChance(len(draws), hits, most-least) < 1e-2
+	return hits >= 3 && hits < len(draws) && evenChance(len(draws), hits, most-least, 1e-2) < 1e-2
 }
 
 // evenChance is the chance that of n places, h of them marked at random, the gaps between marked neighbours differ by no more than spread: all
-// ways with gaps of g to g+spread, less those without a gap of g, for every least gap g.
-func evenChance(n, h, spread int) float64 {
-	ways := 0.0
-	for g := 1; g*(h-1) < n; g++ {
-		ways += placings(n, h, g, g+spread) - placings(n, h, g+1, g+spread)
+// ways with gaps of g to g+spread, less those without a gap of g, for every least gap g. Where it is enough or more, it is not told how much more.
+func evenChance(n, h, spread int, enough float64) float64 {
+	chance, all := 0.0, math.Exp(logChoose(n, h))
+	for g := 1; g*(h-1) < n && chance < enough; g++ {
+		chance += (placings(n, h, g, g+spread) - placings(n, h, g+1, g+spread)) / all
 	}
-	return ways / math.Exp(logChoose(n, h))
+	return chance
 }
 
 // placings counts the ways to mark h of n places so that all gaps between neighbours lie between lo and hi.

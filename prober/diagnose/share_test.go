@@ -37,7 +37,7 @@ func TestShareOfFlows(t *testing.T) {
 		t.Errorf("%d of %d random orders taken for dealt out, at most 1 in 100 expected", wrong, trials)
 	}
 	// Counted by hand: of the 6 ways to mark 2 of 4 places any has one gap, so none spreads; of the 10 ways to mark 3 of 5, four have equal gaps.
-	if a, b := evenChance(4, 2, 0), evenChance(5, 3, 0); math.Abs(a-1) > 1e-9 || math.Abs(b-0.4) > 1e-9 {
+	if a, b := evenChance(4, 2, 0, 1), evenChance(5, 3, 0, 1); math.Abs(a-1) > 1e-9 || math.Abs(b-0.4) > 1e-9 {
 		t.Errorf("chances %v and %v, want 1 and 0.4", a, b)
 	}
 	for text, draws := range map[string][]draw{"0–": deal(10, func(int) bool { return false }), "–100 %": deal(10, func(int) bool { return true })} {

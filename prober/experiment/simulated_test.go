@@ -47,7 +47,7 @@ type story struct {
 }
 
 // usualSeeds is how many networks of a story are tried where nobody says.
-const usualSeeds = 30
+const usualSeeds = 20
 
 // How to look closer: go test ./prober/experiment -run 'TestStories/STORY' -v -seed N explains one network, -seeds N tries more of them.
 var (
