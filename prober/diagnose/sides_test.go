@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -87,7 +88,7 @@ func TestFlipIsProvenByBothSides(t *testing.T) {
 		{"a memory", func(v wire.TSval) bool { return v.Before(t0 - 1) }, 2, Proven},
 		{"a filter on a bit", func(v wire.TSval) bool { return v>>7&1 == 1 }, 2, Inconclusive},
 	} {
-		in := &Input{Observations: append(flips[:len(flips):len(flips)], sidesOf(r, t0, c.bursts, c.refuses)...)}
+		in := &Input{Observations: append(slices.Clip(flips), sidesOf(r, t0, c.bursts, c.refuses)...)}
 		if got := checkFlip(in); len(got) != 1 || got[0].Level != c.want {
 			t.Errorf("%s: %v, want %s", c.story, got, c.want)
 		}

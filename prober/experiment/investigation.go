@@ -204,7 +204,8 @@ func (v *Investigation) choose(seen []observe.Observation) (Step, bool) {
 	if s, ok := v.opens(seen, done); ok {
 		return s, true
 	}
-	if len(seen) >= v.maxBursts()-len(diagnose.HealAges()) { // room is kept for the wait that was asked for
+	ages := diagnose.HealAges()
+	if len(seen) >= v.maxBursts()-len(ages) { // room is kept for the wait that was asked for
 		if s, ok := v.rest(seen); ok {
 			return s, true
 		}
