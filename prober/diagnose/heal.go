@@ -8,11 +8,14 @@ import (
 	"github.com/vipprobe/vipprobe/prober/plan"
 )
 
+// HealSteps is how many bursts a wait for healing takes.
+const HealSteps = 3
+
 // HealAges are when, counted from the last segment of a prime, the refused TSval is asked again: in the middle of a server's memory, just
 // before its end, and after it. A server counts whole seconds of its own clock, so that 60 s are 59 to 60 (TCP_PAWS_MSL,
 // include/net/tcp.h, 3.10; seen: silent at 59 s, answered at 60 s).
-func HealAges() [3]time.Duration {
-	return [3]time.Duration{30 * time.Second, 57500 * time.Millisecond, 62500 * time.Millisecond}
+func HealAges() [HealSteps]time.Duration {
+	return [HealSteps]time.Duration{30 * time.Second, 57500 * time.Millisecond, 62500 * time.Millisecond}
 }
 
 // healed is what one burst of a heal test met, age after the prime.

@@ -204,8 +204,7 @@ func (v *Investigation) choose(seen []observe.Observation) (Step, bool) {
 	if s, ok := v.opens(seen, done); ok {
 		return s, true
 	}
-	ages := diagnose.HealAges()
-	if len(seen) >= v.maxBursts()-len(ages) { // room is kept for the wait that was asked for
+	if len(seen) >= v.maxBursts()-diagnose.HealSteps { // room is kept for the wait that was asked for
 		if s, ok := v.rest(seen); ok {
 			return s, true
 		}
