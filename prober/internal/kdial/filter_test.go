@@ -1,6 +1,7 @@
 package kdial
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/google/nftables"
@@ -52,7 +53,7 @@ func (f *filter) rule(e ...expr.Any) {
 func (f *filter) dropFirst(port uint16, n uint32) {
 	f.t.Helper()
 	set := &nftables.Set{
-		Table: f.table, Name: "ports" + string('a'+rune(n)), KeyType: nftables.TypeInetService, Dynamic: true, Size: 65535,
+		Table: f.table, Name: fmt.Sprintf("ports%d", port), KeyType: nftables.TypeInetService, Dynamic: true, Size: 65535,
 	}
 	if err := f.conn.AddSet(set, nil); err != nil {
 		f.t.Fatal(err)

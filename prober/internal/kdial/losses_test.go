@@ -35,10 +35,11 @@ func TestLostSYNs(t *testing.T) {
 func lostSYNs(t *testing.T, linear int) {
 	sysctl(t, "ipv4.tcp_syn_linear_timeouts", linear)
 	f := newFilter(t, nftables.ChainHookInput)
-	const port, each = 7000, 5
-	f.dropFirst(port+1, 1)
-	f.dropFirst(port+2, 2)
-	f.dropFirst(port+3, 3)
+	const port, each, other = 7000, 5, 100
+	for n := 1; n <= 3; n++ { // by source port: the two families, which may have the same one, have ports of their own
+		f.dropFirst(uint16(port+n), uint32(n))
+		f.dropFirst(uint16(other+port+n), uint32(n))
+	}
 	f.drop(port + 9)
 	f.flush()
 	var conns []Conn
@@ -48,7 +49,7 @@ func lostSYNs(t *testing.T, linear int) {
 		want[c.Index] = want32
 		conns = append(conns, c)
 	}
-	for _, host := range []string{"127.0.0.1", "::1"} {
+	for host, port := range map[string]int{"127.0.0.1": port, "::1": other + port} {
 		for n := range 4 {
 			listen(t, net.JoinHostPort(host, fmt.Sprint(port+n)))
 			for range each {
