@@ -208,16 +208,21 @@ func checkRate(in *Input) []Finding {
 	}
 	f.Summary = fmt.Sprintf("SYNs pass singly but not in bursts: %d of %d sent far apart were lost, %d of %d in bursts; at a steady pace %s come through%s",
 		paced.lost(), paced.syns, burst.lost(), burst.syns, &l, l.Scope.brief())
-	f.Evidence = append([]string{
-		"the answered SYNs of a burst are its first ones, on whatever flow: a bucket that empties",
-		fmt.Sprintf("steady SYNs: %d of %d lost, %d of them of flows that had just been answered; one came through after each wait, %d times: a bucket that refills", m.lost, m.asked,
-			m.known, m.refills),
-		fmt.Sprintf("p = %.2g for bursts against far apart and for the even order together", f.P),
-	}, l.tells()...)
+	f.Evidence = append(m.evidence(f.P), l.tells()...)
 	f.Disproof = "a burst whose answered SYNs are not its first; loss of SYNs sent far apart; twice the rate through when SYNs come twice as fast"
 	f.Remedy = "raise or remove the SYN limit (nft/iptables limit or hashlimit, a balancer's SYN rate policy, a scrubbing service); retries eat tokens, so a limit near the " +
 		"real rate collapses"
 	return []Finding{f}
+}
+
+// evidence is what steady SYNs and the order within bursts show of a bucket; p is of both together.
+func (m *metering) evidence(p float64) []string {
+	return []string{
+		"the answered SYNs of a burst are its first ones, on whatever flow: a bucket that empties",
+		fmt.Sprintf("steady SYNs: %d of %d lost, %d of them of flows that had just been answered; one came through after each wait, %d times: a bucket that refills", m.lost, m.asked,
+			m.known, m.refills),
+		fmt.Sprintf("p = %.2g for bursts against far apart and for the even order together", p),
+	}
 }
 
 // headPattern reports whether, in most bursts with losses, the first SYNs that were answered at once come before those that were not.
