@@ -134,7 +134,8 @@ func (a *API) runResult(ctx context.Context, in *runInput) (*struct{ Body docume
 	if err != nil {
 		return nil, err
 	}
-	if f != nil {
+	// A run is settled once its rounds can be read; one that was cancelled may share an execution that goes on.
+	if settled := v.State == string(results.Done) || v.State == string(results.Interrupted); f != nil && !settled {
 		if _, over, _ := f.since(0); !over {
 			return nil, later(http.StatusConflict, time.Second, "the run is under way: follow its events, or ask again")
 		}
