@@ -20,6 +20,15 @@ func aside(k plan.Kind) bool {
 	}
 }
 
+// size is how many attempts a round has.
+func (in *Input) size() int {
+	n := 0
+	for i := range in.Observations {
+		n += len(in.Observations[i].Attempts)
+	}
+	return n
+}
+
 // attempts yields every attempt at the target itself.
 func attempts(in *Input) iter.Seq[*observe.Attempt] {
 	return func(yield func(*observe.Attempt) bool) {

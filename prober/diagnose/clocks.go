@@ -110,7 +110,7 @@ func foreignSeries(in *Input) ClockSeries {
 // memorySeries has one point for each sighting of what a server remembers.
 func memorySeries(in *Input) ClockSeries {
 	s := ClockSeries{Of: Remembered}
-	m, ok := ReadMemory(in.Observations)
+	m, ok := in.memory()
 	if p, primed := Primed(in.Observations); !ok && primed {
 		s.Points = []ClockPoint{{At: p.At, TSval: p.T0}} // the flip showed that it is remembered
 		return s

@@ -25,6 +25,8 @@ type Input struct {
 
 	// explained marks observations whose losses a finding has accounted for: later rules leave them alone.
 	explained map[int]bool
+	// read is what several rules read from the same observations.
+	read *readOnce
 }
 
 // rule is one node of the tree. It judges the whole round; findings it names silence those of the rules listed in silences.
@@ -81,14 +83,32 @@ func rules() []rule {
 	}
 }
 
-// Diagnose runs the tree over a round.
+// Diagnose runs the tree over a round, and tells what stands beside the causes.
 func Diagnose(in Input) Diagnosis {
+	in.read = &readOnce{}
+	d := judge(&in)
+	d.lateReset(&in)
+	d.describe(&in)
+	return d
+}
+
+// Judge is Diagnose without what is only told: causes, notes and what they want, on which the choice of the next experiment rests. It has no headline, no
+// clocks, stacks, responders or measurements, and no first contact.
+func Judge(in Input) Diagnosis {
+	in.read = &readOnce{}
+	d := judge(&in)
+	d.lateReset(&in)
+	return d
+}
+
+// judge names causes and health.
+func judge(in *Input) Diagnosis {
 	var d Diagnosis
 	in.explained = map[int]bool{}
 	silenced := map[Verdict]bool{}
 	for _, r := range rules() {
 		named := false
-		for _, f := range r.check(&in) {
+		for _, f := range r.check(in) {
 			if silenced[f.Verdict] {
 				continue
 			}
@@ -109,17 +129,28 @@ func Diagnose(in Input) Diagnosis {
 		}
 	}
 	slices.SortStableFunc(d.Causes, func(a, b Cause) int { return cmp.Compare(b.Level, a.Level) })
-	d.conclude(&in)
-	d.lateReset(&in)
-	d.Responders = readResponders(&in)
-	d.Measurements = measure(&in, &d.Responders)
-	d.Stacks = stacksOf(&in)
-	d.attribute()
+	d.health(in)
 	return d
 }
 
-// conclude names health where there is nothing else to name, and writes the headline.
-func (d *Diagnosis) conclude(in *Input) {
+// health is named where there is nothing else to name.
+func (d *Diagnosis) health(in *Input) {
+	if len(d.Causes) > 0 {
+		return
+	}
+	f := checkHealthy(in)
+	if f.Level >= Suspected {
+		f = d.dataHealth(in, f)
+	}
+	if f.Level >= Suspected {
+		d.Causes = append(d.Causes, f)
+	} else {
+		d.Notes = append(d.Notes, f)
+	}
+}
+
+// describe fills in what stands beside the causes, and writes the headline.
+func (d *Diagnosis) describe(in *Input) {
 	for i := range in.Observations {
 		o := &in.Observations[i]
 		if d.Started.IsZero() || o.Started.Before(d.Started) {
@@ -127,17 +158,6 @@ func (d *Diagnosis) conclude(in *Input) {
 		}
 		if o.Finished.After(d.Finished) {
 			d.Finished = o.Finished
-		}
-	}
-	if len(d.Causes) == 0 {
-		f := checkHealthy(in)
-		if f.Level >= Suspected {
-			f = d.dataHealth(in, f)
-		}
-		if f.Level >= Suspected {
-			d.Causes = append(d.Causes, f)
-		} else {
-			d.Notes = append(d.Notes, f)
 		}
 	}
 	for i := range d.Causes {
@@ -148,6 +168,10 @@ func (d *Diagnosis) conclude(in *Input) {
 		d.Clocks = clocks(in)
 	}
 	d.Headline = headline(d)
+	d.Responders = readResponders(in)
+	d.Measurements = measure(in, &d.Responders)
+	d.Stacks = stacksOf(in)
+	d.attribute()
 }
 
 func headline(d *Diagnosis) string {

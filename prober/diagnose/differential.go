@@ -39,10 +39,10 @@ type weighed struct {
 	share float64
 }
 
-// Weigh makes the differential diagnosis of a round so far; named is what Diagnose makes of it.
+// Weigh makes the differential diagnosis of a round so far; named is what Judge makes of it.
 func Weigh(in Input, named *Diagnosis) Differential {
 	d := Differential{known: map[string]answer{}}
-	in.explained = map[int]bool{}
+	in.explained, in.read = map[int]bool{}, &readOnce{}
 	for i := range named.Causes {
 		c := &named.Causes[i]
 		if c.Verdict == Healthy || c.Verdict == SYNStallUnclassified {
@@ -63,16 +63,16 @@ func Weigh(in Input, named *Diagnosis) Differential {
 
 // weigh gives each cause its share: flat odds before anything was seen, multiplied by the likelihood of each fact known.
 func (d *Differential) weigh() {
-	logs := make([]float64, 0, len(predictions()))
-	for _, p := range predictions() {
+	causes, known := predictions(), facts()
+	known = slices.DeleteFunc(known, func(f fact) bool { return d.known[f.name] == unknown })
+	logs := make([]float64, 0, len(causes))
+	for _, p := range causes {
 		if slices.ContainsFunc(d.Named, func(c Cause) bool { return c.Verdict == p.verdict }) {
 			continue
 		}
 		l := 0.0
-		for _, f := range facts() {
-			if a := d.known[f.name]; a != unknown {
-				l += math.Log(p.of(&f, a))
-			}
+		for i := range known {
+			l += math.Log(p.of(&known[i], d.known[known[i].name]))
 		}
 		d.weights = append(d.weights, weighed{prediction: p})
 		logs = append(logs, l)

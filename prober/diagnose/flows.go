@@ -28,7 +28,7 @@ func (f *fate) lost() int { return f.forward + f.back + f.unknown }
 // fates reads the flows of trusted bursts that no finding has explained yet, of the given kinds (all, if none is given). Attempts that
 // were not sent, or that an ICMP error ended, are left out: they are other rules'.
 func fates(in *Input, kinds ...plan.Kind) []fate {
-	var out []fate
+	out := make([]fate, 0, in.size())
 	for i := range in.Observations {
 		o := &in.Observations[i]
 		if !trusted(o) || in.explained[i] || (len(kinds) > 0 && !slices.Contains(kinds, o.Kind)) || o.Kind == plan.KindParity {

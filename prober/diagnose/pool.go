@@ -26,8 +26,8 @@ func toService(k plan.Kind) bool {
 
 // moments lists them in order of time, but for those whom a device on the way refused after it had waited for a member in vain.
 func moments(in *Input) []moment {
-	var out []moment
-	late := patience(in)
+	out := make([]moment, 0, in.size())
+	late := in.patience()
 	for i := range in.Observations {
 		o := &in.Observations[i]
 		if !toService(o.Kind) {

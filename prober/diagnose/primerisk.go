@@ -64,7 +64,7 @@ func riskOfMemory(in *Input) string {
 	if inside.n == 0 || share(inside) < 0.9 || share(outside) > 0.2 || fisher(inside, outside) > 1e-3 {
 		return ""
 	}
-	m, _ := ReadMemory(in.Observations)
+	m, _ := in.memory()
 	if s, ok := m.Best(); ok && s.Hi.Sub(s.Lo) < narrow {
 		if v, _ := whose(in, &q, k); v == TWRecyclePAWSDrop {
 			return ""

@@ -26,7 +26,7 @@ type quadrants struct {
 
 func readQuadrants(in *Input) quadrants {
 	var q quadrants
-	late := patience(in)
+	late := in.patience()
 	for i := range ownless(in.Observations) {
 		o := &in.Observations[i]
 		if o.Kind != plan.KindQuadrants || !trusted(o) || len(o.Arms) != 4 {
@@ -154,7 +154,7 @@ func (f *Finding) complete(in *Input, c *cells, t *tsvals) {
 		f.Level, f.Settle = Inconclusive, "whether this host itself sends other traffic from the same address"
 		f.Wants = []Want{{Kind: plan.KindSurvey, Why: f.Settle, Most: 1}}
 	}
-	if m, known := ReadMemory(in.Observations); known && f.Verdict == TWRecyclePAWSDropSNAT && in.bursts(plan.KindSurvey) == 1 {
+	if m, known := in.memory(); known && f.Verdict == TWRecyclePAWSDropSNAT && in.bursts(plan.KindSurvey) == 1 {
 		if _, found := m.Best(); found { // now that the clock is known, one SYN on it tells
 			f.Wants = append(f.Wants, Want{Kind: plan.KindSurvey, Why: "does this host itself send the traffic whose clock the server remembers?", Most: 2})
 		}
@@ -193,7 +193,7 @@ func whose(in *Input, q *quadrants, k int) (Verdict, []string) {
 	if foreign, story := foreignClock(in, &own); foreign {
 		return TSClockDomainConflict, story
 	}
-	m, _ := ReadMemory(in.Observations)
+	m, _ := in.memory()
 	s, ok := m.Best()
 	if own.n == 0 {
 		return TWRecyclePAWSDropSNAT, []string{"this host's kernel sends no timestamps: what is remembered came from others behind the same address"}
@@ -240,7 +240,7 @@ func foreignClock(in *Input, own *ownClock) (bool, []string) {
 // remembersAbout reports whether what the server remembers lies within a minute's ticks of a SYN of others: one such SYN is then no chance, which
 // on a circle of 2³² would put it there once in 30,000 times.
 func remembersAbout(in *Input, s *observe.Foreign) bool {
-	m, _ := ReadMemory(in.Observations)
+	m, _ := in.memory()
 	best, ok := m.Best()
 	return ok && best.Hi.Sub(best.Lo) < 1<<16 && abs(s.TSval.Sub(best.Hi)) <= 75_000
 }

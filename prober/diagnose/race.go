@@ -20,7 +20,7 @@ type concurrency struct {
 
 func readConcurrency(in *Input) concurrency {
 	var c concurrency
-	late := patience(in)
+	late := in.patience()
 	for i := range in.Observations {
 		o := &in.Observations[i]
 		spaced := o.Kind == plan.KindQuadrants || o.Kind == plan.KindSticky || o.Kind == plan.KindPaced

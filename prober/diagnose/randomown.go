@@ -15,7 +15,7 @@ func randomOwn(in *Input, syns int) (Verdict, []string) {
 	if !in.has(plan.KindSurvey) || business(in) > 0 {
 		return ClientRandomTSVsRecycle, []string{half + "; no NAT is needed for that"}
 	}
-	m, _ := ReadMemory(in.Observations)
+	m, _ := in.memory()
 	if p := readPace(m.near()); p.moved && p.steady {
 		return TWRecyclePAWSDropSNAT, []string{half,
 			"what is remembered is not this host's: no other traffic left it for the target while that was looked for, and the memory follows one clock, which this host's " +

@@ -10,7 +10,7 @@ import (
 
 // remember adds what the server remembers to a finding, how that moves and whom it refuses for how long; and asks for what is not known of it.
 func (f *Finding) remember(in *Input) {
-	m, ok := ReadMemory(in.Observations)
+	m, ok := in.memory()
 	if !ok {
 		f.borders(&m)
 		return

@@ -148,7 +148,7 @@ func readings(in *Input) []reading {
 // line, where there is one only.
 func placed(in *Input, list []reading, on map[*observe.Attempt]int) []answered {
 	looks := map[*observe.Attempt]look{}
-	for _, m := range meetings(in) {
+	for _, m := range in.met() {
 		looks[m.a] = m.look
 	}
 	var out []answered

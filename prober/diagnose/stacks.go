@@ -34,7 +34,7 @@ type meeting struct {
 
 // meetings are the flows with one set of options whose answers can be compared.
 func meetings(in *Input) []meeting {
-	var out []meeting
+	out := make([]meeting, 0, in.size())
 	for i := range in.Observations {
 		o := &in.Observations[i]
 		if !trusted(o) || o.Kind == plan.KindOther || o.Kind == plan.KindStray {
@@ -86,7 +86,7 @@ func learned(list []meeting) {
 // readStacks groups the answers to raw SYNs with one set of options by fingerprint, in its order. One SYN-ACK of a kind is no stack yet.
 func readStacks(in *Input) []stack {
 	seen := map[look]*stack{}
-	all := meetings(in)
+	all := in.met()
 	for i := range all {
 		l := all[i].look
 		if seen[l] == nil {
@@ -156,7 +156,7 @@ type Stack struct {
 
 // stacksOf are the stacks of a round where several answer.
 func stacksOf(in *Input) []Stack {
-	list := readStacks(in)
+	list := in.stacks()
 	if len(list) < 2 {
 		return nil
 	}
@@ -186,7 +186,7 @@ func (s *stack) called() string {
 
 // checkFingerprints: one address answers as several stacks.
 func checkFingerprints(in *Input) []Finding {
-	stacks := readStacks(in)
+	stacks := in.stacks()
 	if len(stacks) < 2 {
 		return nil
 	}
@@ -206,7 +206,7 @@ func checkFingerprints(in *Input) []Finding {
 // measureMembers is how many members a balancer has at least: as many as stacks that differ, each as often as hosts' clocks were seen with it. Members
 // that are alike count as one, so there is no upper bound, and nothing is said where only one is seen.
 func measureMembers(in *Input, r *Responders) (Measurement, bool) {
-	stacks := readStacks(in)
+	stacks := in.stacks()
 	n := max(len(stacks), r.Members)
 	if n < 2 {
 		return Measurement{}, false

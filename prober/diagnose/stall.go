@@ -15,7 +15,7 @@ import (
 // are the loss rules'. What is open is only whether somebody refuses always or everybody did for a time.
 func checkClosed(in *Input) []Finding {
 	n, refused, accepted, prompt := 0, 0, 0, 0
-	late := patience(in)
+	late := in.patience()
 	for a := range attempts(in) {
 		switch a.Outcome {
 		case observe.Accepted, observe.Reset:

@@ -85,7 +85,7 @@ func recorded(host diagnose.Input, seen []observe.Observation) *Investigation {
 func (v *Investigation) weigh(seen []observe.Observation) diagnose.Differential {
 	in := v.Host
 	in.Observations = seen
-	d := diagnose.Diagnose(in)
+	d := diagnose.Judge(in)
 	return diagnose.Weigh(in, &d)
 }
 
@@ -97,7 +97,7 @@ func (v *Investigation) asked(before []observe.Observation, k plan.Kind) Step {
 	}
 	in := v.Host
 	in.Observations = before
-	d := diagnose.Diagnose(in)
+	d := diagnose.Judge(in)
 	for _, w := range d.Wants() {
 		if w.Kind == k {
 			return Step{k, w.Why}

@@ -1,6 +1,7 @@
 package experiment_test
 
 import (
+	"cmp"
 	"flag"
 	"fmt"
 	"math/rand/v2"
@@ -229,7 +230,7 @@ func count(tally map[string]int) string {
 	for k := range tally {
 		keys = append(keys, k)
 	}
-	slices.SortFunc(keys, func(a, b string) int { return tally[b] - tally[a] })
+	slices.SortFunc(keys, func(a, b string) int { return cmp.Or(tally[b]-tally[a], cmp.Compare(a, b)) })
 	var b strings.Builder
 	for _, k := range keys {
 		fmt.Fprintf(&b, "%d × [%s] ", tally[k], k)

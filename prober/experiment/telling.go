@@ -43,7 +43,7 @@ func (v *Investigation) judge(seen []observe.Observation) *diagnose.Diagnosis {
 		last = seen[len(seen)-1].Finished
 	}
 	if j := &v.judged; j.n != len(seen) || !j.last.Equal(last) || j.n == 0 {
-		*j = judged{len(seen), last, diagnose.Diagnose(v.input(seen))}
+		*j = judged{len(seen), last, diagnose.Judge(v.input(seen))}
 	}
 	return &v.judged.diagnosis
 }
