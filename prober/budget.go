@@ -276,6 +276,17 @@ func (b *budget) reserveSweep(ctx context.Context, n int) (release func(silent i
 	}, nil
 }
 
+// reserveRoom takes what is left of the room for flows that may go unanswered, n at most, and waits only where bursts under way have all of it.
+// release gives it back and books those that did.
+func (b *budget) reserveRoom(ctx context.Context, n int) (room int, release func(silent int), err error) {
+	b.mu.Lock()
+	b.expire(time.Now())
+	n = max(1, min(n, b.limits.Unanswered-b.silenced-b.open))
+	b.mu.Unlock()
+	release, err = b.reserveSweep(ctx, n)
+	return n, release, err
+}
+
 // unanswered reports whether a flow left and drew nothing at all.
 func unanswered(a *observe.Attempt) bool {
 	switch a.Outcome {

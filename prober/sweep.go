@@ -30,6 +30,8 @@ type SweepRequest struct {
 	Interface string
 	// Transmit chooses how SYNs leave.
 	Transmit Transmit
+	// Watch, where set, makes it a sweep that somebody follows; it needs TransmitPacket.
+	Watch *SweepWatch
 }
 
 // Transmit is how a sweep hands its SYNs to the device.
@@ -76,6 +78,9 @@ func (p *Prober) Sweep(ctx context.Context, q SweepRequest) (*SweepReport, error
 	defer s.close()
 	if err := s.prepare(ctx, p.permits(q)); err != nil {
 		return nil, err
+	}
+	if q.Watch != nil {
+		return s.watched(ctx)
 	}
 	return s.run(ctx)
 }
@@ -130,6 +135,10 @@ func (e *engine) sweepDefaults(q SweepRequest) (SweepRequest, error) {
 		return q, fmt.Errorf("no such way to transmit: %d", q.Transmit)
 	case q.Transmit != TransmitPacket && noTap == nil:
 		return q, errors.New("a transmission without capture needs a prober without one: its tap would take each packet all the same")
+	case q.Watch != nil && q.Transmit != TransmitPacket:
+		return q, errors.New("without a capture there is nothing to follow")
+	case q.Watch != nil && (q.Watch.Repeats < 0 || q.Watch.Repeats > MaxSweepRepeats):
+		return q, fmt.Errorf("%d repeats; 0 to %d are possible", q.Watch.Repeats, MaxSweepRepeats)
 	}
 	return q, nil
 }

@@ -250,7 +250,7 @@ func (s *sweeper) icmp(m *wire.ICMPError, at int64) {
 		s.counts["icmp_that_ends_nothing"]++
 		return
 	}
-	s.note(s.book.Unreachable(m.Quoted, m.QuotedSeq, m.HasSeq, at))
+	s.note(s.book.Unreachable(m, at))
 }
 
 // close ends the sending. Late SYN-ACKs are still reset for a while.

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"sync/atomic"
 
 	"github.com/vipprobe/vipprobe/prober/internal/rawsock"
+	"github.com/vipprobe/vipprobe/prober/observe"
 	"github.com/vipprobe/vipprobe/prober/sweep"
 )
 
@@ -23,6 +25,10 @@ type wayfinder struct {
 	portsOf  []uint16
 	portsWay uint32
 	guns     map[gunKey]int
+	failed   map[rawsock.Span]error // why a whole span cannot be reached
+	met      map[netip.Addr]meeting // neighbours that were asked beforehand
+	asking   atomic.Int64           // those that have not answered yet
+	alike    map[rawsock.Span]bool  // spans of neighbours whose raw SYNs leave as the kernel's do
 }
 
 type gunKey struct {
@@ -36,14 +42,28 @@ func (s *sweeper) prepare(ctx context.Context, check func(netip.Addr) error) err
 	if err != nil {
 		return &EnvironmentError{Err: fmt.Errorf("sweep: %w", err)}
 	}
-	f := &wayfinder{s: s, check: check, prefixes: prefixes, known: map[rawsock.Span]uint32{}, ports: map[netip.Addr][]uint16{}, guns: map[gunKey]int{}}
+	f := &wayfinder{s: s, check: check, prefixes: prefixes, known: map[rawsock.Span]uint32{}, ports: map[netip.Addr][]uint16{}, guns: map[gunKey]int{},
+		failed: map[rawsock.Span]error{}, alike: map[rawsock.Span]bool{}}
+	if err := f.meet(ctx); err != nil {
+		return err
+	}
+	var first error // why a target was left out
 	for dst := range s.q.Targets {
 		dst = netip.AddrPortFrom(dst.Addr().Unmap(), dst.Port())
 		if err := f.add(ctx, dst); err != nil {
-			return err
+			if !s.leaveOut(ctx, dst, err) {
+				return err
+			}
+			if first == nil {
+				first = err
+			}
 		}
 	}
-	if s.book.Len() == 0 {
+	switch {
+	case s.book.Len() > 0:
+	case first != nil:
+		return first
+	default:
 		return &EnvironmentError{Err: errors.New("sweep: no targets")}
 	}
 	s.open = s.book.Len()
@@ -85,12 +105,18 @@ func (f *wayfinder) way(ctx context.Context, dst netip.AddrPort) (uint32, error)
 	if way, known := f.known[single]; known {
 		return way, nil
 	}
-	path, err := f.s.engine.paths.route(addr, f.s.q.Source, f.s.q.Interface, f.s.engine.opts.AllowForeignSource)
-	if err != nil {
+	if err := f.failed[span]; err != nil {
 		return 0, &EnvironmentError{Target: dst.String(), Err: err}
 	}
-	way, err := f.open(ctx, path, dst)
+	path, err := f.route(addr)
+	var way uint32
+	if err == nil {
+		way, err = f.open(ctx, path, dst, span)
+	}
 	if err != nil {
+		if alike && (path == nil || !path.route.OnLink && !path.route.Local) {
+			f.failed[span] = err
+		}
 		return 0, &EnvironmentError{Target: dst.String(), Err: err}
 	}
 	if !alike || path.route.OnLink || path.route.Local {
@@ -103,8 +129,8 @@ func (f *wayfinder) way(ctx context.Context, dst netip.AddrPort) (uint32, error)
 }
 
 // open makes a way ready.
-func (f *wayfinder) open(ctx context.Context, p *path, dst netip.AddrPort) (uint32, error) {
-	link, err := f.link(ctx, p, dst)
+func (f *wayfinder) open(ctx context.Context, p *path, dst netip.AddrPort, span rawsock.Span) (uint32, error) {
+	link, err := f.link(ctx, p, dst, span)
 	if err != nil {
 		return 0, err
 	}
@@ -121,9 +147,24 @@ func (f *wayfinder) open(ctx context.Context, p *path, dst netip.AddrPort) (uint
 	return f.s.book.AddWay(sweep.Way{Src: src, Link: link, Gun: gun})
 }
 
-// link finds the link header, and with a capture also sees whether the kernel would leave the same way.
-func (f *wayfinder) link(ctx context.Context, p *path, dst netip.AddrPort) (h [14]byte, err error) {
+// route asks how this host reaches an address.
+func (f *wayfinder) route(a netip.Addr) (*path, error) {
+	return f.s.engine.paths.route(a, f.s.q.Source, f.s.q.Interface, f.s.engine.opts.AllowForeignSource)
+}
+
+// link finds the link header, and with a capture also sees whether the kernel would leave the same way: once for neighbours that were asked
+// beforehand, or addresses of its own, that are routed alike.
+func (f *wayfinder) link(ctx context.Context, p *path, dst netip.AddrPort, span rawsock.Span) (h [14]byte, err error) {
 	e := f.s.engine
+	m, met := f.met[dst.Addr()]
+	switch {
+	case m.err != nil:
+		return h, m.err
+	case met && f.alike[span]:
+		return p.route.LinkHeader(m.mac), nil
+	case p.route.Local && f.alike[span]:
+		return h, nil
+	}
 	if f.s.q.Transmit != TransmitPacket {
 		mac, err := e.hops.resolve(ctx, p.route)
 		if err != nil {
@@ -138,6 +179,7 @@ func (f *wayfinder) link(ctx context.Context, p *path, dst netip.AddrPort) (h [1
 	if why := st.whyNotRaw(); why != "" {
 		return h, errors.New(why)
 	}
+	f.alike[span] = st.parity.State == observe.ParitySame
 	return st.way.link, nil
 }
 

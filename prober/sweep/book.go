@@ -14,7 +14,7 @@ import (
 // State is what has become of one probe.
 type State uint8
 
-// The states. Pending is also what an unanswered probe stays.
+// The states. Pending is also what an unanswered probe stays unless Expire ends it.
 const (
 	StateUnknown State = iota
 	Pending            // no answer yet
@@ -22,6 +22,9 @@ const (
 	Refused            // an RST for our SYN
 	Unreachable        // an ICMP error that quotes our SYN and ends it
 	NotSent            // this host did not take it
+	Silent             // no answer within its time
+	Unseen             // none seen within its time, in which the capture lost frames: there may have been one
+	Dropped            // handed over, but not seen leaving, with nothing lost by the capture: this host dropped it
 )
 
 func (s State) String() string {
@@ -36,6 +39,12 @@ func (s State) String() string {
 		return "unreachable"
 	case NotSent:
 		return "not_sent"
+	case Silent:
+		return "silent"
+	case Unseen:
+		return "unseen"
+	case Dropped:
+		return "dropped"
 	case StateUnknown:
 	}
 	return "unknown"
@@ -48,13 +57,15 @@ type Way struct {
 	Gun  int // the caller's number of whatever sends
 }
 
-// record is one probe: 48 octets without pointers. Whoever reads the answers writes sent, took and state; the rest never changes.
+// record is one probe: 48 octets without pointers. Whoever reads the answers writes sent, took and what follows; the rest never changes.
 type record struct {
 	key
 	way   uint32
-	sent  int64 // ns since 1970 by the kernel's stamp; 0: its leaving was not seen
+	sent  int64 // of the first SYN seen, ns since 1970 by the kernel's stamp; 0: its leaving was not seen
 	took  int64 // ns from sent to the answer; −1: not known
 	state State
+	again uint8    // SYNs beyond the first
+	icmp  [2]uint8 // type and code of the error that ended it
 }
 
 // key is what the mask of a probe's number is computed of: the destination's address, IPv4 mapped, our port and the destination's, in network
@@ -79,6 +90,7 @@ func (k *key) ours() uint16 { return binary.BigEndian.Uint16(k[atOurs:]) }
 func (k *key) theirs() uint16 { return binary.BigEndian.Uint16(k[atTheirs:]) }
 
 // Book holds the probes of one sweep. Add everything first; then one goroutine may call Put while another calls the rest.
+// Of the rest one call at a time.
 type Book struct {
 	seed    maphash.Seed
 	records []*[pageSize]record // pages, so that none is ever moved

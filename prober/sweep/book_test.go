@@ -131,11 +131,12 @@ func TestUnreachableNeedsOurSequenceNumber(t *testing.T) {
 		has  bool
 		want Disposition
 	}{{s.Seq, false, Stray}, {s.Seq + 1, true, Stray}, {s.Seq, true, First}} {
-		if d := b.Unreachable(s.Flow(), x.seq, x.has, 10); d != x.want {
+		m := wire.ICMPError{Type: 3, Code: 13, Quoted: s.Flow(), QuotedSeq: x.seq, HasSeq: x.has}
+		if d := b.Unreachable(&m, 10); d != x.want {
 			t.Errorf("%v: %s", x, d)
 		}
 	}
-	if r := b.Result(2); r.State != Unreachable || r.Timed {
+	if r := b.Result(2); r.State != Unreachable || r.Timed || r.ICMPType != 3 || r.ICMPCode != 13 {
 		t.Errorf("%+v", r)
 	}
 }
@@ -162,7 +163,7 @@ func TestSummary(t *testing.T) {
 		b.Incoming(&a, 2000+int64(i)*1000)
 	}
 	b.Refuse(2)
-	want := Summary{Probes: 4, States: map[State]int{Accepted: 2, NotSent: 1, Pending: 1}, Unseen: 1, Timed: 2, Least: 1000, P50: 1000, P90: 1000, P99: 1000, Most: 2000}
+	want := Summary{Probes: 4, States: map[State]int{Accepted: 2, NotSent: 1, Pending: 1}, Unseen: 1, Times: Times{Timed: 2, Least: 1000, P50: 1000, P90: 1000, P99: 1000, Most: 2000}}
 	if diff := cmp.Diff(want, b.Summarize()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}

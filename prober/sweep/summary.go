@@ -11,7 +11,11 @@ type Summary struct {
 	States map[State]int
 	// Unseen is how many were sent as far as this host knows, but not seen to leave: their answers have no time.
 	Unseen int
-	// Times are those of the probes that were answered and timed: the number of them, the least, quantiles and the most.
+	Times  // of the probes that were answered and timed, but for those whose SYN was sent again
+}
+
+// Times are what round trips come to: the number of them, the least, quantiles and the most.
+type Times struct {
 	Timed                      int
 	Least, P50, P90, P99, Most time.Duration
 }
@@ -27,7 +31,7 @@ func (b *Book) Summarize() Summary {
 		if r.sent == 0 && r.state != NotSent {
 			s.Unseen++
 		}
-		if r.took >= 0 && (r.state == Accepted || r.state == Refused) {
+		if r.took >= 0 && r.again == 0 && (r.state == Accepted || r.state == Refused) {
 			took = append(took, r.took)
 		}
 	}
@@ -36,11 +40,17 @@ func (b *Book) Summarize() Summary {
 			s.States[State(state)] = n
 		}
 	}
-	if s.Timed = len(took); s.Timed == 0 {
-		return s
+	s.Times = timesOf(took)
+	return s
+}
+
+// timesOf sorts what probes took, in ns.
+func timesOf(took []int64) (t Times) {
+	if t.Timed = len(took); t.Timed == 0 {
+		return t
 	}
 	slices.Sort(took)
 	at := func(per int) time.Duration { return time.Duration(took[(len(took)-1)*per/100]) }
-	s.Least, s.P50, s.P90, s.P99, s.Most = at(0), at(50), at(90), at(99), at(100)
-	return s
+	t.Least, t.P50, t.P90, t.P99, t.Most = at(0), at(50), at(90), at(99), at(100)
+	return t
 }
