@@ -119,8 +119,8 @@ func ofCaller(ctx context.Context, err error) bool {
 }
 
 func (h *hops) ask(ctx context.Context, r rawsock.Route) (wire.MAC, error) {
-	if e, ok, err := neigh.Table(r.IfIndex, r.NextHop()); err == nil && ok && e.State.Resolved() && e.HasMAC {
-		return e.MAC, nil
+	if mac, ok := tabled(r); ok {
+		return mac, nil
 	}
 	for range hopTries {
 		if err := h.limiter(r.IfIndex).Wait(ctx); err != nil {
@@ -141,6 +141,12 @@ func (h *hops) ask(ctx context.Context, r rawsock.Route) (wire.MAC, error) {
 		}
 	}
 	return wire.MAC{}, fmt.Errorf("resolve %s on %s: %w: %d requests, %v each", r.NextHop(), r.IfName, rawsock.ErrNoNeighbor, hopTries, hopWait)
+}
+
+// tabled is the link address of a next hop that the kernel knows.
+func tabled(r rawsock.Route) (wire.MAC, bool) {
+	e, ok, err := neigh.Table(r.IfIndex, r.NextHop())
+	return e.MAC, err == nil && ok && e.State.Resolved() && e.HasMAC
 }
 
 // errNeighborStep is a step that nobody has defined.

@@ -17,7 +17,8 @@ import (
 
 // SweepRequest asks for one raw SYN, or a burst of a few, to each of many targets.
 type SweepRequest struct {
-	// Targets are addresses and ports; each must be permitted by the allow list, else nothing is sent.
+	// Targets are addresses and ports; each must be permitted by the allow list, else nothing is sent. A sweep that is watched runs through
+	// them twice, and leaves out what is not permitted.
 	Targets iter.Seq[netip.AddrPort]
 	// Shots are SYNs to each target, back to back, from as many source ports: 1 to Limits.HalfOpen; 0: 1.
 	Shots int

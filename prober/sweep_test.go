@@ -15,7 +15,7 @@ import (
 // sweepTo is a request to n addresses from first on.
 func sweepTo(first netip.AddrPort, n int) SweepRequest {
 	return SweepRequest{Wait: patience, Targets: func(yield func(netip.AddrPort) bool) {
-		for a := first.Addr(); n > 0 && yield(netip.AddrPortFrom(a, first.Port())); n-- {
+		for a, k := first.Addr(), 0; k < n && yield(netip.AddrPortFrom(a, first.Port())); k++ {
 			a = a.Next()
 		}
 	}}

@@ -32,9 +32,15 @@ func (f *wayfinder) meet(ctx context.Context) error {
 		return nil
 	}
 	f.met = make(map[netip.Addr]meeting, len(routes))
+	for a, r := range routes {
+		if mac, ok := tabled(r); ok {
+			f.met[a] = meeting{mac: mac}
+			delete(routes, a)
+		}
+	}
 	stop := f.tellAsking(len(routes))
 	defer stop()
-	var mu sync.Mutex
+	var mu sync.Mutex // guards f.met
 	f.asking.Store(int64(len(routes)))
 	var g errgroup.Group
 	g.SetLimit(meetAtOnce)
