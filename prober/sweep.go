@@ -136,12 +136,8 @@ func (e *engine) sweepDefaults(q SweepRequest) (SweepRequest, error) {
 		return q, fmt.Errorf("no such way to transmit: %d", q.Transmit)
 	case q.Transmit != TransmitPacket && noTap == nil:
 		return q, errors.New("a transmission without capture needs a prober without one: its tap would take each packet all the same")
-	case q.Watch != nil && q.Transmit != TransmitPacket:
-		return q, errors.New("without a capture there is nothing to follow")
-	case q.Watch != nil && (q.Watch.Repeats < 0 || q.Watch.Repeats > MaxSweepRepeats):
-		return q, fmt.Errorf("%d repeats; 0 to %d are possible", q.Watch.Repeats, MaxSweepRepeats)
 	}
-	return q, nil
+	return q, q.Watch.check(q.Transmit)
 }
 
 // sweepChunk is how many SYNs wait for their tokens together: what is due within a millisecond, so that a fast sweep shares system calls and

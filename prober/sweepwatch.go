@@ -9,7 +9,6 @@ import (
 
 	"golang.org/x/time/rate"
 
-	"github.com/vipprobe/vipprobe/prober/plan"
 	"github.com/vipprobe/vipprobe/prober/sweep"
 )
 
@@ -40,6 +39,17 @@ type SweepProgress struct {
 // MaxSweepRepeats bounds SweepWatch.Repeats.
 const MaxSweepRepeats = 3
 
+func (w *SweepWatch) check(how Transmit) error {
+	switch {
+	case w == nil:
+	case how != TransmitPacket:
+		return errors.New("without a capture there is nothing to follow")
+	case w.Repeats < 0 || w.Repeats > MaxSweepRepeats:
+		return fmt.Errorf("%d repeats; 0 to %d are possible", w.Repeats, MaxSweepRepeats)
+	}
+	return nil
+}
+
 // sweepTick is how often a watched sweep looks at what has come.
 const sweepTick = 100 * time.Millisecond
 
@@ -64,18 +74,6 @@ type course struct {
 	sent  time.Duration  // when the latest probe was
 	over  []sweep.Result // to be told
 }
-
-// lot is what was sent within a few milliseconds.
-type lot struct {
-	from, to    int
-	first, last time.Duration // when its SYNs were handed over: the first ones, and the latest repeats
-	again       int           // repeats
-	awaited     int           // as last counted
-	blind       bool          // the capture lost frames while it waited
-}
-
-// lotTime is how long a lot is added to.
-const lotTime = 10 * time.Millisecond
 
 // watched is run for a sweep that somebody follows.
 func (s *sweeper) watched(ctx context.Context) (*SweepReport, error) {
@@ -203,61 +201,6 @@ func (c *course) refuse() {
 	c.unsent = c.unsent[:0]
 }
 
-// again sends the SYNs that are due once more, as many as go at a time, and returns how many, and when the next are due.
-func (c *course) again(now time.Duration) (n int, due time.Duration, err error) {
-	due = never
-	for k := range c.rungs {
-		at := repeatAt(k + 1)
-		for ; c.rungs[k] < len(c.lots); c.rungs[k]++ {
-			l := &c.lots[c.rungs[k]]
-			if l.first+at > now {
-				due = min(due, l.first+at)
-				break
-			}
-			if n, err = c.repeat(l, k+1, now); n > 0 || err != nil {
-				return n, due, err
-			}
-		}
-	}
-	return 0, due, nil
-}
-
-// never is later than any sweep ends.
-const never = time.Duration(1) << 62
-
-// repeatAt is when SYN number k is sent, from the first on: 1 s, 3 s, 7 s.
-func repeatAt(k int) time.Duration { return time.Second<<k - time.Second }
-
-// repeat sends every SYN of a lot again that has no answer, and returns how many.
-func (c *course) repeat(l *lot, number int, now time.Duration) (int, error) {
-	if l.again >= number {
-		return 0, nil
-	}
-	l.again, l.last = number, now
-	c.mu.Lock()
-	var runs [][2]int // of probes side by side
-	n := 0
-	for i := l.from; i < l.to; i++ {
-		switch last := len(runs) - 1; {
-		case !c.book.Repeat(i):
-			continue
-		case last >= 0 && runs[last][1] == i:
-			runs[last][1]++
-		default:
-			runs = append(runs, [2]int{i, i + 1})
-		}
-		n++
-	}
-	c.mu.Unlock()
-	l.awaited = n
-	var errs []error
-	for _, r := range runs {
-		errs = append(errs, c.volley(r[0], r[1]))
-	}
-	c.refuse()
-	return n, errors.Join(errs...)
-}
-
 // look takes stock: what has been lost, what is over, how far it all is.
 func (c *course) look(now time.Duration) error {
 	e := c.engine
@@ -318,28 +261,6 @@ func (c *course) tell() {
 	}
 	c.told += len(c.over)
 	c.over = c.over[:0]
-}
-
-// unanswered counts the flows of the last plan.PortQuarantine that drew nothing. The caller holds the lock of the book.
-func (c *course) unanswered(now time.Duration) int {
-	for c.fresh < len(c.lots) && now-c.lots[c.fresh].first >= plan.PortQuarantine {
-		c.fresh++
-	}
-	n := 0
-	for k := c.fresh; k < len(c.lots); k++ {
-		l := &c.lots[k]
-		if l.awaited == 0 {
-			continue
-		}
-		l.awaited = 0
-		for i := l.from; i < l.to; i++ {
-			if c.book.Unanswered(i) {
-				l.awaited++
-			}
-		}
-		n += l.awaited
-	}
-	return n
 }
 
 func (c *course) progress(now time.Duration) {
