@@ -78,7 +78,7 @@ func (x *XDP) setup(ifIndex int) error {
 		return err
 	}
 	for i := range uint64(xdpFrames) {
-		x.free = append(x.free, i*xdpFrame)
+		x.free = append(x.free, i*xdpFrame+i%16*128)
 	}
 	if err := unix.Bind(x.fd, &unix.SockaddrXDP{Flags: unix.XDP_COPY, Ifindex: uint32(ifIndex)}); err != nil {
 		return fmt.Errorf("bind to queue 0: %w", err)
