@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/time/rate"
 
+	"github.com/vipprobe/vipprobe/prober/internal/rawsock"
 	"github.com/vipprobe/vipprobe/prober/sweep"
 	"github.com/vipprobe/vipprobe/prober/wire"
 )
@@ -38,7 +39,8 @@ type SweepRequest struct {
 // Transmit is how a sweep hands its SYNs to the device.
 type Transmit uint8
 
-// TransmitPacket is a packet socket with a capture beside it: every SYN and its answer is timed by the kernel, every SYN-ACK reset by us.
+// TransmitPacket is a packet socket with a capture beside it: every SYN and its answer is timed by the kernel, every SYN-ACK reset by us
+// (those resets pass no tap: tcpdump on this host does not show them).
 //
 // The others are for floods in a lab, towards a sink or a device under test: nothing is captured, no answer counted or timed, and SYN-ACKs are
 // left to this host's kernel, which resets them unless a firewall swallows that. Their packets pass no tap (tcpdump does not see them), no
@@ -74,7 +76,7 @@ func (p *Prober) Sweep(ctx context.Context, q SweepRequest) (*SweepReport, error
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
-	book := sweep.New(wire.TSval(rand.Uint32()))
+	book := sweep.New(wire.TSval(rand.Uint32()), rawsock.LargePages)
 	s := &sweeper{engine: p.engine, q: q, book: book, all: make(chan struct{}), counts: map[string]uint64{}}
 	defer s.close()
 	if err := s.prepare(ctx, p.permits(q)); err != nil {

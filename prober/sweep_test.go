@@ -160,22 +160,23 @@ func inCI() bool { return os.Getenv("CI") == "true" }
 
 func TestBlindSweepsLeave(t *testing.T) {
 	t.Parallel()
+	const shots = 700 // several volleys of each kind
 	for _, how := range []Transmit{TransmitBlind, TransmitXDP} {
 		r := network(t)
 		p := r.listen(t, nil)
 		must(t, r.Err())
 		r.blind(t)
 		q := sweepTo(on(ghostV4, 80), 1)
-		q.Shots, q.Transmit = 200, how
+		q.Shots, q.Transmit = shots, how
 		report, err := r.sweep(t, q, ghostV4)
 		if err != nil && how == TransmitXDP && !inCI() {
 			t.Logf("SKIPPED: AF_XDP: %v", err)
 			continue
 		}
 		must(t, err)
-		if s := report.Book.Summarize(); s.States[sweep.Pending] != 200 {
+		if s := report.Book.Summarize(); s.States[sweep.Pending] != shots {
 			t.Errorf("%d: %+v", how, s)
 		}
-		p.await(t, 200, isSYN)
+		p.await(t, shots, isSYN)
 	}
 }

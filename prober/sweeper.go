@@ -39,7 +39,7 @@ type sweeper struct {
 	q      SweepRequest
 	book   *sweep.Book
 	guns   []gun
-	loaded [][]int // of each gun: the probe in each slot
+	loaded [][]int // of each gun: the probes in its slots
 	ports  []sweepPort
 	unsent []int // probes that a gun did not take
 	began  time.Time
@@ -138,8 +138,8 @@ func (s *sweeper) volley(from, to int) error {
 		g := s.guns[w.Gun]
 		b := g.Slot()
 		copy(b, w.Link[:])
-		slot := g.Add(s.book.Put(b[rawsock.LinkRoom:], i, since))
-		s.loaded[w.Gun][slot] = i
+		g.Add(s.book.Put(b[rawsock.LinkRoom:], i, since))
+		s.loaded[w.Gun] = append(s.loaded[w.Gun], i)
 		if g.Full() {
 			errs = append(errs, s.flush(w.Gun))
 		}
@@ -157,6 +157,7 @@ func (s *sweeper) flush(k int) error {
 	for _, slot := range bad {
 		s.unsent = append(s.unsent, s.loaded[k][slot])
 	}
+	s.loaded[k] = s.loaded[k][:0]
 	return err
 }
 

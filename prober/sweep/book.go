@@ -7,6 +7,7 @@ import (
 	"hash/maphash"
 	"net/netip"
 	"time"
+	"unsafe"
 
 	"github.com/vipprobe/vipprobe/prober/wire"
 )
@@ -92,11 +93,13 @@ func (k *key) theirs() uint16 { return binary.BigEndian.Uint16(k[atTheirs:]) }
 // Book holds the probes of one sweep. Add everything first; then one goroutine may call Put while another calls the rest.
 // Of the rest one call at a time.
 type Book struct {
-	seed    maphash.Seed
-	records []*[pageSize]record // pages, so that none is ever moved
-	n       int
-	ways    []way
-	clock   wire.TSval
+	seed   maphash.Seed
+	pages  []*[pageSize]record  // of the first firstRecords, so that a small sweep takes little
+	blocks []*[blockSize]record // of the others. None is ever moved
+	room   Room
+	n      int
+	ways   []way
+	clock  wire.TSval
 }
 
 // way is a Way with what leaves by it.
@@ -105,8 +108,14 @@ type way struct {
 	syn, rst *wire.Template
 }
 
+// Room makes room for n octets, all zero and on an address that 8 divides. Of a book it is asked for 12 MiB at a time, which the pages of a
+// large sweep take.
+type Room func(n int) []byte
+
 // New makes an empty book. clock is where our TSvals begin; they count milliseconds.
-func New(clock wire.TSval) *Book { return &Book{seed: maphash.MakeSeed(), clock: clock} }
+func New(clock wire.TSval, room Room) *Book {
+	return &Book{seed: maphash.MakeSeed(), clock: clock, room: room}
+}
 
 // mss is what Ethernet leaves of 1,500 octets: less 40 for IPv4 and TCP, less 60 for IPv6 and TCP.
 func mss(v6 bool) uint16 {
@@ -134,19 +143,38 @@ func (b *Book) AddWay(w Way) (uint32, error) {
 
 // Add enters a probe from a source port to dst, whose address must be of the way's family.
 func (b *Book) Add(dst netip.AddrPort, way uint32, sport uint16) {
-	if b.n%pageSize == 0 {
-		b.records = append(b.records, new([pageSize]record))
-	}
+	b.grow()
 	r := b.at(b.n) // zero
 	r.key = keyOf(dst, sport)
 	r.way, r.took, r.state = way, -1, Pending
 	b.n++
 }
 
-// pageSize is how many records, of 48 octets each, are made at once.
-const pageSize = 1024
+// How many records, of 48 octets each, are made at once.
+const (
+	pageSize     = 1 << 10
+	blockSize    = 1 << 18
+	firstRecords = 1 << 18 // in pages; the others are in blocks
+)
 
-func (b *Book) at(i int) *record { return &b.records[i/pageSize][i%pageSize] }
+// grow makes room for one more record.
+func (b *Book) grow() {
+	switch {
+	case b.n < firstRecords && b.n%pageSize == 0:
+		b.pages = append(b.pages, new([pageSize]record))
+	case b.n >= firstRecords && b.n%blockSize == 0:
+		octets := b.room(int(unsafe.Sizeof([blockSize]record{})))
+		// A record has no pointers: it may lie in memory of any kind.
+		b.blocks = append(b.blocks, (*[blockSize]record)(unsafe.Pointer(unsafe.SliceData(octets))))
+	}
+}
+
+func (b *Book) at(i int) *record {
+	if i < firstRecords {
+		return &b.pages[i/pageSize][i%pageSize]
+	}
+	return &b.blocks[i/blockSize-firstRecords/blockSize][i%blockSize]
+}
 
 // Len is how many probes there are.
 func (b *Book) Len() int { return b.n }

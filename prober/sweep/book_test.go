@@ -19,7 +19,7 @@ var (
 // openBook holds two probes over IPv4 and two over IPv6.
 func openBook(t testing.TB) *Book {
 	t.Helper()
-	b := New(1000)
+	b := New(1000, heap)
 	for _, x := range []struct {
 		src netip.Addr
 		dst netip.AddrPort
@@ -32,6 +32,30 @@ func openBook(t testing.TB) *Book {
 		b.Add(x.dst, way, 62001)
 	}
 	return b
+}
+
+func heap(n int) []byte { return make([]byte, n) }
+
+func TestALargeBookFindsWhatItHolds(t *testing.T) {
+	b := New(1000, heap)
+	way, err := b.AddWay(Way{Src: src4})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := firstRecords + blockSize + 2 // a record of each kind of room, and the first of the next
+	for range n {
+		b.Add(dst4, way, uint16(40000+b.Len()%1000))
+	}
+	for _, i := range []int{0, pageSize - 1, pageSize, firstRecords - 1, firstRecords, firstRecords + blockSize - 1, firstRecords + blockSize, n - 1} {
+		s := syn(t, b, i)
+		a := answerTo(&s, wire.SYN|wire.ACK)
+		if got, d, _ := b.Incoming(&a, 7); got != i || d != First {
+			t.Errorf("the answer to probe %d of %d is one to %d: %s", i, n, got, d)
+		}
+	}
+	if s := b.Summarize(); s.States[Accepted] != 8 || s.States[Pending] != n-8 {
+		t.Errorf("8 of %d were answered: %+v", n, s.States)
+	}
 }
 
 // syn is the SYN of probe i as it is on the wire.

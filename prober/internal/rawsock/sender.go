@@ -68,7 +68,7 @@ func NoRoom(errno unix.Errno) bool { return errno == unix.ENOBUFS || errno == un
 // batchSize is how many packets one sendmmsg(2) takes.
 const batchSize = 64
 
-// VolleySize is how many packets a Volley or an XDP holds.
+// VolleySize is how many packets a Volley or a TxRing holds.
 const VolleySize = batchSize
 
 // LinkSender sends on one device through a packet socket that never receives. On an Ethernet device it sends Packet.Link and
