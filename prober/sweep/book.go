@@ -7,7 +7,6 @@ import (
 	"hash/maphash"
 	"net/netip"
 	"time"
-	"unsafe"
 
 	"github.com/vipprobe/vipprobe/prober/wire"
 )
@@ -94,9 +93,9 @@ func (k *key) theirs() uint16 { return binary.BigEndian.Uint16(k[atTheirs:]) }
 // Of the rest one call at a time.
 type Book struct {
 	seed   maphash.Seed
-	pages  []*[pageSize]record  // of the first firstRecords, so that a small sweep takes little
-	blocks []*[blockSize]record // of the others. None is ever moved
-	room   Room
+	pages  []*[pageSize]record // of the first firstRecords, so that a small sweep takes little
+	blocks []*Block            // of the others. None is ever moved
+	room   func() *Block
 	n      int
 	ways   []way
 	clock  wire.TSval
@@ -108,12 +107,12 @@ type way struct {
 	syn, rst *wire.Template
 }
 
-// Room makes room for n octets, all zero and on an address that 8 divides. Of a book it is asked for 12 MiB at a time, which the pages of a
-// large sweep take.
-type Room func(n int) []byte
+// Block is room for the probes of a large sweep, 12 MiB, without pointers.
+type Block [blockSize]record
 
-// New makes an empty book. clock is where our TSvals begin; they count milliseconds.
-func New(clock wire.TSval, room Room) *Book {
+// New makes an empty book. clock is where our TSvals begin; they count milliseconds. What is too much for small pages goes to blocks, each all
+// zero, that room makes.
+func New(clock wire.TSval, room func() *Block) *Book {
 	return &Book{seed: maphash.MakeSeed(), clock: clock, room: room}
 }
 
@@ -163,9 +162,7 @@ func (b *Book) grow() {
 	case b.n < firstRecords && b.n%pageSize == 0:
 		b.pages = append(b.pages, new([pageSize]record))
 	case b.n >= firstRecords && b.n%blockSize == 0:
-		octets := b.room(int(unsafe.Sizeof([blockSize]record{})))
-		// A record has no pointers: it may lie in memory of any kind.
-		b.blocks = append(b.blocks, (*[blockSize]record)(unsafe.Pointer(unsafe.SliceData(octets))))
+		b.blocks = append(b.blocks, b.room())
 	}
 }
 

@@ -34,7 +34,7 @@ func openBook(t testing.TB) *Book {
 	return b
 }
 
-func heap(n int) []byte { return make([]byte, n) }
+func heap() *Block { return new(Block) }
 
 func TestALargeBookFindsWhatItHolds(t *testing.T) {
 	b := New(1000, heap)
