@@ -44,6 +44,10 @@ func labListCommand() *cobra.Command {
 			for i := range list {
 				p.scenario(&list[i])
 			}
+			p.f("every scenario\n")
+			for _, x := range lab.Common() {
+				p.param(x)
+			}
 			return p.err
 		},
 	}
@@ -53,7 +57,7 @@ func (p *printer) scenario(s *lab.Scenario) {
 	p.f("%-26s %s\n", s.Name, labels(s.Label.Verdicts))
 	p.f("%s\n", p.paragraph("  ", s.Story, 2))
 	for _, x := range s.Params {
-		p.f("    --set %s=%s   %s\n", x.Name, x.Default, x.Help)
+		p.param(x)
 	}
 	for _, n := range s.NearMisses {
 		p.f("    --near %q   %s\n", n.Name, labels(n.Label.Verdicts))
@@ -61,6 +65,10 @@ func (p *printer) scenario(s *lab.Scenario) {
 	if s.Root != "" {
 		p.f("    needs root: %s\n", s.Root)
 	}
+}
+
+func (p *printer) param(x lab.Param) {
+	p.f("    --set %s=%s   %s (%s)\n", x.Name, x.Default, x.Help, x.Range)
 }
 
 // labels joins verdicts.
@@ -103,18 +111,17 @@ func (f *scenarioFlags) start(ctx context.Context, name string) (*lab.Running, l
 		return nil, lab.Label{}, usageError{err}
 	}
 	s = s.WithLoss(f.loss / 100)
-	label, set := s.Label, map[string]string{}
+	set := map[string]string{}
 	if f.near != "" {
 		i := slices.IndexFunc(s.NearMisses, func(n lab.NearMiss) bool { return n.Name == f.near })
 		if i < 0 {
-			return nil, label, usageError{fmt.Errorf("lab: scenario %s has no near miss %q", name, f.near)}
+			return nil, lab.Label{}, usageError{fmt.Errorf("lab: scenario %s has no near miss %q", name, f.near)}
 		}
-		label = s.NearMisses[i].Label
 		maps.Copy(set, s.NearMisses[i].Set)
 	}
 	maps.Copy(set, f.set)
 	run, err := s.Start(ctx, set)
-	return run, label, err
+	return run, s.LabelOf(set), err
 }
 
 // needsRoot reports whether every scenario that matches a pattern needs root.

@@ -65,6 +65,8 @@ func scoreFlags(fs *pflag.FlagSet, o *lab.ScoreOptions, parallel *int, loss *flo
 	fs.StringVar(&o.Only, "only", "", "shell pattern of scenario names")
 	fs.StringVar((*string)(&o.Expect), "expect", "", "verdict: only scenarios and near misses labelled with it alone, as in --expect healthy --seeds 10")
 	fs.StringToStringVar(&o.Set, "set", nil, "parameter=value, may be repeated: only scenarios that have it, and no near miss that sets it itself")
+	fs.BoolVar(&o.Draw, "random-parameters", false, "draw the parameters of every row at random, by its seed, within the ranges that lab list shows: of the fault, "+
+		"of the way to it, of the client's kernel; what is to be named follows them")
 	fs.BoolVar(&o.Pairs, "pairs", false, "only the pairs of faults that people take for each other, with a table of how they were told apart")
 	fs.BoolVar(&o.Slow, "slow", false, "also scenarios of a minute and more")
 	fs.IntVar(parallel, "parallel", 0, "scenarios at once; 0: eight a processor, most of which wait")

@@ -28,7 +28,7 @@ func clean() Scenario {
 }
 
 func brokenParam() Param {
-	return Param{"broken", "1", "how many of the three members are broken, 0 … 3"}
+	return Param{"broken", "1", "how many of the three members are broken, 0 … 3", whole(0, 1, 2, 3)}
 }
 
 // three builds a VIP that hashes flows to three members, those after the first served ones broken by f.
@@ -50,8 +50,11 @@ func blackholeOneOfThree() Scenario {
 		Name: "blackhole-1of3",
 		Story: "One of three members drops every SYN. The balancer chooses by a hash of source address and port, so the same flow fails again and " +
 			"again while a new port mostly works.",
-		Params:     []Param{brokenParam()},
-		Label:      Is(diagnose.BlackholeBackend),
+		Params: []Param{brokenParam()},
+		Label:  Is(diagnose.BlackholeBackend),
+		Expect: func(v *Values) Label {
+			return some(v.Int("broken"), 3, Is(diagnose.BlackholeBackend), Is(diagnose.ACLDrop))
+		},
 		NearMisses: []NearMiss{{"all serve", map[string]string{"broken": "0"}, Healthy()}},
 		Build: func(st *Stage) {
 			st.three(func(h *topo.Host) {
@@ -63,10 +66,13 @@ func blackholeOneOfThree() Scenario {
 
 func refuseOneOfThree() Scenario {
 	return Scenario{
-		Name:       "refuse-1of3",
-		Story:      "On one of three members nothing listens: a third of the connections are refused.",
-		Params:     []Param{brokenParam()},
-		Label:      Is(diagnose.PortClosed),
+		Name:   "refuse-1of3",
+		Story:  "On one of three members nothing listens: a third of the connections are refused.",
+		Params: []Param{brokenParam()},
+		Label:  Is(diagnose.PortClosed),
+		Expect: func(v *Values) Label {
+			return some(v.Int("broken"), 3, Is(diagnose.PortClosed), Is(diagnose.PortClosed))
+		},
 		NearMisses: []NearMiss{{"all serve", map[string]string{"broken": "0"}, Healthy()}},
 		Build:      func(st *Stage) { st.three(func(*topo.Host) {}) },
 	}
@@ -80,8 +86,8 @@ type check struct {
 
 // checkParams are those of incident 002's keepalived.
 func checkParams() []Param {
-	return []Param{{"every", "5s", "between two health checks"}, {"timeout", "3s", "of one check"},
-		{"retry", "1", "repeats before eviction"}, {"before_retry", "3s", "pause before a repeat"}}
+	return []Param{{"every", "5s", "between two health checks", lasting(100*time.Millisecond, 3*time.Second, 5*time.Second, time.Minute)}, {"timeout", "3s", "of one check", lasting(10*time.Millisecond, time.Second, 3*time.Second, time.Minute)},
+		{"retry", "1", "repeats before eviction", whole(0, 1, 1, 10)}, {"before_retry", "3s", "pause before a repeat", lasting(0, time.Second, 3*time.Second, time.Minute)}}
 }
 
 func (st *Stage) check() check {
@@ -139,10 +145,11 @@ func poolEmpty() Scenario {
 		Name: "pool-empty",
 		Story: "A health check has evicted the last member, whose accept queue is full now and then: the VIP alternates between service and refusal, " +
 			"in step with the check.",
-		Params: []Param{{"every", "1s", "between two health checks"}, {"timeout", "500ms", "of one check"},
-			{"retry", "0", "repeats before eviction"}, {"before_retry", "0s", "pause before a repeat"},
-			{"sick", "2s", "the member drops SYNs for so long, and as long it does not; 0s for never"}},
+		Params: []Param{{"every", "1s", "between two health checks", lasting(100*time.Millisecond, 500*time.Millisecond, 1200*time.Millisecond, time.Minute)}, {"timeout", "500ms", "of one check", lasting(10*time.Millisecond, 200*time.Millisecond, 500*time.Millisecond, time.Minute)},
+			{"retry", "0", "repeats before eviction", whole(0, 0, 0, 10)}, {"before_retry", "0s", "pause before a repeat", lasting(0, 0, 0, time.Minute)},
+			{"sick", "2s", "the member drops SYNs for so long, and as long it does not; 0s for never", lasting(0, 2*time.Second, 4*time.Second, time.Minute)}},
 		Label:      Is(diagnose.VIPPoolEmpty).OrAlso(diagnose.VIPPoolEmpty, diagnose.ACLDrop),
+		Expect:     emptied,
 		NearMisses: []NearMiss{{"member well", map[string]string{"sick": "0s"}, Healthy()}},
 		Budget:     30 * time.Second,
 		Build: func(st *Stage) {
@@ -177,7 +184,7 @@ func synproxyDead() Scenario {
 		Name: "synproxy-dead",
 		Story: "A SYN proxy completes every handshake by itself, while the server behind it is dead: the connection opens at once and then hangs. " +
 			"The handshake says nothing about the server.",
-		Params:     []Param{{"dead", "true", "whether the server is"}},
+		Params:     []Param{{"dead", "true", "whether the server is", yes()}},
 		Label:      Is(diagnose.LBFullProxyMasks),
 		NearMisses: []NearMiss{{"server lives", map[string]string{"dead": "false"}, Healthy().OrAlso(diagnose.LBFullProxyMasks).OrAlso()}},
 		Build: func(st *Stage) {
@@ -214,7 +221,7 @@ func mixedBackends() Scenario {
 		Name: "mixed-backends",
 		Story: "Three members of one pool answer with different MSS, window scale and timestamps: somebody set up one of them otherwise. " +
 			"Nothing fails yet.",
-		Params:     []Param{{"mixed", "true", "whether they differ"}},
+		Params:     []Param{{"mixed", "true", "whether they differ", yes()}},
 		Label:      Is(diagnose.BackendHeterogeneity),
 		NearMisses: []NearMiss{{"all alike", map[string]string{"mixed": "false"}, Healthy()}},
 		Build: func(st *Stage) {

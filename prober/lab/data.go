@@ -18,7 +18,7 @@ func dataScenarios() []Scenario {
 // bulk is how much a data scenario's server sends.
 const bulk = 4 << 20
 
-func familyParam() Param { return Param{"family", "4", "of IP: 4 or 6"} }
+func familyParam() Param { return Param{"family", "4", "of IP: 4 or 6", among("4", "6")} }
 
 // over6 are settings over IPv6.
 func over6(set map[string]string) map[string]string {
@@ -69,10 +69,11 @@ func dataLoss() Scenario {
 	return Scenario{
 		Name:  "data-loss",
 		Story: "Two segments of a hundred are lost on the way to the client once a connection is open, acknowledgments as well; handshakes are spared.",
-		Params: append(lossParams("0.02"), Param{"there", "0", "share of the segments to the server that are lost as well, 0 … 1"},
-			Param{"narrow", "0", "octets a second that the way to the client carries, with a queue of 50 ms; 0: any"}, familyParam()),
+		Params: append(lossParams("0.02", 0.005, 0.05), Param{"there", "0", "share of the segments to the server that are lost as well, 0 … 1", portion(0, 0)},
+			Param{"narrow", "0", "octets a second that the way to the client carries, with a queue of 50 ms; 0: any", whole(0, 0, 0, 1_000_000_000)}, familyParam()),
 		Exchange: "source",
 		Label:    Is(diagnose.PathLoss).Saying(lossBack),
+		Expect:   lostData,
 		NearMisses: []NearMiss{noLoss(),
 			{"its own queue", map[string]string{"loss": "0", "narrow": "3000000"}, Healthy()},
 			{"both ways", map[string]string{"there": "0.02"}, Is(diagnose.PathLoss).Saying(lossBoth)},
@@ -95,9 +96,10 @@ func dataLossUp() Scenario {
 	return Scenario{
 		Name:       "data-loss-up",
 		Story:      "Two segments of a hundred are lost on the way to the server once a connection is open; handshakes, and the way back, are spared.",
-		Params:     append(lossParams("0.02"), familyParam()),
+		Params:     append(lossParams("0.02", 0.005, 0.05), familyParam()),
 		Exchange:   "sink",
 		Label:      Is(diagnose.PathLoss).Saying(lossThere),
+		Expect:     lostDataUp,
 		NearMisses: []NearMiss{noLoss(), {"IPv6", over6(nil), Is(diagnose.PathLoss)}, {"IPv6, no loss", over6(noLoss().Set), Healthy()}},
 		Build: func(st *Stage) {
 			data := wires.All(wires.Data, wires.Going(wires.In))
@@ -113,9 +115,10 @@ func dataReorder() Scenario {
 		Name: "data-reorder",
 		Story: "Now and then a data segment is overtaken by those behind it; none is lost. The receiver's SACKs make the sender repeat what had " +
 			"arrived.",
-		Params:     []Param{{"share", "0.02", "of the segments that are held up"}, {"hold", "3ms", "for how long"}, {"seed", "1", "of the choice"}, familyParam()},
+		Params:     []Param{{"share", "0.02", "of the segments that are held up", portion(0.01, 0.08)}, {"hold", "3ms", "for how long", lasting(0, 2*time.Millisecond, 8*time.Millisecond, time.Second)}, {"seed", "1", "of the choice", seeds()}, familyParam()},
 		Exchange:   "source",
 		Label:      Is(diagnose.PathReordering),
+		Expect:     func(v *Values) Label { return disordered(v, Is(diagnose.PathReordering)) },
 		NearMisses: []NearMiss{{"in order", inOrder, Healthy()}, {"IPv6", over6(nil), Is(diagnose.PathReordering)}, {"IPv6, in order", over6(inOrder), Healthy()}},
 		Build: func(st *Stage) {
 			late := wires.Chance(st.Fraction("share"), wires.Random(uint64(st.Uint32("seed"))), wires.All(wires.Data, wires.Going(wires.Out)))
@@ -133,11 +136,18 @@ func groReorder() Scenario {
 		Name: "gro-reorder",
 		Story: "data-reorder at a client whose device merges what it receives (GRO): a capture looks behind it, so that the device is as suspect as the path. (A driver " +
 			"whose GRO itself changes the order is nothing that a kernel of today can be made to be; the wire before the device does it here.)",
-		Params: []Param{{"share", "0.02", "of the segments that are held up"}, {"hold", "3ms", "for how long"}, {"seed", "1", "of the choice"},
-			{"gro", "true", "whether the client's device merges"}},
+		Params: []Param{{"share", "0.02", "of the segments that are held up", portion(0.01, 0.08)}, {"hold", "3ms", "for how long", lasting(0, 2*time.Millisecond, 8*time.Millisecond, time.Second)}, {"seed", "1", "of the choice", seeds()},
+			{"gro", "true", "whether the client's device merges", yes()}},
 		Root:     "how long a device waits for more to merge is the machine's administrator's to set",
 		Exchange: "source",
 		Label:    Is(diagnose.PathReordering).Saying(suspectsGRO),
+		Expect: func(v *Values) Label {
+			fault := Is(diagnose.PathReordering)
+			if v.Bool("gro") {
+				fault = fault.Saying(suspectsGRO)
+			}
+			return disordered(v, fault)
+		},
 		NearMisses: []NearMiss{{"in order", map[string]string{"share": "0"}, Healthy()},
 			{"the same without GRO", map[string]string{"gro": "false"}, Is(diagnose.PathReordering)}},
 		Build: func(st *Stage) {
@@ -157,9 +167,10 @@ func tlpOnly() Scenario {
 		Name: "tlp-only",
 		Story: "The last segment of each answer is late by more than two round trips, so the server sends a tail loss probe that was not needed. " +
 			"No reason for alarm.",
-		Params:     []Param{{"late", "300ms", "by how much the last segment is"}, familyParam()},
+		Params:     []Param{{"late", "300ms", "by how much the last segment is", lasting(0, 280*time.Millisecond, 600*time.Millisecond, 5*time.Second)}, familyParam()},
 		Exchange:   "source",
 		Label:      noted,
+		Expect:     probed,
 		NearMisses: []NearMiss{{"in time", map[string]string{"late": "0s"}, Healthy()}, {"IPv6", over6(nil), noted}},
 		Build: func(st *Stage) {
 			// 14 full segments of 1,448 octets (IPv6: 1,428) and a short one. Alone in flight, it is probed after 2·SRTT and 200 ms

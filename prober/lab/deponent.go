@@ -78,7 +78,7 @@ func (st *Stage) deposes(h *topo.Host, server string, procfs map[string]string) 
 const exporter = "node_exporter"
 
 func byParam() Param {
-	return Param{"by", "vipprobe", "whom the server tells its counters through: vipprobe, or node_exporter (it must be installed)"}
+	return Param{"by", "vipprobe", "whom the server tells its counters through: vipprobe, or node_exporter (it must be installed)", among("vipprobe").or(exporter)}
 }
 
 // nodeExporter is the command of a node_exporter that reads the kernel's counters below procfs; it tells the release of the machine's own kernel, where

@@ -18,10 +18,11 @@ func synRateLimit() Scenario {
 		Name: "syn-ratelimit",
 		Story: "A filter before the server lets few SYNs a second through, of all together, of each source, or of one. Their repeats eat the same tokens, so a burst " +
 			"takes seconds to recover.",
-		Params: []Param{{"rate", "5", "SYNs a second"}, {"burst", "5", "SYNs at once"},
-			{"counts", "all", "whose SYNs: all together; each source by itself; one source only, the client's usual address"}},
+		Params: []Param{{"rate", "5", "SYNs a second", whole(1, 2, 15, 1_000_000)}, {"burst", "5", "SYNs at once", whole(1, 2, 15, 1_000_000)},
+			{"counts", "all", "whose SYNs: all together; each source by itself; one source only, the client's usual address", among("all", "each", "one")}},
 		Budget: 45 * time.Second,
 		Label:  Is(diagnose.SYNRateLimited).Saying("both draw on one bucket"),
+		Expect: limited,
 		NearMisses: []NearMiss{{"generous", map[string]string{"rate": "5000", "burst": "5000"}, Healthy()},
 			{"each source by itself", map[string]string{"counts": "each"}, Is(diagnose.SYNRateLimited).Saying("each has a bucket of its own")},
 			{"one source only", map[string]string{"counts": "one"}, Is(diagnose.SYNRateLimited).Saying("only the first is limited")}},
@@ -47,8 +48,9 @@ func aclDrop() Scenario {
 	return Scenario{
 		Name:       "acl-drop",
 		Story:      "A filter drops everything to the port, always. Another port of the same server answers.",
-		Params:     []Param{{"port", "80", "the port that is dropped"}},
+		Params:     []Param{{"port", "80", "the port that is dropped", whole(1, port, port, 65535)}},
 		Label:      Is(diagnose.ACLDrop),
+		Expect:     func(v *Values) Label { return unless(v.Int("port") != port, Is(diagnose.ACLDrop)) },
 		NearMisses: []NearMiss{{"another port", map[string]string{"port": "4711"}, Healthy()}},
 		Build: func(st *Stage) {
 			d := st.direct()
@@ -63,8 +65,9 @@ func tcpFiltered() Scenario {
 		Name: "tcp-filtered",
 		Story: "A filter drops every segment to the server, whatever the port, and lets ping pass. Ping works, so people say that the server is up; nothing " +
 			"tells from outside which box drops what.",
-		Params: []Param{{"segments", "0", "TCP segments a second that pass, and as many at once"}, {"echoes", "100", "ICMP echo requests a second that pass, and as many at once"}},
+		Params: []Param{{"segments", "0", "TCP segments a second that pass, and as many at once", whole(0, 0, 0, 1_000_000)}, {"echoes", "100", "ICMP echo requests a second that pass, and as many at once", whole(0, 1, 100, 1_000_000)}},
 		Label:  Open("something is up at this address"),
+		Expect: filtered,
 		NearMisses: []NearMiss{{"nothing passes", map[string]string{"echoes": "0"}, Open("so is ICMP echo")},
 			{"one ping a second", map[string]string{"echoes": "1"}, Open("something is up at this address")},
 			{"ping alone is dropped", map[string]string{"segments": "100000", "echoes": "0"}, Healthy()}},
@@ -89,7 +92,7 @@ func rpFilter() Scenario {
 		Name: "rp-filter",
 		Story: "The client's packets reach the server by one way, but the server's route back to their source leads by another, and its reverse-path " +
 			"filter drops them all. Another address of the client, on the server's own segment, is served.",
-		Params: []Param{{"rp_filter", "1", "of the server: 0 off, 1 strict, 2 loose"}},
+		Params: []Param{{"rp_filter", "1", "of the server: 0 off, 1 strict, 2 loose", among("1").or("0", "2")}},
 		// A missing way back and a filter by source look the same from outside.
 		Label:      Label{Verdicts: []diagnose.Verdict{diagnose.ReversePathFilter}, Level: diagnose.Suspected},
 		NearMisses: []NearMiss{{"loose", map[string]string{"rp_filter": "2"}, Healthy()}},
@@ -116,10 +119,11 @@ func conntrackLimit() Scenario {
 	return Scenario{
 		Name:  "conntrack-limit",
 		Story: "The balancer tracks connections and its table is full: what is tracked goes on, what is new vanishes, whatever its destination.",
-		Params: []Param{{"limit", "60", "connections that may be tracked"},
-			{"held", "30", "connections that other clients hold open"}},
+		Params: []Param{{"limit", "60", "connections that may be tracked", whole(1, 50, 80, 1_000_000)},
+			{"held", "30", "connections that other clients hold open", whole(0, 10, 40, 10_000)}},
 		Label:      Is(diagnose.ConntrackTableFull),
 		Grants:     []Grant{GrantHold},
+		Expect:     tracked,
 		NearMisses: []NearMiss{{"large table", map[string]string{"limit": "100000"}, Healthy()}},
 		Build: func(st *Stage) {
 			v := st.vip(2, wiring{})
@@ -140,10 +144,11 @@ func snatExhaustion() Scenario {
 		Name: "snat-exhaustion",
 		Story: "The balancer has few source ports towards each server and other clients hold many of them. At the peak new connections to this service " +
 			"vanish; another port of the same servers works.",
-		Params: []Param{{"ports", "20", "source ports for each server, 1 … 10000"}, {"held", "8", "connections that other clients hold open"}},
+		Params: []Param{{"ports", "20", "source ports for each server, 1 … 10000", whole(1, 12, 24, 10_000)}, {"held", "8", "connections that other clients hold open", whole(0, 2, 16, 10_000)}},
 		// A limit of connections to one service looks the same from outside.
 		Label:      Label{Verdicts: []diagnose.Verdict{diagnose.SNATPortExhaustion}, Level: diagnose.Suspected},
 		Grants:     []Grant{GrantHold},
+		Expect:     translated,
 		NearMisses: []NearMiss{{"many ports", map[string]string{"ports": "10000"}, Healthy()}},
 		Build: func(st *Stage) {
 			v := st.vip(2, wiring{})
@@ -162,8 +167,9 @@ func snatRace() Scenario {
 		Name: "snat-race",
 		Story: "Two connections that begin within the same instant can get one source port from the balancer, and the loser's SYN is dropped; its " +
 			"repeat works. A burst loses some first SYNs, paced connections none.",
-		Params:     []Param{{"share", "0.5", "of the SYNs behind another within 2 ms that lose"}, {"seed", "1", "of the losses"}},
+		Params:     []Param{{"share", "0.5", "of the SYNs behind another within 2 ms that lose", portion(0.3, 0.9)}, {"seed", "1", "of the losses", seeds()}},
 		Label:      Is(diagnose.SNATPortRace),
+		Expect:     func(v *Values) Label { return graded(v.Fraction("share"), 1e-9, 0.2, Is(diagnose.SNATPortRace)) },
 		NearMisses: []NearMiss{{"no clashes", map[string]string{"share": "0"}, Healthy()}},
 		Build: func(st *Stage) {
 			random := wires.Random(uint64(st.Uint32("seed")))

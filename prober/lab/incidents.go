@@ -2,6 +2,7 @@ package lab
 
 import (
 	"context"
+	"math"
 	"net/netip"
 	"strconv"
 	"time"
@@ -24,10 +25,10 @@ func calSNAT() Scenario {
 		Story: "A logging service behind a FastL4 balancer with SNAT, servers with tcp_tw_recycle=1. Connects to the VIP time out now and then; " +
 			"some 15 s later the balancer resets the client. The servers remember one client's clock and refuse the others'.",
 		Params: []Param{recycleParam(), closerParam(),
-			{"remembered", "517740536", "TSval that the servers have from the other client at the start; it goes on with time"},
-			{"refused", "481284815", "TSval clock of the prober's host where its own would not be refused"},
-			{"every", "200ms", "between two connections of the other client"},
-			{"expiry", "15s", "after which the balancer resets an unanswered flow"}},
+			{"remembered", "517740536", "TSval that the servers have from the other client at the start; it goes on with time", whole(0, 517740536, 517740536, math.MaxUint32)},
+			{"refused", "481284815", "TSval clock of the prober's host where its own would not be refused", whole(0, 481284815, 481284815, math.MaxUint32)},
+			{"every", "200ms", "between two connections of the other client", lasting(10*time.Millisecond, 100*time.Millisecond, time.Second, time.Minute)},
+			{"expiry", "15s", "after which the balancer resets an unanswered flow", lasting(time.Second, 10*time.Second, 20*time.Second, 10*time.Minute)}},
 		Label:      Is(diagnose.TWRecyclePAWSDropSNAT),
 		NearMisses: []NearMiss{noRecycle(), clientCloses()},
 		Budget:     30 * time.Second,
@@ -147,9 +148,10 @@ func adMonitorSeparate() Scenario {
 		Story: "The box forwards at layer 4 from an address of its own, 10.65.161.91, and rewrites all clients' timestamps to one clock; its monitor uses " +
 			"another address. All is well, until a client comes whose timestamps are not rewritten, or who sends none.",
 		Params: []Param{recycleParam(), gapParam(),
-			{"rewrite", "true", "whether the box rewrites timestamps"},
-			{"timestamps", "true", "whether the prober's host sends them"}},
-		Label: Healthy().OrAlso(diagnose.TimestampNormalizedPossible).OrAlso(),
+			{"rewrite", "true", "whether the box rewrites timestamps", yes()},
+			{"timestamps", "true", "whether the prober's host sends them", yes()}},
+		Label:  Healthy().OrAlso(diagnose.TimestampNormalizedPossible).OrAlso(),
+		Expect: rewritten,
 		NearMisses: []NearMiss{
 			{"provincial client, clock not rewritten", map[string]string{"rewrite": "false"}, Is(diagnose.TWRecyclePAWSDropSNAT)},
 			// From outside it is an inference: a filter could ask for timestamps as well.
@@ -235,8 +237,9 @@ func newHostsARP() Scenario {
 		Name: "new-hosts-arp",
 		Story: "Thirty new machines on one switch; a program opens ten connections to each at once. Those it has not talked to for a while stall: the queue for " +
 			"unresolved neighbours holds 3 packets, on both sides.",
-		Params: []Param{queueParam(), delayParam(), {"hosts", "5", "machines, 2 … 30; the second and every fourth after it unknown to us, the fourth and so on to whom we are unknown"}},
+		Params: []Param{queueParam(), delayParam(), {"hosts", "5", "machines, 2 … 30; the second and every fourth after it unknown to us, the fourth and so on to whom we are unknown", whole(2, 4, 9, 30)}},
 		Label:  Is(diagnose.LocalARPQueueOverflow, diagnose.RemoteARPQueueOverflow),
+		Expect: newHosts,
 		NearMisses: []NearMiss{
 			deepQueue(),
 		},
@@ -277,10 +280,11 @@ func slbRetransmit() Scenario {
 		Name: "slb-retransmit",
 		Story: "A software balancer sends to a machine whose driver puts merged segments out of order. Every SACK makes the balancer repeat data that was not " +
 			"lost; the same with tcp_reordering=6 repeats less.",
-		Params: []Param{{"share", "0.05", "of the segments that are overtaken"}, {"hold", "2ms", "for how long"},
-			{"reordering", "3", "net.ipv4.tcp_reordering of the balancer"}, {"seed", "1", "of the choice"}},
+		Params: []Param{{"share", "0.05", "of the segments that are overtaken", portion(0.01, 0.1)}, {"hold", "2ms", "for how long", lasting(0, 2*time.Millisecond, 8*time.Millisecond, time.Second)},
+			{"reordering", "3", "net.ipv4.tcp_reordering of the balancer", whole(1, 3, 10, 300)}, {"seed", "1", "of the choice", seeds()}},
 		Exchange:   "source",
 		Label:      Is(diagnose.PathReordering),
+		Expect:     func(v *Values) Label { return disordered(v, Is(diagnose.PathReordering)) },
 		NearMisses: []NearMiss{{"in order", map[string]string{"share": "0"}, Healthy()}},
 		Build: func(st *Stage) {
 			late := wires.Chance(st.Fraction("share"), wires.Random(uint64(st.Uint32("seed"))), wires.All(wires.Data, wires.Going(wires.In)))

@@ -13,7 +13,7 @@ func listenerScenarios() []Scenario {
 }
 
 func backlogParam() Param {
-	return Param{"backlog", "1", "of listen(2): the accept queue holds one more"}
+	return Param{"backlog", "1", "of listen(2): the accept queue holds one more", whole(1, 1, 6, 65535)}
 }
 
 // silentStack is what must be said of a listener that drops every SYN: what it can be.
@@ -26,6 +26,7 @@ func acceptFull() Scenario {
 			"in silence, on this port only, as by a full queue of requests or a filter: from one vantage these look the same (told-accept-full has the server tell).",
 		Params:     []Param{backlogParam()},
 		Label:      Open(silentStack),
+		Expect:     fullFromTheStart,
 		NearMisses: []NearMiss{roomLeft()},
 		Build: func(st *Stage) {
 			d := st.direct()
@@ -40,8 +41,8 @@ func acceptFull() Scenario {
 
 // almostFull is a queue with room for one more: backlog 8 holds 9, and others have taken 8.
 func almostFull() []Param {
-	return []Param{{"backlog", "8", "of listen(2): the accept queue holds one more"}, {"held", "8", "connections of others in that queue"},
-		{"rtt", "5ms", "between client and server"}}
+	return []Param{{"backlog", "8", "of listen(2): the accept queue holds one more", whole(1, 4, 12, 65535)}, {"held", "8", "connections of others in that queue", whole(0, 4, 12, 1000)},
+		{"rtt", "5ms", "between client and server", lasting(0, 2*time.Millisecond, 40*time.Millisecond, time.Second)}}
 }
 
 // stuckFarAway builds a stuck server whose queue has little room, some way off.
@@ -61,6 +62,7 @@ func acceptFullThirdACK() Scenario {
 			"ACKs are thrown away. The client believes it is connected; nobody serves it.",
 		Params:     almostFull(),
 		Label:      Is(diagnose.AcceptQueueOverflow),
+		Expect:     func(v *Values) Label { return fills(v, Is(diagnose.AcceptQueueOverflow)) },
 		NearMisses: []NearMiss{roomLeft()},
 		Grants:     []Grant{GrantBacklog},
 		Build:      func(st *Stage) { st.stuckFarAway() },
@@ -76,8 +78,9 @@ func synQueueFull() Scenario {
 		Name: "synq-full",
 		Story: "SYNs from addresses that never answer fill the queue of half-open connections, and SYN cookies are off: new SYNs are dropped " +
 			"whoever sends them. From one vantage that looks like a full accept queue or a filter (told-synq-full has the server tell).",
-		Params: []Param{{"cookies", "0", "net.ipv4.tcp_syncookies of the server"}, {"rate", "200", "SYNs a second of the flood; 0 for none"}},
+		Params: []Param{{"cookies", "0", "net.ipv4.tcp_syncookies of the server", among("0").or("1", "2")}, {"rate", "200", "SYNs a second of the flood; 0 for none", whole(0, 100, 400, 2000)}},
 		Label:  Open(silentStack),
+		Expect: flooded,
 		NearMisses: []NearMiss{
 			{"no flood", map[string]string{"rate": "0"}, Healthy()},
 			{"cookies on", map[string]string{"cookies": "1"}, Healthy().OrAlso(diagnose.SYNCookiesActive)},
@@ -102,7 +105,7 @@ func synCookies() Scenario {
 		Story: "The server answers every SYN with a cookie (tcp_syncookies=2). Clients connect; only the SYN-ACK is never repeated, and the old " +
 			"per-host PAWS check would not be made.",
 		Label:      Healthy().Noting(diagnose.SYNCookiesActive),
-		Params:     []Param{{"cookies", "2", "net.ipv4.tcp_syncookies of the server"}},
+		Params:     []Param{{"cookies", "2", "net.ipv4.tcp_syncookies of the server", among("2").or("0", "1")}},
 		NearMisses: []NearMiss{{"cookies when full", map[string]string{"cookies": "1"}, Healthy()}},
 		Build: func(st *Stage) {
 			d := st.direct()
@@ -117,7 +120,7 @@ func deferAccept() Scenario {
 		Name: "defer-accept",
 		Story: "The listener sleeps until the first data (TCP_DEFER_ACCEPT). Who connects and stays silent sees the SYN-ACK again seconds later; " +
 			"nothing is wrong.",
-		Params: []Param{{"seconds", "5", "of TCP_DEFER_ACCEPT"}},
+		Params: []Param{{"seconds", "5", "of TCP_DEFER_ACCEPT", whole(1, 3, 9, 60)}},
 		Label:  Healthy().Noting(diagnose.DeferAcceptBenign),
 		Grants: []Grant{GrantHalfOpen},
 		Build: func(st *Stage) {
@@ -132,8 +135,11 @@ func abortOnOverflow() Scenario {
 		Name: "abort-on-overflow",
 		Story: "The same with tcp_abort_on_overflow set: handshakes that were begun end with an RST in place of silence, and the client reads it as " +
 			"a crash of the service.",
-		Params:     almostFull(),
-		Label:      Is(diagnose.AbortOnOverflow).OrAlso(diagnose.AbortOnOverflow, diagnose.AcceptQueueOverflow),
+		Params: almostFull(),
+		Label:  Is(diagnose.AbortOnOverflow).OrAlso(diagnose.AbortOnOverflow, diagnose.AcceptQueueOverflow),
+		Expect: func(v *Values) Label {
+			return fills(v, Is(diagnose.AbortOnOverflow).OrAlso(diagnose.AbortOnOverflow, diagnose.AcceptQueueOverflow))
+		},
 		NearMisses: []NearMiss{roomLeft()},
 		Grants:     []Grant{GrantBacklog},
 		Build:      func(st *Stage) { st.stuckFarAway().server.Sysctl("net.ipv4.tcp_abort_on_overflow", "1") },
@@ -146,8 +152,9 @@ func backlog() Scenario {
 		Name: "backlog",
 		Story: "A healthy server whose listen backlog was never raised. Nothing is wrong yet; how many connections its queues hold is a number that can be " +
 			"measured before a rush finds it.",
-		Params: []Param{{"backlog", "64", "of listen(2)"}, {"cookies", "1", "net.ipv4.tcp_syncookies of the server"}, {"somaxconn", "4096", "net.core.somaxconn of the server"}},
+		Params: []Param{{"backlog", "64", "of listen(2)", whole(1, 8, 150, 65535)}, {"cookies", "1", "net.ipv4.tcp_syncookies of the server", among("1").or("0", "2")}, {"somaxconn", "4096", "net.core.somaxconn of the server", whole(1, 16, 4096, 65535)}},
 		Label:  Healthy().Saying("listener_backlog 64 to 65"),
+		Expect: measuredBacklog,
 		NearMisses: []NearMiss{
 			{"deeper than is asked", map[string]string{"backlog": "1000"}, Healthy().Saying("listener_backlog at least 159")},
 			{"capped by somaxconn", map[string]string{"backlog": "1000", "somaxconn": "128"}, Healthy().Saying("listener_backlog 128 to 129")},

@@ -33,7 +33,7 @@ func CheckLoss(percent float64) error {
 
 // lose takes effect at the end of construction: what came before came without loss.
 func (st *Stage) lose(share float64) {
-	if st.Client != nil {
+	if share > 0 {
 		st.Client.Lose(share)
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"github.com/vipprobe/vipprobe/prober/lab/nft"
 	"github.com/vipprobe/vipprobe/prober/lab/topo"
 	"github.com/vipprobe/vipprobe/prober/lab/wires"
+	"math"
+	"time"
 )
 
 func middleboxScenarios() []Scenario {
@@ -16,7 +18,7 @@ func tsStripped() Scenario {
 		Name: "ts-stripped",
 		Story: "A firewall on the way replaces the timestamps option by padding, in the client's SYN. Nobody gets timestamps any more. From outside this is " +
 			"no different from a server whose timestamps are off: to call it healthy, with a note that they are missing, is right as well.",
-		Params:     []Param{{"strip", "true", "whether it does"}},
+		Params:     []Param{{"strip", "true", "whether it does", yes()}},
 		Label:      Is(diagnose.MiddleboxTSStripped).OrAlso(diagnose.Healthy),
 		NearMisses: []NearMiss{{"left alone", map[string]string{"strip": "false"}, Healthy()}},
 		Build: func(st *Stage) {
@@ -35,8 +37,11 @@ func tsRewritten() Scenario {
 		Name: "ts-rewritten",
 		Story: "A device on the way rewrites the timestamps of the client but not the echoes that come back: the client does not know its own clock " +
 			"again and throws the SYN-ACK away.",
-		Params:     []Param{{"shift", "100000000", "ticks added one way; 0 for none"}},
-		Label:      Is(diagnose.MiddleboxTSecrCorrupt).OrAlso(diagnose.ClientPAWSReject),
+		Params: []Param{{"shift", "100000000", "ticks added one way; 0 for none", whole(0, 100_000, 2_000_000_000, math.MaxInt32)}},
+		Label:  Is(diagnose.MiddleboxTSecrCorrupt).OrAlso(diagnose.ClientPAWSReject),
+		Expect: func(v *Values) Label {
+			return graded(float64(v.Int("shift")), 1, 60_000, Is(diagnose.MiddleboxTSecrCorrupt).OrAlso(diagnose.ClientPAWSReject))
+		},
 		NearMisses: []NearMiss{{"left alone", map[string]string{"shift": "0"}, Healthy()}},
 		Build: func(st *Stage) {
 			d := st.direct(wires.ShiftTSval(int64(st.Uint32("shift")), wires.Going(wires.In)))
@@ -50,7 +55,7 @@ func tsNormalized() Scenario {
 		Name: "ts-normalized",
 		Story: "The balancer rewrites the timestamps of all clients to its own clock, and the echoes back: right in every segment, invisible from outside, " +
 			"and a server with tcp_tw_recycle=1 behind it does no harm.",
-		Params: []Param{recycleParam(), gapParam(), closerParam(), {"every", "150ms", "between two connections of the other client"}},
+		Params: []Param{recycleParam(), gapParam(), closerParam(), {"every", "150ms", "between two connections of the other client", lasting(10*time.Millisecond, 50*time.Millisecond, time.Second, time.Minute)}},
 		Label:  Healthy().OrAlso(diagnose.TimestampNormalizedPossible).OrAlso(),
 		Build: func(st *Stage) {
 			gap := int64(st.Uint32("gap"))

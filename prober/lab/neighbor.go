@@ -3,6 +3,7 @@ package lab
 import (
 	"net/netip"
 	"strconv"
+	"time"
 
 	"github.com/vipprobe/vipprobe/prober/diagnose"
 	"github.com/vipprobe/vipprobe/prober/lab/topo"
@@ -17,12 +18,14 @@ func neighborScenarios() []Scenario {
 }
 
 func queueParam() Param {
-	return Param{"qlen", "3", "packets that wait for one unresolved neighbour, 1 … 256"}
+	return Param{"qlen", "3", "packets that wait for one unresolved neighbour, 1 … 256", whole(1, 1, 8, 256)}
 }
 
 // delayParam is long enough for a burst to be sent in full before the answer, also on a busy machine, and well below the first
 // repeat of a SYN or SYN-ACK.
-func delayParam() Param { return Param{"delay", "200ms", "of the ARP or ND answer, less than 1s"} }
+func delayParam() Param {
+	return Param{"delay", "200ms", "of the ARP or ND answer, less than 1s", lasting(time.Millisecond, 60*time.Millisecond, 400*time.Millisecond, 999*time.Millisecond)}
+}
 
 // queueBytes is the unres_qlen_bytes that holds as many SYNs.
 func queueBytes(packets int) string { return strconv.Itoa(packets * synTruesize) }
@@ -37,6 +40,7 @@ func arpClient() Scenario {
 			"first SYNs never leave; they are repeated a second later.",
 		Params:     []Param{queueParam(), delayParam()},
 		Label:      Is(diagnose.LocalARPQueueOverflow),
+		Expect:     localQueue,
 		NearMisses: []NearMiss{deepQueue()},
 		Build: func(st *Stage) {
 			v := st.vip(2, wiring{})
@@ -70,8 +74,9 @@ func arp3s() Scenario {
 		Name: "arp-3s",
 		Story: "arp-client on kernels of the time of incident 003: the first retransmission comes after 3 s, so a burst to a cold address takes " +
 			"just over 3 s.",
-		Params:     []Param{queueParam(), delayParam(), {"rto", "3s", "first retransmission timeout of client and balancer"}},
+		Params:     []Param{queueParam(), delayParam(), {"rto", "3s", "first retransmission timeout of client and balancer", lasting(20*time.Millisecond, time.Second, 4*time.Second, time.Minute)}},
 		Label:      Is(diagnose.LocalARPQueueOverflow),
+		Expect:     localQueue,
 		NearMisses: []NearMiss{deepQueue()},
 		Root:       "a BPF program sets the first retransmission timeout",
 		Build: func(st *Stage) {
@@ -91,6 +96,7 @@ func arpServer() Scenario {
 			"all SYNs arrive, but of the SYN-ACKs only the last 3 come back before the SYNs are repeated.",
 		Params:     []Param{queueParam(), delayParam()},
 		Label:      Is(diagnose.RemoteARPQueueOverflow),
+		Expect:     remoteQueue,
 		NearMisses: []NearMiss{deepQueue()},
 		Build: func(st *Stage) {
 			v := st.vip(2, wiring{})
@@ -126,6 +132,7 @@ func ndClient() Scenario {
 		Story:      "arp-client in IPv6: neighbour discovery has the same queue, and drops from the same end.",
 		Params:     []Param{queueParam(), delayParam()},
 		Label:      Is(diagnose.LocalARPQueueOverflow),
+		Expect:     localQueue,
 		NearMisses: []NearMiss{deepQueue()},
 		Build: func(st *Stage) {
 			client, server := st.direct6()
@@ -140,6 +147,7 @@ func ndServer() Scenario {
 		Story:      "arp-server in IPv6: the server must discover the client before its SYN-ACKs can leave.",
 		Params:     []Param{queueParam(), delayParam()},
 		Label:      Is(diagnose.RemoteARPQueueOverflow),
+		Expect:     remoteQueue,
 		NearMisses: []NearMiss{deepQueue()},
 		Build: func(st *Stage) {
 			client, server := st.direct6()
@@ -154,9 +162,10 @@ func arpBoth() Scenario {
 		Name: "arp-both",
 		Story: "Neither side knows the other and neither learns from being asked: new machines on both sides of a switch that answers ARP for them. Of " +
 			"a burst the client sends 5 SYNs, and of their SYN-ACKs 2 come back.",
-		Params: []Param{{"qlen", "5", "packets that the client keeps, 1 … 256"}, {"server_qlen", "2", "the same on the other side, which never sees more packets than the first lets through"},
+		Params: []Param{{"qlen", "5", "packets that the client keeps, 1 … 256", whole(1, 2, 8, 256)}, {"server_qlen", "2", "the same on the other side, which never sees more packets than the first lets through", whole(1, 1, 8, 256)},
 			delayParam()},
-		Label: Is(diagnose.LocalARPQueueOverflow, diagnose.RemoteARPQueueOverflow).OrAlso(diagnose.LocalARPQueueOverflow),
+		Label:  Is(diagnose.LocalARPQueueOverflow, diagnose.RemoteARPQueueOverflow).OrAlso(diagnose.LocalARPQueueOverflow),
+		Expect: twoQueues,
 		NearMisses: []NearMiss{
 			{"deep queues", map[string]string{"qlen": "256", "server_qlen": "256"}, Healthy()},
 			{"server's queue holds what comes", map[string]string{"server_qlen": "5"},
@@ -198,8 +207,9 @@ func remoteARPDead() Scenario {
 		Name: "remote-arp-dead",
 		Story: "The server cannot resolve the client in time, so its SYN-ACKs wait for the answer; when it comes late, several " +
 			"SYN-ACKs of one port arrive at the same instant.",
-		Params: []Param{{"delay", "1600ms", "of the client's ARP answer; more than 3s is never in time"}},
+		Params: []Param{{"delay", "1600ms", "of the client's ARP answer; more than 3s is never in time", lasting(0, 1200*time.Millisecond, 2800*time.Millisecond, time.Minute)}},
 		Label:  Is(diagnose.RemoteARPUnresolved),
+		Expect: lateAnswer,
 		NearMisses: []NearMiss{
 			{"prompt answer", map[string]string{"delay": "1ms"}, Healthy()},
 		},
@@ -219,8 +229,9 @@ func arpQueueSize() Scenario {
 		Name: "arp-queue-size",
 		Story: "A server with a short queue for unresolved neighbours, which by now knows the client: the fault sleeps until " +
 			"somebody new comes. Measured from outside with an unused address.",
-		Params: []Param{{"qlen_bytes", "2496", far + ", in octets of truesize: 2496 is 3, 65536 is 78, 212992 is 256 SYN-ACKs"}},
+		Params: []Param{{"qlen_bytes", "2496", far + ", in octets of truesize: 2496 is 3, 65536 is 78, 212992 is 256 SYN-ACKs", whole(1, synTruesize, 256*synTruesize, 1<<24)}},
 		Label:  Is(diagnose.RemoteARPQueueOverflow).OrAlso(diagnose.Healthy),
+		Expect: sleepingQueue,
 		NearMisses: []NearMiss{
 			{"3.3 to 4.13", map[string]string{"qlen_bytes": "65536"}, Healthy()},
 			{"4.14 and later", map[string]string{"qlen_bytes": "212992"}, Healthy()},
@@ -250,7 +261,7 @@ func duplicateIP() Scenario {
 		Name: "duplicate-ip",
 		Story: "Two machines claim the VIP: every ARP request gets two answers, and whose came last gets the connections. " +
 			"Only one of them runs the service.",
-		Params:     []Param{{"twins", "1", "machines with the same address besides the right one, 0 or 1"}},
+		Params:     []Param{{"twins", "1", "machines with the same address besides the right one, 0 or 1", whole(0, 1, 1, 1)}},
 		Label:      Is(diagnose.DuplicateAddress).OrAlso(diagnose.DuplicateAddress, diagnose.PortClosed),
 		NearMisses: []NearMiss{{"one owner", map[string]string{"twins": "0"}, Healthy()}},
 		Build: func(st *Stage) {
@@ -270,7 +281,7 @@ func vipMoved() Scenario {
 		Name: "vip-moved",
 		Story: "The VIP has moved to the standby balancer without a gratuitous ARP. The client's entry still points at the old one, which " +
 			"drops what is not its own, until the entry is probed and given up.",
-		Params:     []Param{{"announced", "false", "whether the move was announced"}},
+		Params:     []Param{{"announced", "false", "whether the move was announced", among("false").or("true")}},
 		Label:      Is(diagnose.StaleNeighborAfterFailover),
 		NearMisses: []NearMiss{{"announced", map[string]string{"announced": "true"}, Healthy()}},
 		Build: func(st *Stage) {

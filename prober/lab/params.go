@@ -20,7 +20,8 @@ var ErrNeedsProgram = errors.New("needs a program")
 type Param struct {
 	Name    string
 	Default string
-	Help    string // with unit and range
+	Help    string // with unit
+	Range   Range
 }
 
 // Values are a scenario's parameters in force. Its methods keep the first value that cannot be read as what is asked of it.
@@ -41,6 +42,11 @@ func resolve(params []Param, set map[string]string) (*Values, error) {
 			return nil, fmt.Errorf("no parameter %q; it has: %s", name, strings.Join(known, ", "))
 		}
 		v.set[name] = set[name]
+	}
+	for _, p := range params {
+		if err := p.Range.check(v.set[p.Name]); err != nil {
+			return nil, fmt.Errorf("parameter %s=%q: %w", p.Name, v.set[p.Name], err)
+		}
 	}
 	return v, nil
 }

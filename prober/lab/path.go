@@ -4,14 +4,15 @@ import (
 	"github.com/vipprobe/vipprobe/prober/diagnose"
 	"github.com/vipprobe/vipprobe/prober/lab/topo"
 	"github.com/vipprobe/vipprobe/prober/lab/wires"
+	"time"
 )
 
 func pathScenarios() []Scenario {
 	return []Scenario{synLoss(), synACKLoss(), slowSYNACK(), ecmpLoss(), pmtuBlackhole()}
 }
 
-func lossParams(loss string) []Param {
-	return []Param{{"loss", loss, "share of the packets that are lost, 0 … 1"}, {"seed", "1", "of the losses"}}
+func lossParams(loss string, from, to float64) []Param {
+	return []Param{{"loss", loss, "share of the packets that are lost, 0 … 1", portion(from, to)}, {"seed", "1", "of the losses", seeds()}}
 }
 
 func noLoss() NearMiss { return NearMiss{"no loss", map[string]string{"loss": "0"}, Healthy()} }
@@ -27,8 +28,9 @@ func synLoss() Scenario {
 	return Scenario{
 		Name:       "syn-loss-30",
 		Story:      "The way to the server loses three SYNs of ten, at random: no flow, port or backend is worse than another.",
-		Params:     lossParams("0.3"),
+		Params:     lossParams("0.3", 0.1, 0.5),
 		Label:      Is(diagnose.ForwardSYNLoss),
+		Expect:     func(v *Values) Label { return graded(v.Fraction("loss"), 1e-9, 0.1, Is(diagnose.ForwardSYNLoss)) },
 		NearMisses: []NearMiss{noLoss()},
 		Build:      func(st *Stage) { st.lossy(wires.SYN, topo.Service{Then: topo.Echo}) },
 	}
@@ -38,8 +40,9 @@ func synACKLoss() Scenario {
 	return Scenario{
 		Name:       "synack-loss",
 		Story:      "The way back loses three SYN-ACKs of ten. The server has the SYN and repeats its answer; the client repeats its SYN.",
-		Params:     lossParams("0.3"),
+		Params:     lossParams("0.3", 0.1, 0.5),
 		Label:      Is(diagnose.SYNACKLoss),
+		Expect:     func(v *Values) Label { return graded(v.Fraction("loss"), 1e-9, 0.1, Is(diagnose.SYNACKLoss)) },
 		NearMisses: []NearMiss{noLoss()},
 		Build:      func(st *Stage) { st.lossy(wires.SYNACK, topo.Service{Then: topo.Echo}) },
 	}
@@ -49,8 +52,9 @@ func slowSYNACK() Scenario {
 	return Scenario{
 		Name:       "slow-synack",
 		Story:      "Every SYN-ACK is late by more than the client's retransmission timeout. SYNs are repeated, but none was lost.",
-		Params:     []Param{{"delay", "1300ms", "of each SYN-ACK"}},
+		Params:     []Param{{"delay", "1300ms", "of each SYN-ACK", lasting(0, 1100*time.Millisecond, 2800*time.Millisecond, 10*time.Second)}},
 		Label:      Is(diagnose.SlowPathNotStall),
+		Expect:     slow,
 		NearMisses: []NearMiss{{"200 ms", map[string]string{"delay": "200ms"}, Healthy()}},
 		Build: func(st *Stage) {
 			d := st.direct(wires.Delay(st.Duration("delay"), 0, nil, wires.SYNACK))
@@ -64,8 +68,9 @@ func ecmpLoss() Scenario {
 		Name: "ecmp-loss",
 		Story: "Two equal paths, chosen by a hash of addresses and ports, and one of them loses half of what it carries. A flow keeps its path, so some " +
 			"flows suffer always a little, others never.",
-		Params:     lossParams("0.5"),
+		Params:     lossParams("0.5", 0.3, 0.8),
 		Label:      Is(diagnose.ECMPPathLoss),
+		Expect:     func(v *Values) Label { return graded(v.Fraction("loss"), 1e-9, 0.25, Is(diagnose.ECMPPathLoss)) },
 		NearMisses: []NearMiss{noLoss()},
 		Build: func(st *Stage) {
 			front, back := st.Bridge("front"), st.Bridge("back")
@@ -104,8 +109,9 @@ func pmtuBlackhole() Scenario {
 		Name: "pmtu-blackhole",
 		Story: "A tunnel on the way drops packets of more than its size and says nothing. Connections open, small requests work, the first full segment is " +
 			"repeated for ever.",
-		Params:     []Param{{"mtu", "1000", "octets of IP that fit"}},
+		Params:     []Param{{"mtu", "1000", "octets of IP that fit", whole(576, 600, 1450, 65535)}},
 		Label:      Is(diagnose.MTUBlackhole),
+		Expect:     func(v *Values) Label { return unless(v.Int("mtu") >= 1500, Is(diagnose.MTUBlackhole)) },
 		NearMisses: []NearMiss{{"1500", map[string]string{"mtu": "1500"}, Healthy()}},
 		Build: func(st *Stage) {
 			d := st.direct(wires.Drop(wires.Longer(st.Int("mtu"))))

@@ -27,10 +27,11 @@ func tunnelled(name, exchange string, s topo.Service, story string, more ...Near
 	word, wide, clamped := map[string]string{"errors": "pass"}, map[string]string{"mtu": "1500"}, map[string]string{"clamp": "true"}
 	return Scenario{
 		Name: name, Story: story, Exchange: exchange,
-		Params: []Param{{"mtu", "1280", "of the tunnel, octets, 1280 (of IPv4 576) … 1500"}, {"errors", "drop", "of the routers, by a filter of theirs (ICMP type 3, ICMPv6 type 2): drop or pass"},
-			{"way", "both", "that is narrow: both, or back; back alone is a device behind the tunnel that says nothing at all"},
-			{"clamp", "false", "whether the SYNs' MSS is made to fit the tunnel"}, familyParam()},
-		Label: Is(diagnose.MTUBlackhole),
+		Params: []Param{{"mtu", "1280", "of the tunnel, octets, 1280 (of IPv4 576) … 1500", whole(576, 1280, 1480, 1500)}, {"errors", "drop", "of the routers, by a filter of theirs (ICMP type 3, ICMPv6 type 2): drop or pass", among("drop").or("pass")},
+			{"way", "both", "that is narrow: both, or back; back alone is a device behind the tunnel that says nothing at all", among("both").or("back")},
+			{"clamp", "false", "whether the SYNs' MSS is made to fit the tunnel", among("false").or("true")}, familyParam()},
+		Label:  Is(diagnose.MTUBlackhole),
+		Expect: func(v *Values) Label { return stuck(v, exchange == "sink") },
 		NearMisses: append([]NearMiss{{"1500", wide, Healthy()}, {"the word passes", word, Healthy()}, {"clamped", clamped, Healthy()},
 			{"IPv6", over6(nil), Is(diagnose.MTUBlackhole)}, {"IPv6, 1500", over6(wide), Healthy()}, {"IPv6, the word passes", over6(word), Healthy()},
 			{"IPv6, clamped", over6(clamped), Healthy()}}, more...),

@@ -18,8 +18,9 @@ func recycleDirect() Scenario {
 		Name: "recycle-direct",
 		Story: "One server with tcp_tw_recycle=1, met directly. It remembers the newest timestamp of each address whose connection it " +
 			"closed, and is silent for a minute to SYNs that are two ticks older.",
-		Params: []Param{recycleParam(), closerParam(), {"cookies", "1", "net.ipv4.tcp_syncookies of the server: 2 answers every SYN by cookie"}},
+		Params: []Param{recycleParam(), closerParam(), {"cookies", "1", "net.ipv4.tcp_syncookies of the server: 2 answers every SYN by cookie", among("0", "1").or("2")}},
 		Label:  proven("as 2.6.32"),
+		Expect: recycledDirectly,
 		NearMisses: []NearMiss{noRecycle(), clientCloses(),
 			{"CentOS 7", map[string]string{"recycle": "3.10"}, proven("as CentOS 7's 3.10.0-1160")},
 			{"SYN cookies in force", map[string]string{"cookies": "2"}, Healthy().OrAlso(diagnose.SYNCookiesActive)}},
@@ -47,7 +48,7 @@ func recycleHeal() Scenario {
 		Name: "recycle-heal",
 		Story: "A server with tcp_tw_recycle=1, met directly. Given a minute without other traffic it also shows that it forgets: what was refused is " +
 			"answered again.",
-		Params: []Param{recycleParam(), {"renewed", "0s", "after which somebody at the client's address connects again, and every so often; 0s: never"}},
+		Params: []Param{recycleParam(), {"renewed", "0s", "after which somebody at the client's address connects again, and every so often; 0s: never", lasting(0, 0, 0, time.Minute)}},
 		Label:  proven("it healed as per-host PAWS does"),
 		NearMisses: []NearMiss{
 			{"somebody renews it", map[string]string{"renewed": "42s"}, proven("so healing could not be seen")},
@@ -90,7 +91,7 @@ func recycleIdle() Scenario {
 		Name: "recycle-idle",
 		Story: "A server with tcp_tw_recycle=1 whose service never closes a connection on which somebody speaks, and loses patience with one that says nothing. " +
 			"Its memory shows only to who keeps silent.",
-		Params:     []Param{recycleParam(), {"patience", "4s", "of the service with a connection that says nothing; 0s: for ever"}},
+		Params:     []Param{recycleParam(), {"patience", "4s", "of the service with a connection that says nothing; 0s: for ever", lasting(0, time.Second, 6*time.Second, time.Hour)}},
 		Label:      proven(""),
 		NearMisses: []NearMiss{noRecycle(), {"endless patience", map[string]string{"patience": "0s"}, Healthy()}},
 		Grants:     []Grant{GrantPrime},

@@ -6,8 +6,11 @@ import (
 	"encoding/xml"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"slices"
+	"strconv"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -51,6 +54,7 @@ func (r *Report) WriteTable(w io.Writer) error {
 		return err
 	}
 	r.writeConfusions(w)
+	r.writeAgain(w)
 	_, err := fmt.Fprintf(w, "\n%d right, %d inconclusive, %d WRONG, %d skipped of %d, in %.1f s\n", r.Count(Right), r.Count(Inconclusive),
 		r.Count(Wrong), r.Count(Skipped), len(r.Rows), r.Took.Seconds())
 	return err
@@ -80,6 +84,40 @@ func (r *Report) writeConfusions(w io.Writer) {
 	for _, c := range cells {
 		fmt.Fprintf(w, "  %d × %s → %s\n", count[c], c.expected, c.named)
 	}
+}
+
+// writeAgain prints how to run again what was not right.
+func (r *Report) writeAgain(w io.Writer) {
+	first := true
+	for i := range r.Rows {
+		x := &r.Rows[i]
+		if x.Result != Wrong && x.Result != Inconclusive {
+			continue
+		}
+		if first {
+			fmt.Fprintln(w, "\nagain:")
+			first = false
+		}
+		fmt.Fprintf(w, "  %s   # %s: %s\n", x.Again(), x.Result, x.Why)
+	}
+}
+
+// Again is the command that builds the row's network once more and diagnoses it: every parameter that is not as it is by default. What is lost at random, and
+// what the kernels draw for themselves (sequence numbers, timestamp offsets), is another each time.
+func (x *Row) Again() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "vipprobe lab run %s", x.Scenario)
+	sc, _ := Find(x.Scenario)
+	usual := defaults(sc.all())
+	for _, name := range slices.Sorted(maps.Keys(x.Parameters)) {
+		if v := x.Parameters[name]; v != usual[name] {
+			fmt.Fprintf(&b, " --set %s=%s", name, v)
+		}
+	}
+	if x.Loss > 0 && x.Parameters[pathLoss] != strconv.FormatFloat(x.Loss, 'f', -1, 64) {
+		fmt.Fprintf(&b, " --loss %g", 100*x.Loss)
+	}
+	return b.String()
 }
 
 func dash(s string) string { return cmp.Or(s, "–") }
@@ -120,6 +158,7 @@ type rowView struct {
 	Level      string             `json:"level"`
 	Result     Result             `json:"result"`
 	Why        string             `json:"why"`
+	Again      string             `json:"again"`
 	Seconds    float64            `json:"seconds"`
 }
 
@@ -135,7 +174,7 @@ func (r *Report) WriteJSON(w io.Writer) error {
 	for i := range r.Rows {
 		x := &r.Rows[i]
 		doc.Scenarios = append(doc.Scenarios, rowView{x.Scenario, x.Seed, x.NearMiss != "", x.Parameters, math.Round(x.Loss*1e6) / 1e6, notNil(x.Expected),
-			notNil(firm(x.Named)), x.level(), x.Result, x.Why, math.Round(x.Took.Seconds()*1000) / 1000})
+			notNil(firm(x.Named)), x.level(), x.Result, x.Why, x.Again(), math.Round(x.Took.Seconds()*1000) / 1000})
 	}
 	e := json.NewEncoder(w)
 	e.SetIndent("", "  ")
@@ -182,7 +221,7 @@ func (r *Report) WriteJUnit(w io.Writer) error {
 			Time: fmt.Sprintf("%.3f", x.Took.Seconds())}
 		switch x.Result {
 		case Wrong:
-			c.Failure = &junitMessage{x.Why}
+			c.Failure = &junitMessage{x.Why + "; again: " + x.Again()}
 		case Inconclusive, Skipped:
 			c.Skipped = &junitMessage{string(x.Result) + ": " + x.Why}
 		case Right:

@@ -36,20 +36,6 @@ func Run(ctx context.Context, name string, set map[string]string, d Diagnoser) (
 	return row, nil
 }
 
-// labelFor finds the label of a set of parameters: that of the near miss which they are, else the fault's.
-func (s Scenario) labelFor(params map[string]string) (Label, string) {
-	for _, m := range s.NearMisses {
-		same := len(m.Set) > 0
-		for k, v := range m.Set {
-			same = same && params[k] == v
-		}
-		if same {
-			return m.Label, m.Name
-		}
-	}
-	return s.Label, ""
-}
-
 // Shell builds a scenario and gives the user a shell (or the command args) on its client, until that ends. It returns the exit status
 // of what was run.
 func Shell(ctx context.Context, name string, set map[string]string, args []string, in *os.File, out, errs io.Writer) (int, error) {

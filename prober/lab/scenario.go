@@ -19,6 +19,10 @@ type Scenario struct {
 	// Params are what can be set, with their defaults.
 	Params []Param
 	Label  Label
+	// Expect is the label by parameters, all of them given, where it depends on them: where the fault does not exist, or cannot be seen by any
+	// diagnosis that keeps to what it is allowed, that is what it says. It is pure, and agrees with Label and with the near misses' labels. nil: a
+	// near miss has its own label, and whatever else is set has Label.
+	Expect func(*Values) Label
 	// NearMisses are the same network one step on another side of the fault, each with a label of its own.
 	NearMisses []NearMiss
 	// Root says that it needs root, and for what; empty: it does not.
@@ -186,7 +190,7 @@ type Running struct {
 // Start builds the scenario with some parameters set. It works only inside private namespaces (topo.Enter); the error names a
 // parameter that is unknown or cannot be read, or the step of construction. Close ends it.
 func (s Scenario) Start(ctx context.Context, set map[string]string) (*Running, error) {
-	values, err := resolve(s.Params, set)
+	values, err := resolve(s.all(), set)
 	if err != nil {
 		return nil, fmt.Errorf("scenario %s: %w", s.Name, err)
 	}
@@ -195,9 +199,7 @@ func (s Scenario) Start(ctx context.Context, set map[string]string) (*Running, e
 	}
 	st := &Stage{Net: topo.New(ctx), Values: values}
 	s.Build(st)
-	if s.Loss > 0 {
-		st.lose(s.Loss)
-	}
+	st.surround(s.Loss)
 	err = st.Net.Err()
 	if err == nil {
 		err = values.err
@@ -207,6 +209,11 @@ func (s Scenario) Start(ctx context.Context, set map[string]string) (*Running, e
 		return nil, fmt.Errorf("scenario %s: %w", s.Name, err)
 	}
 	return &Running{Scenario: s, Params: values.set, stage: st}, nil
+}
+
+// loss is the share of TCP segments that are lost at random.
+func (r *Running) loss() float64 {
+	return max(r.Scenario.Loss, (&Values{set: r.Params}).Fraction(pathLoss))
 }
 
 // Client is the host that probes.

@@ -27,6 +27,8 @@ type ScoreOptions struct {
 	Seeds int
 	// Loss is the most (0 … 1) that TCP segments are lost at random, each way, just before the client; each row draws its own share of it.
 	Loss float64
+	// Draw draws the parameters of every row at random, by its seed, within what the scenario has for each; Set stands over what is drawn.
+	Draw bool
 	// Pairs leaves only the two sides of each pair that fools people: see Pairs.
 	Pairs bool
 	// Slow includes the scenarios of a minute and more.
@@ -87,7 +89,7 @@ func Score(ctx context.Context, o ScoreOptions) (*Report, error) {
 	if o.Parallel <= 0 {
 		o.Parallel = 12 * runtime.GOMAXPROCS(0)
 	}
-	jobs, err := o.narrow(plan(list, max(o.Seeds, 1), o.Set, o.Loss))
+	jobs, err := o.narrow(o.plan(list))
 	if err != nil {
 		return nil, err
 	}
@@ -157,21 +159,18 @@ func do(ctx context.Context, jobs []*job, o ScoreOptions, parallel int) {
 }
 
 // plan lists every row in the order of the catalogue.
-func plan(list []Scenario, seeds int, set map[string]string, loss float64) []job {
+func (o *ScoreOptions) plan(list []Scenario) []job {
 	var jobs []job
 	for _, sc := range list {
-		if !sc.has(set) {
+		if !sc.has(o.Set) {
 			continue
 		}
-		for seed := 1; seed <= seeds; seed++ {
-			jobs = append(jobs, newJob(sc, "", set, seed, loss))
+		for seed := 1; seed <= max(o.Seeds, 1); seed++ {
+			jobs = append(jobs, o.job(sc, NearMiss{}, seed))
 			for _, m := range sc.NearMisses {
-				if overlap(m.Set, set) {
-					continue
+				if !overlap(m.Set, o.Set) {
+					jobs = append(jobs, o.job(sc, m, seed))
 				}
-				both := maps.Clone(m.Set)
-				maps.Copy(both, set)
-				jobs = append(jobs, newJob(sc, m.Name, both, seed, loss))
 			}
 		}
 	}
@@ -181,7 +180,7 @@ func plan(list []Scenario, seeds int, set map[string]string, loss float64) []job
 // has reports whether a scenario has all these parameters.
 func (s *Scenario) has(set map[string]string) bool {
 	for name := range set {
-		if !slices.ContainsFunc(s.Params, func(p Param) bool { return p.Name == name }) {
+		if !slices.ContainsFunc(s.all(), func(p Param) bool { return p.Name == name }) {
 			return false
 		}
 	}
@@ -197,22 +196,19 @@ func overlap(a, b map[string]string) bool {
 	return false
 }
 
-func newJob(sc Scenario, nearMiss string, set map[string]string, seed int, loss float64) job {
-	sc = sc.WithLoss(drawLoss(loss, sc.Name, nearMiss, seed))
-	l := sc.Label
-	for i := range sc.NearMisses {
-		if sc.NearMisses[i].Name == nearMiss {
-			l = sc.NearMisses[i].Label
-		}
+// job is one row: a near miss, or the fault itself where that has no name.
+func (o *ScoreOptions) job(sc Scenario, m NearMiss, seed int) job {
+	sc = sc.WithLoss(drawLoss(o.Loss, sc.Name, m.Name, seed))
+	set := map[string]string{}
+	if o.Draw {
+		set = sc.Draw(m.Name, seed)
+	} else if slices.ContainsFunc(sc.Params, func(p Param) bool { return p.Name == "seed" }) {
+		set["seed"] = strconv.Itoa(seed)
 	}
-	all := map[string]string{}
-	for _, p := range sc.Params {
-		if p.Name == "seed" {
-			all["seed"] = strconv.Itoa(seed)
-		}
-	}
-	maps.Copy(all, set)
-	return job{sc, l, all, Row{Scenario: sc.Name, Seed: seed, NearMiss: nearMiss, Parameters: all, Loss: sc.Loss, Expected: l.Verdicts}}
+	maps.Copy(set, m.Set)
+	maps.Copy(set, o.Set)
+	l := sc.LabelOf(set)
+	return job{sc, l, set, Row{Scenario: sc.Name, Seed: seed, NearMiss: m.Name, Parameters: set, Loss: sc.Loss, Expected: l.Verdicts}}
 }
 
 func (j *job) run(ctx context.Context, o ScoreOptions) {
@@ -236,7 +232,7 @@ func (j *job) run(ctx context.Context, o ScoreOptions) {
 		return
 	}
 	defer run.Close()
-	r.Parameters = run.Params
+	r.Parameters, r.Loss = run.Params, run.loss()
 	q := run.Question()
 	if o.Evidence != "" {
 		q.Evidence = filepath.Join(o.Evidence, r.slug())

@@ -127,7 +127,11 @@ func TestReportAsJSON(t *testing.T) {
 		t.Fatal(err)
 	}
 	row := func(name string, miss bool, params map[string]any, expected, verdicts []any, level, result, why string, s float64) any {
-		return map[string]any{"name": name, "seed": 1.0, "near_miss": miss, "parameters": params, "loss": 0.0, "expected": expected, "verdicts": verdicts,
+		again := "vipprobe lab run " + name
+		if miss {
+			again += " --set qlen=256"
+		}
+		return map[string]any{"again": again, "name": name, "seed": 1.0, "near_miss": miss, "parameters": params, "loss": 0.0, "expected": expected, "verdicts": verdicts,
 			"level": level, "result": result, "why": why, "seconds": s}
 	}
 	want := map[string]any{"right": 1.0, "wrong": 1.0, "skipped": 1.0, "inconclusive": 1.0, "scenarios": []any{

@@ -3,6 +3,7 @@ package lab
 import (
 	"github.com/vipprobe/vipprobe/prober/diagnose"
 	"github.com/vipprobe/vipprobe/prober/lab/topo"
+	"time"
 )
 
 func flapping() Scenario {
@@ -10,8 +11,8 @@ func flapping() Scenario {
 		Name: "flapping",
 		Story: "Two balancers both believe that they are the master and announce the VIP in turn, several times a second: " +
 			"each announcement moves the traffic.",
-		Params: []Param{{"every", "300ms", "between two announcements"}, {"masters", "2", "balancers that announce it, 1 or 2"},
-			{"moves", "false", "one failover in place of it all: the other takes the VIP over once, and announces it"}},
+		Params: []Param{{"every", "300ms", "between two announcements", lasting(10*time.Millisecond, 100*time.Millisecond, 500*time.Millisecond, time.Minute)}, {"masters", "2", "balancers that announce it, 1 or 2", whole(1, 2, 2, 2)},
+			{"moves", "false", "one failover in place of it all: the other takes the VIP over once, and announces it", among("false").or("true")}},
 		Label: Is(diagnose.NeighborFlapping),
 		NearMisses: []NearMiss{
 			{"one master, which repeats itself", map[string]string{"masters": "1"}, Healthy()},
@@ -73,6 +74,7 @@ func arpRouter() Scenario {
 			"hop before the client, and no setting of the server helps.",
 		Params:     []Param{queueParam(), delayParam()},
 		Label:      Is(diagnose.RemoteARPQueueOverflow),
+		Expect:     remoteQueue,
 		NearMisses: []NearMiss{deepQueue()},
 		Build: func(st *Stage) {
 			r := st.routed()
@@ -88,6 +90,7 @@ func arpGateway() Scenario {
 		Story:      "The server is behind a router, and the client has no ARP entry for that router: the first burst to anywhere beyond it loses SYNs in the client.",
 		Params:     []Param{queueParam(), delayParam()},
 		Label:      Is(diagnose.LocalARPQueueOverflow),
+		Expect:     localQueue,
 		NearMisses: []NearMiss{deepQueue()},
 		Build: func(st *Stage) {
 			r := st.routed()
@@ -103,6 +106,7 @@ func arpKnown() Scenario {
 			"Deleting that one entry wakes it.",
 		Params:     []Param{queueParam(), delayParam()},
 		Label:      Is(diagnose.LocalARPQueueOverflow),
+		Expect:     localQueue,
 		NearMisses: []NearMiss{deepQueue()},
 		Grants:     []Grant{GrantForget},
 		Build: func(st *Stage) {
@@ -122,7 +126,7 @@ func proxyARP() Scenario {
 		Name: "proxy-arp",
 		Story: "The client takes the server for a neighbour, since its netmask is too wide; a router in between answers ARP in the server's stead, and all works. " +
 			"Until somebody switches that off.",
-		Params:     []Param{{"proxy", "true", "whether the router answers for the server"}},
+		Params:     []Param{{"proxy", "true", "whether the router answers for the server", yes()}},
 		Label:      Healthy(),
 		NearMisses: []NearMiss{{"no proxy", map[string]string{"proxy": "false"}, Is(diagnose.LocalARPUnresolved)}},
 		Build: func(st *Stage) {

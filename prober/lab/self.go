@@ -13,8 +13,9 @@ func localDrop() Scenario {
 		Name: "local-drop",
 		Story: "The prober's own host drops every third SYN before it reaches the wire, or a tap: a filter at its device, a full queue. The network is " +
 			"innocent.",
-		Params:     []Param{{"one_in", "3", "SYNs that are dropped; 0 for none"}},
+		Params:     []Param{{"one_in", "3", "SYNs that are dropped; 0 for none", whole(0, 2, 6, 1_000_000)}},
 		Label:      Is(diagnose.ProberLocalDrop),
+		Expect:     dropsAtHome,
 		NearMisses: []NearMiss{{"none", map[string]string{"one_in": "0"}, Healthy()}},
 		Build: func(st *Stage) {
 			d := st.direct()
@@ -31,7 +32,7 @@ func proberBusy() Scenario {
 	return Scenario{
 		Name:   "prober-busy",
 		Story:  "The prober's machine is busy with other things. Handshakes may look slow to the program; on the wire nothing is.",
-		Params: []Param{{"loops", "4", "processes that spin"}},
+		Params: []Param{{"loops", "4", "processes that spin", whole(0, 1, 6, 64)}},
 		Label:  Healthy().OrAlso(diagnose.SlowPathNotStall),
 		Heavy:  true,
 		Build: func(st *Stage) {

@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"math"
 	"time"
 
 	"github.com/vipprobe/vipprobe/prober/diagnose"
@@ -16,7 +17,7 @@ func timestampScenarios() []Scenario {
 
 // recycleParam says which old kernel the real servers are.
 func recycleParam() Param {
-	return Param{"recycle", "2.6.32", "per-host PAWS of the servers: 2.6.32 (SYNs without timestamps pass), 3.10 (they are dropped), off"}
+	return Param{"recycle", "2.6.32", "per-host PAWS of the servers: 2.6.32 (SYNs without timestamps pass), 3.10 (they are dropped), off", among("2.6.32", "3.10").or("off")}
 }
 
 // recycle is the rule that a server of that kernel holds; nothing for a healthy one.
@@ -36,12 +37,12 @@ func (st *Stage) recycle() []wires.Stage {
 
 // gapParam is how far another client's clock is ahead.
 func gapParam() Param {
-	return Param{"gap", "500000000", "ticks by which the other client's timestamp clock is ahead of the prober's"}
+	return Param{"gap", "500000000", "ticks by which the other client's timestamp clock is ahead of the prober's", whole(0, 60_000, 2_000_000_000, math.MaxUint32)}
 }
 
 // closerParam is who ends the background connections.
 func closerParam() Param {
-	return Param{"closer", "server", "who closes the other client's connections first: server or client"}
+	return Param{"closer", "server", "who closes the other client's connections first: server or client", among("server").or("client")}
 }
 
 func noRecycle() NearMiss {
@@ -70,9 +71,10 @@ func recycleVIP() Scenario {
 		Name: "recycle-vip",
 		Story: "Two clients with timestamp clocks far apart share the balancer's address towards servers with tcp_tw_recycle=1. " +
 			"Whenever a server closes a connection of the one that is ahead, the other is refused there for a minute.",
-		Params: []Param{recycleParam(), gapParam(), closerParam(), {"every", "150ms", "between two connections of the other client"},
-			{"timestamps", "2", "net.ipv4.tcp_timestamps of the prober's host: 2 one clock for all connections, 1 an offset for each, 0 none"}},
-		Label: Is(diagnose.TWRecyclePAWSDropSNAT),
+		Params: []Param{recycleParam(), gapParam(), closerParam(), {"every", "150ms", "between two connections of the other client", lasting(10*time.Millisecond, 50*time.Millisecond, time.Second, time.Minute)},
+			{"timestamps", "2", "net.ipv4.tcp_timestamps of the prober's host: 2 one clock for all connections, 1 an offset for each, 0 none", among("2", "1").or("0")}},
+		Label:  Is(diagnose.TWRecyclePAWSDropSNAT),
+		Expect: recycledBehindVIP,
 		NearMisses: []NearMiss{noRecycle(), clientCloses(),
 			{"prober with an offset per connection", map[string]string{"timestamps": "1"}, Is(diagnose.TWRecyclePAWSDropSNAT).OrAlso(diagnose.TWRecyclePAWSDrop)}},
 		Build: func(st *Stage) {
@@ -90,10 +92,11 @@ func recycleShare() Scenario {
 		Name: "recycle-share",
 		Story: "Four real servers of which one still has an old kernel with tcp_tw_recycle=1; two clients with clocks far apart share the balancer's " +
 			"address. A quarter of one client's connections is refused, and a health check of the other servers shows nothing. The real servers are known.",
-		Params: []Param{recycleParam(), gapParam(), closerParam(), {"every", "150ms", "between two connections of the other client"},
-			{"old", "1", "how many of the four are old"}},
+		Params: []Param{recycleParam(), gapParam(), closerParam(), {"every", "150ms", "between two connections of the other client", lasting(10*time.Millisecond, 50*time.Millisecond, time.Second, time.Minute)},
+			{"old", "1", "how many of the four are old", whole(0, 1, 4, 4)}},
 		Label:   Is(diagnose.TWRecyclePAWSDropSNAT),
 		Compare: true,
+		Expect:  recycledShare,
 		NearMisses: []NearMiss{
 			{"two of four", map[string]string{"old": "2"}, Is(diagnose.TWRecyclePAWSDropSNAT)},
 			{"none is old", map[string]string{"old": "0"}, Healthy()}, clientCloses()},
@@ -149,6 +152,7 @@ func monitorNoTS() Scenario {
 			"nothing is wrong for the monitor.",
 		Params: []Param{recycleParam(), gapParam()},
 		Label:  Healthy().OrAlso(diagnose.TSClockDomainConflict).OrAlso(diagnose.TWRecyclePAWSDropSNAT),
+		Expect: monitored,
 		NearMisses: []NearMiss{{"3.10", map[string]string{"recycle": "3.10"},
 			Is(diagnose.TSClockDomainConflict).OrAlso(diagnose.TWRecyclePAWSDropSNAT)}},
 		Build: func(st *Stage) {
@@ -198,9 +202,10 @@ func timeWaitReuse() Scenario {
 		Name: "timewait-snat-reuse",
 		Story: "The balancer rewrites sources to few ports and forgets them a second after close, while the servers still hold them in " +
 			"TIME_WAIT: a new connection meets an old one and is answered with a bare ACK.",
-		Params: []Param{{"ports", "32", "source ports of the balancer, 16 … 10000"},
-			{"forgets", "1", "seconds after which the balancer forgets a closed connection"}},
+		Params: []Param{{"ports", "32", "source ports of the balancer, 16 … 10000", whole(16, 16, 48, 10_000)},
+			{"forgets", "1", "seconds after which the balancer forgets a closed connection", whole(1, 1, 2, 3600)}},
 		Label:      Is(diagnose.TimeWaitCollision),
+		Expect:     reused,
 		NearMisses: []NearMiss{{"enough ports", map[string]string{"ports": "10000", "forgets": "120"}, Healthy()}},
 		Build: func(st *Stage) {
 			v := st.vip(1, wiring{})
@@ -223,8 +228,11 @@ func portReuse() Scenario {
 		Name: "port-reuse",
 		Story: "An IPVS director before 5.9: a client that comes back with a source port it used within two minutes loses exactly the first SYN, " +
 			"and stalls for a second.",
-		Params:     []Param{{"holds", "120s", "how long the director holds an ended connection; 0s for not at all"}},
-		Label:      Is(diagnose.IPVSPortReuseDrop),
+		Params: []Param{{"holds", "120s", "how long the director holds an ended connection; 0s for not at all", lasting(0, 10*time.Second, 120*time.Second, time.Hour)}},
+		Label:  Is(diagnose.IPVSPortReuseDrop),
+		Expect: func(v *Values) Label {
+			return graded(v.Duration("holds").Seconds(), 1e-9, 5, Is(diagnose.IPVSPortReuseDrop))
+		},
 		NearMisses: []NearMiss{{"new director", map[string]string{"holds": "0s"}, Healthy()}},
 		Build: func(st *Stage) {
 			v := st.vip(2, wiring{lb: []wires.Stage{&wires.PortReuse{Holds: st.Duration("holds")}}})
@@ -241,8 +249,11 @@ func clientPAWS() Scenario {
 		Name: "client-paws",
 		Story: "Behind one of two members a device answers with the timestamp echo of somebody else's connection. The client discards such a " +
 			"SYN-ACK and resets, again and again, while the other member serves it well.",
-		Params:     []Param{{"shift", "100000000", "ticks by which the echo of the second member is wrong; 0 for none"}},
-		Label:      Is(diagnose.ClientPAWSReject).OrAlso(diagnose.MiddleboxTSecrCorrupt),
+		Params: []Param{{"shift", "100000000", "ticks by which the echo of the second member is wrong; 0 for none", whole(0, 100_000, 2_000_000_000, math.MaxInt32)}},
+		Label:  Is(diagnose.ClientPAWSReject).OrAlso(diagnose.MiddleboxTSecrCorrupt),
+		Expect: func(v *Values) Label {
+			return graded(float64(v.Int("shift")), 1, 60_000, Is(diagnose.ClientPAWSReject).OrAlso(diagnose.MiddleboxTSecrCorrupt))
+		},
 		NearMisses: []NearMiss{{"right echo", map[string]string{"shift": "0"}, Healthy()}},
 		Build: func(st *Stage) {
 			shift := int64(st.Uint32("shift"))

@@ -19,7 +19,7 @@ func toldScenarios() []Scenario {
 
 // whoseParam is where the fault is that the server's counters count.
 func whoseParam(what string) Param {
-	return Param{"whose", "ours", what + ": at the port that is probed (ours), or at another of the server while a filter drops SYNs to the one that is probed (theirs)"}
+	return Param{"whose", "ours", what + ": at the port that is probed (ours), or at another of the server while a filter drops SYNs to the one that is probed (theirs)", among("ours").or("theirs")}
 }
 
 // another is the port where the fault is that has nothing to do with the target.
@@ -44,7 +44,7 @@ func toldAcceptFull() Scenario {
 		Name: "told-accept-full",
 		Story: "accept-full, and the server tells its own counters: from outside the silence has several causes, ListenOverflows and the listener's Recv-Q " +
 			"leave one.",
-		Params: []Param{whoseParam("the full accept queue"), {"every", "30ms", "between two SYNs of others to the full queue at another port"}, byParam()},
+		Params: []Param{whoseParam("the full accept queue"), {"every", "30ms", "between two SYNs of others to the full queue at another port", lasting(5*time.Millisecond, 20*time.Millisecond, 60*time.Millisecond, time.Second)}, byParam()},
 		Label:  Label{Verdicts: []diagnose.Verdict{diagnose.AcceptQueueOverflow}, Level: diagnose.Proven}.Told(diagnose.AcceptQueueOverflow, diagnose.EffectNamed),
 		NearMisses: []NearMiss{{"another port's queue", map[string]string{"whose": "theirs"},
 			Is(diagnose.ACLDrop).Told(diagnose.AcceptQueueOverflow, diagnose.EffectBackground)},
@@ -98,7 +98,7 @@ func toldSYNQueueFull() Scenario {
 		Name: "told-synq-full",
 		Story: "synq-full, and the server tells its own counters: a flood moves ListenDrops all the time, with our SYNs and without; that the listener's " +
 			"half-open connections stand at their limit, with cookies off, proves it.",
-		Params: []Param{whoseParam("the flood"), {"rate", "200", "SYNs a second of the flood"}, byParam()},
+		Params: []Param{whoseParam("the flood"), {"rate", "200", "SYNs a second of the flood", whole(0, 100, 400, 2000)}, byParam()},
 		Label:  Label{Verdicts: []diagnose.Verdict{diagnose.SYNQueueFullDrop}, Level: diagnose.Proven}.Told(diagnose.SYNQueueFullDrop, diagnose.EffectNamed),
 		NearMisses: []NearMiss{{"another port's queue", map[string]string{"whose": "theirs"},
 			Is(diagnose.ACLDrop).Told(diagnose.SYNQueueFullDrop, diagnose.EffectBackground)}},
@@ -126,7 +126,7 @@ func toldARPServer() Scenario {
 		Name: "told-arp-server",
 		Story: "arp-server, and the machine that answers for the VIP tells its own counters: unresolved_discards rose by one for each SYN-ACK that did not " +
 			"come.",
-		Params: []Param{queueParam(), delayParam(), {"others", "0", "packets to an address that nobody has, twenty times a second: they leave the queue unsent, too"}, byParam()},
+		Params: []Param{queueParam(), delayParam(), {"others", "0", "packets to an address that nobody has, twenty times a second: they leave the queue unsent, too", whole(0, 0, 0, 100)}, byParam()},
 		Label:  Label{Verdicts: []diagnose.Verdict{diagnose.RemoteARPQueueOverflow}, Level: diagnose.Proven}.Told(diagnose.RemoteARPQueueOverflow, diagnose.EffectUpgraded),
 		NearMisses: []NearMiss{deepQueue(),
 			{"others overflow it all the time", map[string]string{"others": "20"}, Is(diagnose.RemoteARPQueueOverflow).Told(diagnose.RemoteARPQueueOverflow, diagnose.EffectBackground)}},
@@ -177,7 +177,7 @@ func toldRecycle() Scenario {
 		Name: "told-recycle",
 		Story: "recycle-direct, and the server tells its own counters as a kernel of its time does: PAWSPassive rose by one for each SYN that was refused. (The lab " +
 			"has no such kernel: the wire that holds its rule counts for it.)",
-		Params: []Param{recycleParam(), {"others", "0", "SYNs of others that are refused at once, twenty times a second"}, byParam()},
+		Params: []Param{recycleParam(), {"others", "0", "SYNs of others that are refused at once, twenty times a second", whole(0, 0, 0, 100)}, byParam()},
 		Label:  proven("").Told(diagnose.TWRecyclePAWSDrop, diagnose.EffectUpgraded),
 		NearMisses: []NearMiss{
 			{"others are refused all the time", map[string]string{"others": "10"}, proven("").Told(diagnose.TWRecyclePAWSDrop, diagnose.EffectBackground)},

@@ -59,7 +59,9 @@ type Link struct {
 	Index int
 	MAC   net.HardwareAddr
 
-	far *Link // the other end of its cable, a switch's port included
+	far    *Link   // the other end of its cable, a switch's port included
+	bridge *Bridge // of a switch's port
+	beyond *Link   // the port that took this one's place at the switch: see Interpose
 }
 
 // Cable joins two hosts by a veth pair and returns both ends.
@@ -84,7 +86,7 @@ func (h *Host) Attach(b *Bridge, prefixes ...string) *Link {
 	l := h.newLink()
 	b.ports++
 	port := b.name + "p" + strconv.Itoa(b.ports)
-	l.far = &Link{Name: port, Host: h.net.fabric, far: l}
+	l.far = &Link{Name: port, Host: h.net.fabric, far: l, bridge: b}
 	h.Build("attach to "+b.name, func() error {
 		v := &netlink.Veth{LinkAttrs: netlink.NewLinkAttrs(), PeerName: port,
 			PeerNamespace: netlink.NsFd(int(h.net.fabric.ns.Fd()))}

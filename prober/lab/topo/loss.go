@@ -28,5 +28,8 @@ func (l *Link) port() *Link {
 		}
 		far = beyond.far
 	}
+	for far != nil && far.beyond != nil {
+		far = far.beyond
+	}
 	return far
 }

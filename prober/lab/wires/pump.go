@@ -37,6 +37,11 @@ func Cable(n *topo.Net, a, b *topo.Host, stages []Stage) (*topo.Link, *topo.Link
 	return la, lb
 }
 
+// Between runs a wire between the two loose ends of topo's Interpose: In is towards near.
+func Between(n *topo.Net, near, beyond *topo.Link, stages []Stage) {
+	insert(n, near.Host, near, beyond, stages)
+}
+
 // between is the host that a wire runs in: it has no address and says nothing itself.
 func between(n *topo.Net, name string) *topo.Host {
 	w := n.Host("wire-" + name)
