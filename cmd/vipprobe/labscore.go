@@ -38,7 +38,7 @@ func labScoreCommand() *cobra.Command {
 			o.Parallel, o.Loss = parallel, loss/100
 			o.Diagnose = lab.Exec(func(q lab.Question) []string { return sized(append(grants(q.Grants), exchanged(q.Exchange)...), burst) })
 			if output == "table" {
-				o.Progress = func(r lab.Row) { fmt.Fprintf(cmd.ErrOrStderr(), "%-12s %s %s\n", r.Result, r.Scenario, r.NearMiss) }
+				o.Progress = func(r lab.Row) { fmt.Fprintln(cmd.ErrOrStderr(), scored(&r)) }
 			}
 			report, err := lab.Score(cmd.Context(), o)
 			if report != nil {
@@ -58,6 +58,15 @@ func labScoreCommand() *cobra.Command {
 	scoreFlags(cmd.Flags(), &o, &parallel, &loss, &output)
 	cmd.Flags().IntVar(&burst, "burst", 0, "concurrent connections of a burst; 0: as diagnose has it by itself")
 	return cmd
+}
+
+// scored is a row in a line, with how to run it again where it was not right.
+func scored(r *lab.Row) string {
+	line := fmt.Sprintf("%-12s %s %s", r.Result, r.Scenario, r.NearMiss)
+	if r.Result == lab.Wrong || r.Result == lab.Inconclusive {
+		line += fmt.Sprintf(": %s: %s", r.Why, r.Again())
+	}
+	return line
 }
 
 func scoreFlags(fs *pflag.FlagSet, o *lab.ScoreOptions, parallel *int, loss *float64, output *string) {

@@ -227,6 +227,11 @@ func checkHealthy(in *Input) Finding {
 		f.Settle = "the same again; another service behind the same path to compare with (--contrast)"
 		return f
 	}
+	if u := readUses(in); u.lost() > 1 {
+		f.Summary = fmt.Sprintf("%d of %d SYNs on flows that had ended had no answer, and no rule explains them", u.lost(), 2*u.flows)
+		f.Settle = "the same again; a packet trace at the balancer"
+		return f
+	}
 	f = Finding{
 		Verdict: Healthy, Level: Confirmed,
 		Summary:  fmt.Sprintf("%d of %d connections accepted without a lost SYN, slowest handshake %s", ok, ok, worst.Round(time.Microsecond)),

@@ -149,13 +149,14 @@ func readLarge(in *Input) answer {
 
 func readReuse(in *Input) answer {
 	u := readUses(in)
+	lost, beside := u.lostBeside()
 	switch {
-	case u.flows < 4 || u.answered[0] < u.flows || u.freshServed < u.fresh:
+	case u.flows+u.alive < 4:
 		return unknown
-	case u.answered[1] == 0:
-		return yes
 	case u.answered[1] == u.flows:
 		return no
+	case u.flows >= 4 && u.answered[1] == 0 && lost*reuseOdd <= beside:
+		return yes
 	}
 	return unknown
 }

@@ -10,14 +10,25 @@ import (
 
 // uses is what flows asked three times showed.
 type uses struct {
-	flows       int
-	answered    [3]int // by the first, second and third SYN
-	fresh       int    // flows beside the second use
+	flows    int
+	answered [3]int // by the first, second and third SYN
+	// alive are flows that the far side still had at the second use, which was answered with the first one's sequence number: our RST was lost. They
+	// count among flows only where all second uses were answered.
+	alive       int
+	fresh       int // flows beside the second use
 	freshServed int
 	// lostElsewhere counts the SYNs lost in all other bursts.
 	lostElsewhere int
 	bursts        []int
 }
+
+// lostBeside counts the SYNs without an answer that were no second use, of how many.
+func (u *uses) lostBeside() (lost, of int) {
+	return u.flows - u.answered[2] + u.fresh - u.freshServed, u.flows + u.fresh
+}
+
+// lost counts all SYNs of flows that had been answered before.
+func (u *uses) lost() int { return 2*u.flows - u.answered[1] - u.answered[2] }
 
 func readUses(in *Input) uses {
 	var u uses
@@ -50,33 +61,50 @@ func (u *uses) add(o *observe.Observation) {
 				u.freshServed++
 			}
 		case len(a.SYNs) >= 3:
-			u.flows++
-			for k := range u.answered {
-				if answeredSYN(a, k) {
-					u.answered[k]++
-				}
-			}
+			u.use(a)
 		}
 	}
 }
+
+// use counts a flow, where its first use began at all.
+func (u *uses) use(a *observe.Attempt) {
+	first, began := answerToSYN(a, 0)
+	if !began {
+		return
+	}
+	if second, ok := answerToSYN(a, 1); ok && second.Seq == first.Seq {
+		u.alive++
+		return
+	}
+	u.flows++
+	for k := range u.answered {
+		if _, ok := answerToSYN(a, k); ok {
+			u.answered[k]++
+		}
+	}
+}
+
+// reuseOdd: of so many other SYNs at the same moments one may be lost.
+const reuseOdd = 5
 
 // checkReuse: of the SYNs of one flow asked three times, exactly the second was lost, on every flow: a balancer took it for a ghost of the
 // connection that had ended before, dropped it and its own state, and let the next pass (IPVS before 5.9: net/netfilter/ipvs/ip_vs_core.c
 // is_new_conn_expected, conn_reuse_mode=1).
 func checkReuse(in *Input) []Finding {
 	u := readUses(in)
-	n, first, second, third, fresh, freshServed := u.flows, u.answered[0], u.answered[1], u.answered[2], u.fresh, u.freshServed
-	lostElsewhere, explains := u.lostElsewhere, u.bursts
-	if n < 4 || second > 0 || first < n || third < n || fresh < n || freshServed < fresh {
+	n, second, third, fresh, freshServed := u.flows, u.answered[1], u.answered[2], u.fresh, u.freshServed
+	lost, beside := u.lostBeside()
+	if n < 4 || second > 0 || fresh < n || lost*reuseOdd > beside {
 		return nil
 	}
 	// If the second SYNs were lost by chance, at the rate at which all others of the round were lost at the very most:
-	rate := float64(lostElsewhere+1) / float64(lostElsewhere+1+2*n)
+	lost += u.lostElsewhere + 1
+	rate := float64(lost) / float64(lost+2*n)
 	f := Finding{
-		Verdict: IPVSPortReuseDrop, Level: Confirmed, P: math.Pow(rate, float64(n)), explains: explains,
+		Verdict: IPVSPortReuseDrop, Level: Confirmed, P: math.Pow(rate, float64(n)), explains: u.bursts,
 		Summary: fmt.Sprintf("a flow that was used before loses exactly its first SYN: %d of %d; the one before it and the repeat were answered", n-second, n),
 		Evidence: []string{
-			fmt.Sprintf("first use: %d of %d answered; same ports again: %d of %d; once more: %d of %d", first, n, second, n, third, n),
+			fmt.Sprintf("first use: %d of %d answered; same ports again: %d of %d; once more: %d of %d", u.answered[0], n, second, n, third, n),
 			fmt.Sprintf("fresh ports at the same moments: %d of %d answered", freshServed, fresh),
 			"so it is not the moment: the balancer drops the SYN of a port it still holds, whatever its TSval",
 		},
@@ -91,15 +119,21 @@ func checkReuse(in *Input) []Finding {
 	return []Finding{f}
 }
 
-// answeredSYN reports whether a SYN-ACK came between the k-th SYN of an attempt and the next.
-func answeredSYN(a *observe.Attempt, k int) bool {
+// answerToSYN is the SYN-ACK that came between the k-th SYN of an attempt and the next.
+func answerToSYN(a *observe.Attempt, k int) (*observe.Answer, bool) {
 	for x := range a.Answers {
 		ans := &a.Answers[x]
 		if ans.Kind == observe.SYNACK && !ans.At.Before(a.SYNs[k].At) && (k+1 >= len(a.SYNs) || ans.At.Before(a.SYNs[k+1].At)) {
-			return true
+			return ans, true
 		}
 	}
-	return false
+	return nil, false
+}
+
+// answeredSYN reports whether there is one.
+func answeredSYN(a *observe.Attempt, k int) bool {
+	_, ok := answerToSYN(a, k)
+	return ok
 }
 
 // checkLocalDrop: SYNs that this host's own TCP counts never reached its wire, and no neighbour was being asked for: a packet filter or a queue of

@@ -16,24 +16,34 @@ func balancerScenarios() []Scenario {
 
 func clean() Scenario {
 	return Scenario{
-		Name:  "clean",
-		Story: "A VIP with two real servers and no fault.",
-		Label: Healthy(),
+		Name:   "clean",
+		Story:  "A VIP with two real servers and no fault.",
+		Params: []Param{membersParam("2", 1, 6), snatParam()},
+		Label:  Healthy(),
 		Build: func(st *Stage) {
-			v := st.vip(2, wiring{})
-			v.balance()
+			v := st.vip(st.Int("members"), wiring{})
+			st.balances(v)
 			v.serve(topo.Service{Then: topo.Echo})
 		},
 	}
 }
 
-func brokenParam() Param {
-	return Param{"broken", "1", "how many of the three members are broken, 0 … 3", whole(0, 1, 2, 3)}
+// membersParam is how many real servers the VIP has, usually; drawn of from … to.
+func membersParam(usual string, from, to int) Param {
+	return Param{"members", usual, "real servers of the VIP", whole(1, from, to, 32)}
 }
 
-// three builds a VIP that hashes flows to three members, those after the first served ones broken by f.
-func (st *Stage) three(broken func(*topo.Host)) {
-	v := st.vip(3, wiring{})
+func snatParam() Param {
+	return Param{"snat", "true", "whether the balancer puts its own address in the place of the clients'", among("true", "false")}
+}
+
+func brokenParams() []Param {
+	return []Param{membersParam("3", 2, 6), {"broken", "1", "how many of the members are broken", whole(0, 1, 3, 32)}}
+}
+
+// hashing builds a VIP that hashes flows to its members, the last ones of them broken by f.
+func (st *Stage) hashing(broken func(*topo.Host)) {
+	v := st.vip(st.Int("members"), wiring{})
 	v.lb.Rules(v.table(nft.Hashed(nft.IPv4, 77, v.members(), v.match()...), nft.Masquerade()))
 	good := len(v.real) - min(st.Int("broken"), len(v.real))
 	for i, h := range v.real {
@@ -50,14 +60,14 @@ func blackholeOneOfThree() Scenario {
 		Name: "blackhole-1of3",
 		Story: "One of three members drops every SYN. The balancer chooses by a hash of source address and port, so the same flow fails again and " +
 			"again while a new port mostly works.",
-		Params: []Param{brokenParam()},
+		Params: brokenParams(),
 		Label:  Is(diagnose.BlackholeBackend),
 		Expect: func(v *Values) Label {
-			return some(v.Int("broken"), 3, Is(diagnose.BlackholeBackend), Is(diagnose.ACLDrop))
+			return some(v, Is(diagnose.BlackholeBackend), Is(diagnose.ACLDrop))
 		},
 		NearMisses: []NearMiss{{"all serve", map[string]string{"broken": "0"}, Healthy()}},
 		Build: func(st *Stage) {
-			st.three(func(h *topo.Host) {
+			st.hashing(func(h *topo.Host) {
 				h.Rules(filter("dead", nft.Input, nft.Rule{nft.DstPort(port), nft.Drop()}))
 			})
 		},
@@ -68,13 +78,13 @@ func refuseOneOfThree() Scenario {
 	return Scenario{
 		Name:   "refuse-1of3",
 		Story:  "On one of three members nothing listens: a third of the connections are refused.",
-		Params: []Param{brokenParam()},
+		Params: brokenParams(),
 		Label:  Is(diagnose.PortClosed),
 		Expect: func(v *Values) Label {
-			return some(v.Int("broken"), 3, Is(diagnose.PortClosed), Is(diagnose.PortClosed))
+			return some(v, Is(diagnose.PortClosed), Is(diagnose.PortClosed))
 		},
 		NearMisses: []NearMiss{{"all serve", map[string]string{"broken": "0"}, Healthy()}},
-		Build:      func(st *Stage) { st.three(func(*topo.Host) {}) },
+		Build:      func(st *Stage) { st.hashing(func(*topo.Host) {}) },
 	}
 }
 
@@ -221,11 +231,11 @@ func mixedBackends() Scenario {
 		Name: "mixed-backends",
 		Story: "Three members of one pool answer with different MSS, window scale and timestamps: somebody set up one of them otherwise. " +
 			"Nothing fails yet.",
-		Params:     []Param{{"mixed", "true", "whether they differ", yes()}},
+		Params:     []Param{membersParam("3", 3, 6), {"mixed", "true", "whether two of them differ", yes()}},
 		Label:      Is(diagnose.BackendHeterogeneity),
 		NearMisses: []NearMiss{{"all alike", map[string]string{"mixed": "false"}, Healthy()}},
 		Build: func(st *Stage) {
-			v := st.vip(3, wiring{real: func(i int) []wires.Stage {
+			v := st.vip(max(st.Int("members"), 3), wiring{real: func(i int) []wires.Stage {
 				if i == 1 && st.Bool("mixed") {
 					return []wires.Stage{wires.ClampMSS(1240, wires.SYNACK)}
 				}

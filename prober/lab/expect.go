@@ -94,87 +94,6 @@ func newHosts(v *Values) Label {
 	return overflows(v.Int("qlen"), usualBurst, fault)
 }
 
-// harmless: no per-host PAWS, or no connection that a server closes first, or no clock that is ahead.
-func harmless(v *Values) bool {
-	return v.String("recycle") == "off" || v.set["closer"] == "client"
-}
-
-// ahead is a fault by a clock that is gap ticks ahead, as PAWS sees it: at most 2³¹, and more than passes between two connections.
-func ahead(v *Values, fault Label) Label {
-	const minute, half = 60_000, 1 << 31
-	if gap := v.Uint32("gap"); gap < minute || gap > half-minute {
-		return doubtful(fault).OrAlso()
-	}
-	return fault
-}
-
-func recycledDirectly(v *Values) Label {
-	switch {
-	case harmless(v):
-		return Healthy()
-	case v.String("cookies") == "2":
-		return Healthy().OrAlso(diagnose.SYNCookiesActive)
-	case v.String("recycle") == "3.10":
-		return proven("as CentOS 7's 3.10.0-1160")
-	}
-	return proven("as 2.6.32")
-}
-
-func recycledBehindVIP(v *Values) Label {
-	const snat = diagnose.TWRecyclePAWSDropSNAT
-	switch ts := v.String("timestamps"); {
-	case harmless(v):
-		return Healthy()
-	case ts == "1": // whatever the gap
-		return Is(snat).OrAlso(diagnose.TWRecyclePAWSDrop)
-	case ts == "0" && v.String("recycle") == "3.10":
-		return Label{Verdicts: []diagnose.Verdict{snat}, Level: diagnose.Suspected}
-	case ts == "0":
-		return Healthy().OrAlso(snat)
-	}
-	return ahead(v, Is(snat))
-}
-
-func recycledShare(v *Values) Label {
-	if harmless(v) || v.Int("old") == 0 {
-		return Healthy()
-	}
-	return ahead(v, Is(diagnose.TWRecyclePAWSDropSNAT))
-}
-
-// monitored is a health monitor without timestamps.
-func monitored(v *Values) Label {
-	if v.String("recycle") == "3.10" {
-		return Is(diagnose.TSClockDomainConflict).OrAlso(diagnose.TWRecyclePAWSDropSNAT)
-	}
-	return Healthy().OrAlso(diagnose.TSClockDomainConflict).OrAlso(diagnose.TWRecyclePAWSDropSNAT)
-}
-
-// rewritten is the box of incident 001 with an address of its own for business.
-func rewritten(v *Values) Label {
-	switch {
-	case harmless(v):
-		return Healthy()
-	case !v.Bool("timestamps") && v.String("recycle") == "3.10":
-		return Label{Verdicts: []diagnose.Verdict{diagnose.TWRecyclePAWSDropSNAT}, Level: diagnose.Suspected}
-	case v.Bool("timestamps") && !v.Bool("rewrite"):
-		return ahead(v, Is(diagnose.TWRecyclePAWSDropSNAT))
-	}
-	return Healthy().OrAlso(diagnose.TimestampNormalizedPossible).OrAlso()
-}
-
-// reused: a server holds its TIME_WAIT for 60 s (TCP_TIMEWAIT_LEN in include/net/tcp.h, 6.18); ports that come again within that meet it.
-func reused(v *Values) Label {
-	fault := Is(diagnose.TimeWaitCollision)
-	switch {
-	case v.Int("forgets") >= 60:
-		return Healthy()
-	case v.Int("ports") > 64:
-		return doubtful(fault)
-	}
-	return fault
-}
-
 func fullFromTheStart(v *Values) Label {
 	switch backlog := v.Int("backlog"); {
 	case backlog <= 7: // eight others at most hold one more than it
@@ -274,22 +193,23 @@ func held(room int, fault Label) Label {
 // emptied: to evict a member takes a check that fails as often as it is repeated, within the time that the member is sick.
 func emptied(v *Values) Label {
 	fault := Is(diagnose.VIPPoolEmpty).OrAlso(diagnose.VIPPoolEmpty, diagnose.ACLDrop)
-	sick, tries := v.Duration("sick"), time.Duration(1+v.Int("retry"))
+	sick, again := v.Duration("sick"), float64(v.Int("retry"))
+	try, pause := v.Duration("timeout").Seconds(), v.Duration("before_retry").Seconds()
 	switch {
 	case sick == 0:
 		return Healthy()
-	case sick < v.Duration("every")+tries*v.Duration("timeout")+(tries-1)*v.Duration("before_retry")+200*time.Millisecond:
+	case sick.Seconds() < v.Duration("every").Seconds()+try+again*(pause+try)+0.2:
 		return doubtful(fault).OrAlso()
 	}
 	return fault
 }
 
 // some is a number of broken members of a pool.
-func some(broken, members int, fault, all Label) Label {
-	switch {
-	case broken <= 0:
+func some(v *Values, fault, all Label) Label {
+	switch broken := v.Int("broken"); {
+	case broken == 0:
 		return Healthy()
-	case broken >= members:
+	case broken >= v.Int("members"):
 		return all
 	}
 	return fault

@@ -48,14 +48,14 @@ func aclDrop() Scenario {
 	return Scenario{
 		Name:       "acl-drop",
 		Story:      "A filter drops everything to the port, always. Another port of the same server answers.",
-		Params:     []Param{{"port", "80", "the port that is dropped", whole(1, port, port, 65535)}},
+		Params:     []Param{{"port", "80", "the port that is dropped", whole(1, port, port, 65535)}, familyParam()},
 		Label:      Is(diagnose.ACLDrop),
 		Expect:     func(v *Values) Label { return unless(v.Int("port") != port, Is(diagnose.ACLDrop)) },
 		NearMisses: []NearMiss{{"another port", map[string]string{"port": "4711"}, Healthy()}},
 		Build: func(st *Stage) {
-			d := st.direct()
+			d := st.pair()
 			d.server.Serve(topo.Service{Port: port, Then: topo.Echo})
-			d.server.Rules(filter("acl", nft.Input, nft.Rule{nft.DstPort(uint16(st.Int("port"))), nft.Drop()}))
+			d.server.Rules(st.filter("acl", nft.Input, nft.Rule{nft.DstPort(uint16(st.Int("port"))), nft.Drop()}))
 		},
 	}
 }

@@ -105,10 +105,10 @@ func synCookies() Scenario {
 		Story: "The server answers every SYN with a cookie (tcp_syncookies=2). Clients connect; only the SYN-ACK is never repeated, and the old " +
 			"per-host PAWS check would not be made.",
 		Label:      Healthy().Noting(diagnose.SYNCookiesActive),
-		Params:     []Param{{"cookies", "2", "net.ipv4.tcp_syncookies of the server", among("2").or("0", "1")}},
+		Params:     []Param{{"cookies", "2", "net.ipv4.tcp_syncookies of the server", among("2").or("0", "1")}, familyParam()},
 		NearMisses: []NearMiss{{"cookies when full", map[string]string{"cookies": "1"}, Healthy()}},
 		Build: func(st *Stage) {
-			d := st.direct()
+			d := st.pair()
 			d.server.Sysctl("net.ipv4.tcp_syncookies", st.String("cookies"))
 			d.server.Serve(topo.Service{Port: port, Then: topo.Echo})
 		},
@@ -120,11 +120,11 @@ func deferAccept() Scenario {
 		Name: "defer-accept",
 		Story: "The listener sleeps until the first data (TCP_DEFER_ACCEPT). Who connects and stays silent sees the SYN-ACK again seconds later; " +
 			"nothing is wrong.",
-		Params: []Param{{"seconds", "5", "of TCP_DEFER_ACCEPT", whole(1, 3, 9, 60)}},
+		Params: []Param{{"seconds", "5", "of TCP_DEFER_ACCEPT", whole(1, 3, 9, 60)}, familyParam()},
 		Label:  Healthy().Noting(diagnose.DeferAcceptBenign),
 		Grants: []Grant{GrantHalfOpen},
 		Build: func(st *Stage) {
-			d := st.direct()
+			d := st.pair()
 			d.server.Serve(topo.Service{Port: port, Then: topo.Echo, DeferAccept: time.Duration(st.Int("seconds")) * time.Second})
 		},
 	}

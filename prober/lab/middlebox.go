@@ -1,12 +1,13 @@
 package lab
 
 import (
+	"math"
+	"time"
+
 	"github.com/vipprobe/vipprobe/prober/diagnose"
 	"github.com/vipprobe/vipprobe/prober/lab/nft"
 	"github.com/vipprobe/vipprobe/prober/lab/topo"
 	"github.com/vipprobe/vipprobe/prober/lab/wires"
-	"math"
-	"time"
 )
 
 func middleboxScenarios() []Scenario {
@@ -18,7 +19,7 @@ func tsStripped() Scenario {
 		Name: "ts-stripped",
 		Story: "A firewall on the way replaces the timestamps option by padding, in the client's SYN. Nobody gets timestamps any more. From outside this is " +
 			"no different from a server whose timestamps are off: to call it healthy, with a note that they are missing, is right as well.",
-		Params:     []Param{{"strip", "true", "whether it does", yes()}},
+		Params:     []Param{{"strip", "true", "whether it does", yes()}, familyParam()},
 		Label:      Is(diagnose.MiddleboxTSStripped).OrAlso(diagnose.Healthy),
 		NearMisses: []NearMiss{{"left alone", map[string]string{"strip": "false"}, Healthy()}},
 		Build: func(st *Stage) {
@@ -26,7 +27,7 @@ func tsStripped() Scenario {
 			if st.Bool("strip") {
 				stages = append(stages, wires.StripTimestamps(wires.SYN))
 			}
-			d := st.direct(stages...)
+			d := st.pair(stages...)
 			d.server.Serve(topo.Service{Port: port, Then: topo.Echo})
 		},
 	}
@@ -37,14 +38,14 @@ func tsRewritten() Scenario {
 		Name: "ts-rewritten",
 		Story: "A device on the way rewrites the timestamps of the client but not the echoes that come back: the client does not know its own clock " +
 			"again and throws the SYN-ACK away.",
-		Params: []Param{{"shift", "100000000", "ticks added one way; 0 for none", whole(0, 100_000, 2_000_000_000, math.MaxInt32)}},
+		Params: []Param{{"shift", "100000000", "ticks added one way; 0 for none", whole(0, 100_000, 2_000_000_000, math.MaxInt32)}, familyParam()},
 		Label:  Is(diagnose.MiddleboxTSecrCorrupt).OrAlso(diagnose.ClientPAWSReject),
 		Expect: func(v *Values) Label {
 			return graded(float64(v.Int("shift")), 1, 60_000, Is(diagnose.MiddleboxTSecrCorrupt).OrAlso(diagnose.ClientPAWSReject))
 		},
 		NearMisses: []NearMiss{{"left alone", map[string]string{"shift": "0"}, Healthy()}},
 		Build: func(st *Stage) {
-			d := st.direct(wires.ShiftTSval(int64(st.Uint32("shift")), wires.Going(wires.In)))
+			d := st.pair(wires.ShiftTSval(int64(st.Uint32("shift")), wires.Going(wires.In)))
 			d.server.Serve(topo.Service{Port: port, Then: topo.Echo})
 		},
 	}

@@ -1,10 +1,11 @@
 package lab
 
 import (
+	"time"
+
 	"github.com/vipprobe/vipprobe/prober/diagnose"
 	"github.com/vipprobe/vipprobe/prober/lab/topo"
 	"github.com/vipprobe/vipprobe/prober/lab/wires"
-	"time"
 )
 
 func pathScenarios() []Scenario {
@@ -19,7 +20,7 @@ func noLoss() NearMiss { return NearMiss{"no loss", map[string]string{"loss": "0
 
 // lossy is a server behind a wire that loses what m chooses.
 func (st *Stage) lossy(m wires.Match, s topo.Service) {
-	d := st.direct(wires.Lose(st.Fraction("loss"), wires.Random(uint64(st.Uint32("seed"))), m))
+	d := st.pair(wires.Lose(st.Fraction("loss"), wires.Random(uint64(st.Uint32("seed"))), m))
 	s.Port = port
 	d.server.Serve(s)
 }
@@ -28,7 +29,7 @@ func synLoss() Scenario {
 	return Scenario{
 		Name:       "syn-loss-30",
 		Story:      "The way to the server loses three SYNs of ten, at random: no flow, port or backend is worse than another.",
-		Params:     lossParams("0.3", 0.1, 0.5),
+		Params:     append(lossParams("0.3", 0.1, 0.5), familyParam()),
 		Label:      Is(diagnose.ForwardSYNLoss),
 		Expect:     func(v *Values) Label { return graded(v.Fraction("loss"), 1e-9, 0.1, Is(diagnose.ForwardSYNLoss)) },
 		NearMisses: []NearMiss{noLoss()},
@@ -40,7 +41,7 @@ func synACKLoss() Scenario {
 	return Scenario{
 		Name:       "synack-loss",
 		Story:      "The way back loses three SYN-ACKs of ten. The server has the SYN and repeats its answer; the client repeats its SYN.",
-		Params:     lossParams("0.3", 0.1, 0.5),
+		Params:     append(lossParams("0.3", 0.1, 0.5), familyParam()),
 		Label:      Is(diagnose.SYNACKLoss),
 		Expect:     func(v *Values) Label { return graded(v.Fraction("loss"), 1e-9, 0.1, Is(diagnose.SYNACKLoss)) },
 		NearMisses: []NearMiss{noLoss()},
@@ -52,12 +53,12 @@ func slowSYNACK() Scenario {
 	return Scenario{
 		Name:       "slow-synack",
 		Story:      "Every SYN-ACK is late by more than the client's retransmission timeout. SYNs are repeated, but none was lost.",
-		Params:     []Param{{"delay", "1300ms", "of each SYN-ACK", lasting(0, 1100*time.Millisecond, 2800*time.Millisecond, 10*time.Second)}},
+		Params:     []Param{{"delay", "1300ms", "of each SYN-ACK", lasting(0, 1100*time.Millisecond, 2800*time.Millisecond, 10*time.Second)}, familyParam()},
 		Label:      Is(diagnose.SlowPathNotStall),
 		Expect:     slow,
 		NearMisses: []NearMiss{{"200 ms", map[string]string{"delay": "200ms"}, Healthy()}},
 		Build: func(st *Stage) {
-			d := st.direct(wires.Delay(st.Duration("delay"), 0, nil, wires.SYNACK))
+			d := st.pair(wires.Delay(st.Duration("delay"), 0, nil, wires.SYNACK))
 			d.server.Serve(topo.Service{Port: port, Then: topo.Echo})
 		},
 	}
@@ -109,12 +110,12 @@ func pmtuBlackhole() Scenario {
 		Name: "pmtu-blackhole",
 		Story: "A tunnel on the way drops packets of more than its size and says nothing. Connections open, small requests work, the first full segment is " +
 			"repeated for ever.",
-		Params:     []Param{{"mtu", "1000", "octets of IP that fit", whole(576, 600, 1450, 65535)}},
+		Params:     []Param{{"mtu", "1000", "octets of IP that fit", whole(576, 600, 1450, 65535)}, familyParam()},
 		Label:      Is(diagnose.MTUBlackhole),
 		Expect:     func(v *Values) Label { return unless(v.Int("mtu") >= 1500, Is(diagnose.MTUBlackhole)) },
 		NearMisses: []NearMiss{{"1500", map[string]string{"mtu": "1500"}, Healthy()}},
 		Build: func(st *Stage) {
-			d := st.direct(wires.Drop(wires.Longer(st.Int("mtu"))))
+			d := st.pair(wires.Drop(wires.Longer(st.Int("mtu"))))
 			d.clientLink.SingleSegments()
 			d.server.Serve(topo.Service{Port: port, Then: topo.Echo})
 		},

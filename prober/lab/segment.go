@@ -1,9 +1,10 @@
 package lab
 
 import (
+	"time"
+
 	"github.com/vipprobe/vipprobe/prober/diagnose"
 	"github.com/vipprobe/vipprobe/prober/lab/topo"
-	"time"
 )
 
 func flapping() Scenario {

@@ -13,12 +13,12 @@ func localDrop() Scenario {
 		Name: "local-drop",
 		Story: "The prober's own host drops every third SYN before it reaches the wire, or a tap: a filter at its device, a full queue. The network is " +
 			"innocent.",
-		Params:     []Param{{"one_in", "3", "SYNs that are dropped; 0 for none", whole(0, 2, 6, 1_000_000)}},
+		Params:     []Param{{"one_in", "3", "SYNs that are dropped; 0 for none", whole(0, 2, 6, 1_000_000)}, familyParam()},
 		Label:      Is(diagnose.ProberLocalDrop),
 		Expect:     dropsAtHome,
 		NearMisses: []NearMiss{{"none", map[string]string{"one_in": "0"}, Healthy()}},
 		Build: func(st *Stage) {
-			d := st.direct()
+			d := st.pair()
 			d.server.Serve(topo.Service{Port: port, Then: topo.Echo})
 			if n := st.Int("one_in"); n > 0 {
 				st.Client.Rules(nft.Table{Family: nft.Netdev, Name: "full_queue", Chains: []nft.Chain{{Hook: nft.Egress, Device: d.clientLink.Name,

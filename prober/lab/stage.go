@@ -151,6 +151,25 @@ func (v *vip) balance() {
 	v.lb.Rules(v.table(nft.RoundRobin(v.members(), v.match()...), nft.Masquerade()))
 }
 
+// forward installs rules on the balancer that leave the source as it is: the servers send their answers by way of the balancer.
+func (v *vip) forward() {
+	v.lb.Rules(nft.Table{Family: nft.IPv4, Name: "vip", Chains: []nft.Chain{{Hook: nft.DNAT, Rules: nft.RoundRobin(v.members(), v.match()...)}}})
+	for _, h := range v.real {
+		for _, client := range []string{clientIP, otherIP} {
+			h.Route(client+"/32", vipIP)
+		}
+	}
+}
+
+// balances installs the one or the other, by parameter.
+func (st *Stage) balances(v *vip) {
+	if st.Bool("snat") {
+		v.balance()
+	} else {
+		v.forward()
+	}
+}
+
 // match is what the balancer's rules look for.
 func (v *vip) match() []nft.Part { return []nft.Part{nft.Dst(addr(vipIP)), nft.DstPort(port)} }
 
@@ -168,6 +187,15 @@ func (v *vip) serve(s topo.Service) {
 	for _, h := range v.real {
 		h.Serve(s)
 	}
+}
+
+// filter is such a table for the family that was asked for.
+func (st *Stage) filter(name string, hook nft.Hook, rules ...nft.Rule) nft.Table {
+	t := filter(name, hook, rules...)
+	if st.six() {
+		t.Family = nft.IPv6
+	}
+	return t
 }
 
 // filter is a table with one chain.

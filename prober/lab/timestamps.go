@@ -72,14 +72,15 @@ func recycleVIP() Scenario {
 		Story: "Two clients with timestamp clocks far apart share the balancer's address towards servers with tcp_tw_recycle=1. " +
 			"Whenever a server closes a connection of the one that is ahead, the other is refused there for a minute.",
 		Params: []Param{recycleParam(), gapParam(), closerParam(), {"every", "150ms", "between two connections of the other client", lasting(10*time.Millisecond, 50*time.Millisecond, time.Second, time.Minute)},
+			membersParam("2", 1, 5), {"snat", "true", "whether the balancer puts its own address in the place of the clients'", yes()},
 			{"timestamps", "2", "net.ipv4.tcp_timestamps of the prober's host: 2 one clock for all connections, 1 an offset for each, 0 none", among("2", "1").or("0")}},
 		Label:  Is(diagnose.TWRecyclePAWSDropSNAT),
 		Expect: recycledBehindVIP,
-		NearMisses: []NearMiss{noRecycle(), clientCloses(),
+		NearMisses: []NearMiss{noRecycle(), clientCloses(), {"each client by its own address", map[string]string{"snat": "false"}, Healthy()},
 			{"prober with an offset per connection", map[string]string{"timestamps": "1"}, Is(diagnose.TWRecyclePAWSDropSNAT).OrAlso(diagnose.TWRecyclePAWSDrop)}},
 		Build: func(st *Stage) {
-			v := st.vip(2, wiring{real: func(int) []wires.Stage { return st.recycle() }})
-			v.balance()
+			v := st.vip(st.Int("members"), wiring{real: func(int) []wires.Stage { return st.recycle() }})
+			st.balances(v)
 			st.Client.Sysctl("net.ipv4.tcp_timestamps", st.String("timestamps"))
 			st.poison(v, int64(st.Uint32("gap")))
 		},
@@ -93,7 +94,7 @@ func recycleShare() Scenario {
 		Story: "Four real servers of which one still has an old kernel with tcp_tw_recycle=1; two clients with clocks far apart share the balancer's " +
 			"address. A quarter of one client's connections is refused, and a health check of the other servers shows nothing. The real servers are known.",
 		Params: []Param{recycleParam(), gapParam(), closerParam(), {"every", "150ms", "between two connections of the other client", lasting(10*time.Millisecond, 50*time.Millisecond, time.Second, time.Minute)},
-			{"old", "1", "how many of the four are old", whole(0, 1, 4, 4)}},
+			membersParam("4", 2, 6), {"old", "1", "how many of them are old", whole(0, 1, 3, 32)}},
 		Label:   Is(diagnose.TWRecyclePAWSDropSNAT),
 		Compare: true,
 		Expect:  recycledShare,
@@ -102,7 +103,7 @@ func recycleShare() Scenario {
 			{"none is old", map[string]string{"old": "0"}, Healthy()}, clientCloses()},
 		Build: func(st *Stage) {
 			old := int(st.Uint32("old"))
-			v := st.vip(4, wiring{real: func(i int) []wires.Stage {
+			v := st.vip(st.Int("members"), wiring{real: func(i int) []wires.Stage {
 				if i < old {
 					return st.recycle()
 				}
@@ -228,14 +229,14 @@ func portReuse() Scenario {
 		Name: "port-reuse",
 		Story: "An IPVS director before 5.9: a client that comes back with a source port it used within two minutes loses exactly the first SYN, " +
 			"and stalls for a second.",
-		Params: []Param{{"holds", "120s", "how long the director holds an ended connection; 0s for not at all", lasting(0, 10*time.Second, 120*time.Second, time.Hour)}},
+		Params: []Param{membersParam("2", 1, 4), {"holds", "120s", "how long the director holds an ended connection; 0s for not at all", lasting(0, 10*time.Second, 120*time.Second, time.Hour)}},
 		Label:  Is(diagnose.IPVSPortReuseDrop),
 		Expect: func(v *Values) Label {
 			return graded(v.Duration("holds").Seconds(), 1e-9, 5, Is(diagnose.IPVSPortReuseDrop))
 		},
 		NearMisses: []NearMiss{{"new director", map[string]string{"holds": "0s"}, Healthy()}},
 		Build: func(st *Stage) {
-			v := st.vip(2, wiring{lb: []wires.Stage{&wires.PortReuse{Holds: st.Duration("holds")}}})
+			v := st.vip(st.Int("members"), wiring{lb: []wires.Stage{&wires.PortReuse{Holds: st.Duration("holds")}}})
 			v.balance()
 			v.serve(topo.Service{Then: topo.Echo})
 		},
