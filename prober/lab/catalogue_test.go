@@ -95,7 +95,7 @@ func TestParametersThatCannotBeRead(t *testing.T) {
 		{"unknown", map[string]string{"qlem": "3"}, nil, `no parameter "qlem"; it has: qlen`},
 		{"no number", map[string]string{"qlen": "three"}, func(v *Values) { v.Int("qlen") }, `parameter qlen="three"`},
 		{"negative", map[string]string{"qlen": "-1"}, func(v *Values) { v.Int("qlen") }, `parameter qlen="-1"`},
-		{"too many", map[string]string{"qlen": "257"}, nil, `parameter qlen="257": want 1 … 256`},
+		{"too many", map[string]string{"qlen": "4097"}, nil, `parameter qlen="4097": want 1 … 4096`},
 		{"no duration", map[string]string{"qlen": "3"}, func(v *Values) { v.Duration("qlen") }, `parameter qlen="3"`},
 		{"undeclared", nil, func(v *Values) { v.Bool("nothing") }, "is not declared"},
 	} {

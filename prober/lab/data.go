@@ -69,7 +69,7 @@ func dataLoss() Scenario {
 	return Scenario{
 		Name:  "data-loss",
 		Story: "Two segments of a hundred are lost on the way to the client once a connection is open, acknowledgments as well; handshakes are spared.",
-		Params: append(lossParams("0.02", 0.005, 0.05), Param{"there", "0", "share of the segments to the server that are lost as well, 0 … 1", portion(0, 0)},
+		Params: append(lossParams("0.02", 0.005, 0.05), Param{"there", "0", "share of the segments to the server that are lost as well", portion(0, 0)},
 			Param{"narrow", "0", "octets a second that the way to the client carries, with a queue of 50 ms; 0: any", whole(0, 0, 0, 1_000_000_000)}, familyParam()),
 		Exchange: "source",
 		Label:    Is(diagnose.PathLoss).Saying(lossBack),

@@ -18,7 +18,7 @@ func neighborScenarios() []Scenario {
 }
 
 func queueParam() Param {
-	return Param{"qlen", "3", "packets that wait for one unresolved neighbour, 1 … 256", whole(1, 1, 8, 256)}
+	return Param{"qlen", "3", "packets that wait for one unresolved neighbour", whole(1, 1, 8, 4096)}
 }
 
 // delayParam is long enough for a burst to be sent in full before the answer, also on a busy machine, and well below the first
@@ -162,7 +162,7 @@ func arpBoth() Scenario {
 		Name: "arp-both",
 		Story: "Neither side knows the other and neither learns from being asked: new machines on both sides of a switch that answers ARP for them. Of " +
 			"a burst the client sends 5 SYNs, and of their SYN-ACKs 2 come back.",
-		Params: []Param{{"qlen", "5", "packets that the client keeps, 1 … 256", whole(1, 2, 8, 256)}, {"server_qlen", "2", "the same on the other side, which never sees more packets than the first lets through", whole(1, 1, 8, 256)},
+		Params: []Param{{"qlen", "5", "packets that the client keeps", whole(1, 2, 8, 4096)}, {"server_qlen", "2", "the same on the other side, which never sees more packets than the first lets through", whole(1, 1, 8, 4096)},
 			delayParam()},
 		Label:  Is(diagnose.LocalARPQueueOverflow, diagnose.RemoteARPQueueOverflow).OrAlso(diagnose.LocalARPQueueOverflow),
 		Expect: twoQueues,

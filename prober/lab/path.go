@@ -13,7 +13,7 @@ func pathScenarios() []Scenario {
 }
 
 func lossParams(loss string, from, to float64) []Param {
-	return []Param{{"loss", loss, "share of the packets that are lost, 0 … 1", portion(from, to)}, {"seed", "1", "of the losses", seeds()}}
+	return []Param{{"loss", loss, "share of the packets that are lost", portion(from, to)}, {"seed", "1", "of the losses", seeds()}}
 }
 
 func noLoss() NearMiss { return NearMiss{"no loss", map[string]string{"loss": "0"}, Healthy()} }
