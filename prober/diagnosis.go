@@ -237,6 +237,6 @@ func (p *Prober) step(ctx context.Context, r *Round, b *plan.Burst, m Module) (o
 	if b.Kind == plan.KindSurvey {
 		return p.engine.survey(ctx, q, r.Addr, b.Listen)
 	}
-	q.entries = true
+	q.entries, q.counters = true, true // what this host dropped itself must be known before anybody else is named
 	return p.engine.run(ctx, q)
 }

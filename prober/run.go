@@ -314,6 +314,9 @@ func (s *snapshotState) compare(after *snapshotState, o *observe.Observation) {
 		return
 	}
 	o.Counters = hostproc.Delta(s.counters, after.counters)
+	if worst := hostproc.Worst(s.counters, after.counters); worst.Dropped > 0 {
+		o.Counters["softnet.worst_dropped"], o.Counters["softnet.worst_processed"] = int64(worst.Dropped), int64(worst.Processed)
+	}
 }
 
 // captureDrops is how many frames the ring has lost since it was opened, frames that the kernel described wrongly included.

@@ -27,6 +27,8 @@ type Input struct {
 	explained map[int]bool
 	// read is what several rules read from the same observations.
 	read *readOnce
+	// crowding is what this host's own backlog may have done, once a diagnosis has read it.
+	crowding crowding
 }
 
 // rule is one node of the tree. It judges the whole round; findings it names silence those of the rules listed in silences.
@@ -41,6 +43,7 @@ func rules() []rule {
 	return []rule{
 		{"clock step", checkClockStep, []Verdict{SYNStallUnclassified}},
 		{"capture drops", checkCaptureDrops, []Verdict{SYNStallUnclassified}},
+		{"own backlog", checkCrowded, []Verdict{SYNStallUnclassified}},
 		{"pool", checkPool, []Verdict{PortClosed, ACLDrop, ECMPPathLoss, BlackholeBackend}},
 		{"closed port", checkClosed, nil},
 		{"neighbour table", checkTable, []Verdict{LocalARPUnresolved, ProberLocalDrop, SYNStallUnclassified}},
@@ -105,10 +108,11 @@ func Judge(in Input) Diagnosis {
 func judge(in *Input) Diagnosis {
 	var d Diagnosis
 	in.explained = map[int]bool{}
+	in.crowding = readCrowding(in)
 	silenced := map[Verdict]bool{}
 	for _, r := range rules() {
 		named := false
-		for _, f := range r.check(in) {
+		for _, f := range in.excused(r.check, r.check(in)) {
 			if silenced[f.Verdict] {
 				continue
 			}

@@ -31,7 +31,7 @@ func predictions() []prediction {
 		{RemoteARPUnresolved, map[string]chance{"trouble": always, "asked": always, "answered": even, "back": even, "healed": even, "together": even}},
 		{StaleNeighborAfterFailover, map[string]chance{"trouble": always, "answered": even, "owners": mostly, "healed": even}},
 		{DuplicateAddress, map[string]chance{"trouble": even, "owners": always, "refused": even, "dead flows": even}},
-		{ProberLocalDrop, map[string]chance{"trouble": mostly, "unseen": always, "asking": never, "answered": even, "healed": seldom}},
+		{ProberLocalDrop, map[string]chance{"trouble": mostly, "unseen": always, "crowded": even, "asking": never, "answered": even, "healed": seldom}},
 		{ProberClockStep, map[string]chance{"trouble": even, "stepped": always}},
 		{TWRecyclePAWSDropSNAT, remembers()},
 		{TWRecyclePAWSDrop, remembers()},

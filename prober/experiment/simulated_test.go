@@ -43,8 +43,9 @@ type story struct {
 	// rare is the share of the seeds for which something wrong may be named by chance while rules name at p < 1e-2 after several looks;
 	// it bounds and asserts nothing, as any change of plan moves such a seed.
 	rare float64
-	// seeds, if more than the usual number are wanted.
+	// seeds, if more than the usual number are wanted; few: a quarter of it will do.
 	seeds int
+	few   bool
 }
 
 // usualSeeds is how many networks of a story are tried where nobody says.
@@ -196,6 +197,8 @@ func (s *story) play(t *testing.T) {
 	n := max(s.seeds, *moreSeeds)
 	if testing.Short() {
 		n /= 5
+	} else if s.few {
+		n /= 4
 	}
 	c := s.score(n)
 	clean := float64(len(c.wrong)) <= s.rare*float64(c.n)

@@ -177,16 +177,21 @@ func slowPathNotStall() Entry {
 func proberLocalDrop() Entry {
 	return Entry{
 		Verdict: diagnose.ProberLocalDrop, Group: Self, Title: "this host itself drops what is probed",
-		Symptoms:   []string{"Connects from this host fail while others are fine; captures here show no SYN, or the capture ring lost frames."},
-		Mechanism:  []Fact{{"Filters, queues and policies of the host stand before its interface's tap; what they drop is never seen there. A full capture ring loses frames and counts them.", "packet(7) PACKET_STATISTICS"}},
-		Proof:      []Proof{{plan.KindConnect, diagnose.Confirmed, "TCP_INFO counts SYNs that the tap never saw and no resolution was under way; or PACKET_STATISTICS counts drops where something is missing"}},
+		Symptoms: []string{"Connects from this host fail while others are fine; captures here show no SYN, or the capture ring lost frames."},
+		Mechanism: []Fact{{"Filters, queues and policies of the host stand before its interface's tap; what they drop is never seen there. A full capture ring loses frames and counts them.", "packet(7) PACKET_STATISTICS"},
+			{"What a device without a queue of its own receives (loopback, veth, tun, any under RPS) waits in the backlog of a CPU, which is the machine's and not the network namespace's: " +
+				"over netdev_max_backlog it is dropped before any tap, and counted in softnet_stat.", "net/core/dev.c enqueue_to_backlog, Linux 6.18"}},
+		Proof: []Proof{{plan.KindConnect, diagnose.Confirmed, "TCP_INFO counts SYNs that the tap never saw and no resolution was under way; or PACKET_STATISTICS counts drops where something is missing"},
+			{plan.KindConnect, diagnose.Suspected, "softnet_stat counts a quarter as many drops as a burst misses, or more, and only such bursts miss anything (Fisher, p < 0.01); without bursts to compare with it stays open"}},
 		LookAlikes: []LookAlike{{diagnose.LocalARPQueueOverflow, "a resolution is under way, and the last ones survive"}, {diagnose.LocalARPUnresolved, "no MAC for the next hop"}},
 		Remedies: []Remedy{
 			{"this host", "nft list ruleset, tc -s qdisc and filters of the device; conntrack's table; give the prober a CPU of its own and fewer targets at a time when the ring overflows."},
+			{"this host", "where softnet_stat's second column rises: find who floods the machine, raise net.core.netdev_max_backlog (1,000 by default), spread the load over CPUs (RPS, RSS), or probe from another vantage."},
 		},
 		Counters: []Counter{
 			{"this host", "tc -s qdisc show dev <dev>: dropped", "rises with each"},
 			{"this host", "Ip OutDiscards, Ip OutNoRoutes", "likewise"},
+			{"this host", "/proc/net/softnet_stat, second column", "rises with each that a CPU's backlog drops"},
 		},
 		Scenario: "local-drop",
 	}

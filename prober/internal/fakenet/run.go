@@ -91,6 +91,7 @@ func (w *World) RunTogether(bursts ...plan.Burst) []observe.Observation {
 	for i := range bursts {
 		runs[i] = w.prepare(&bursts[i])
 	}
+	w.softnet()
 	for _, r := range runs {
 		r.drops, r.before = w.Tap.drops, maps.Clone(w.Client.counters)
 		r.corr.Observation().Started = w.Now()
@@ -148,6 +149,7 @@ func (w *World) conclude(r *run) observe.Observation {
 	if w.Tap.Step != 0 && r.start < w.Tap.StepAt && w.Tap.StepAt <= w.now {
 		obs.ClockStep = w.Tap.Step
 	}
+	w.softnet()
 	if !w.Tap.NoCounters {
 		obs.Counters = delta(r.before, w.Client.counters)
 	}

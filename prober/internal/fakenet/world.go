@@ -37,7 +37,8 @@ type World struct {
 	now   time.Duration
 	queue queue
 	path  *Path
-	runs  []*run // under way: the newest last, those that wait for a scout before it
+	crowd *Softnet // nil: this host's backlog never fills
+	runs  []*run   // under way: the newest last, those that wait for a scout before it
 	flows map[wire.Flow]*flow
 	tombs []tomb
 	// What the link has answered, what the engine remembers of it, and requests that went unheard.

@@ -17,7 +17,13 @@ type Counters struct {
 	Values map[string]int64
 	// Missing lists the files that are not there or not in a known form, and why. Their counters are absent, not zero.
 	Missing []string
+	// Backlogs are what each CPU took and dropped, by its number; nil where softnet_stat could not be read.
+	Backlogs map[uint32]Backlog
 }
+
+// Backlog counts what the queue of one CPU did (net/core/net-procfs.c softnet_seq_show: 32 bits each, which wrap). Processed holds every packet that the
+// CPU received, those of devices with a queue of their own too.
+type Backlog struct{ Processed, Dropped uint32 }
 
 // Read takes all counters. The error says that not one file could be read.
 func Read() (Counters, error) { return proc.read() }
@@ -78,11 +84,31 @@ func (c *Counters) softnet(r root) {
 		return
 	}
 	var dropped, squeezed int64
+	c.Backlogs = make(map[uint32]Backlog, len(rows))
 	for _, row := range rows {
 		dropped += int64(row.Dropped)
 		squeezed += int64(row.TimeSqueezed)
+		c.Backlogs[row.Index] = Backlog{row.Processed, row.Dropped} // before 5.10 the file does not name the CPU: its line stands for it
 	}
 	c.Values["softnet.dropped"], c.Values["softnet.time_squeeze"] = dropped, squeezed
+}
+
+// Worst is what the backlog took and dropped between two readings of the CPU that dropped the largest share; zero where none dropped anything, or the
+// CPUs online are not the same.
+func Worst(before, after Counters) Backlog {
+	var worst Backlog
+	if len(before.Backlogs) != len(after.Backlogs) {
+		return worst
+	}
+	share := func(b Backlog) float64 { return float64(b.Dropped) / (float64(b.Dropped) + float64(b.Processed)) }
+	for cpu, b := range after.Backlogs {
+		a, ok := before.Backlogs[cpu]
+		d := Backlog{b.Processed - a.Processed, b.Dropped - a.Dropped}
+		if ok && d.Dropped > 0 && (worst.Dropped == 0 || share(d) > share(worst)) {
+			worst = d
+		}
+	}
+	return worst
 }
 
 // gauge reports whether a value goes up and down, or is a setting.

@@ -188,3 +188,39 @@ func FuzzParsers(f *testing.F) {
 		}
 	})
 }
+
+// The CPU that dropped the largest share is the one whose packets were in the worst way, whatever it took; its counters wrap at 2³².
+func TestWorstCPU(t *testing.T) {
+	file := func(lines ...string) Counters {
+		dir := t.TempDir()
+		if err := os.MkdirAll(filepath.Join(dir, "net"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "net", "softnet_stat"), []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		c, err := root(dir).read()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	row := func(processed, dropped, cpu string) string {
+		return processed + " " + dropped + " " + strings.Repeat("00000000 ", 10) + cpu + " 00000000 00000000"
+	}
+	before := file(row("00000064", "00000001", "00000000"), row("00000064", "fffffffe", "00000003"))
+	for _, c := range []struct {
+		name  string
+		after Counters
+		want  Backlog
+	}{
+		{"nothing dropped", file(row("00000164", "00000001", "00000000"), row("00000064", "fffffffe", "00000003")), Backlog{}},
+		{"one CPU dropped", file(row("00000164", "00000011", "00000000"), row("00001064", "fffffffe", "00000003")), Backlog{256, 16}},
+		{"both did, the second a larger share, past 2³²", file(row("00100064", "00000011", "00000000"), row("0000006e", "00000008", "00000003")), Backlog{10, 10}},
+		{"a CPU went offline", file(row("00000164", "00000011", "00000000")), Backlog{}},
+	} {
+		if got := Worst(before, c.after); got != c.want {
+			t.Errorf("%s: %+v, want %+v", c.name, got, c.want)
+		}
+	}
+}
