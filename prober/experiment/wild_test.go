@@ -21,6 +21,7 @@ import (
 
 var (
 	wildWorlds = flag.Int("wild", 60, "networks that TestWild draws")
+	wildFrom   = flag.Int("wildfrom", 0, "pass over so many networks of TestWild first")
 	wildSeed   = flag.Uint64("wildseed", 0, "explain this network of TestWild alone")
 	wildOnly   = flag.String("wildonly", "", "draw only faults whose names contain this")
 )
@@ -182,7 +183,7 @@ func (x *wild) misled(d *diagnose.Diagnosis) []diagnose.Verdict {
 // TestWild: networks drawn at random, with faults in pairs and parameters that nobody chose; what is named must be there. It fails where more
 // are wrong than 1 in 10,000 makes at all likely (α = 0.01). For the figures, and to look closer:
 //
-//	go test ./prober/experiment -run TestWild -v -timeout 0 -wild 20000 [-wildonly NAME]
+//	go test ./prober/experiment -run TestWild -v -timeout 0 -wild 20000 [-wildfrom N] [-wildonly NAME]
 //	go test ./prober/experiment -run TestWild -v -wildseed N
 func TestWild(t *testing.T) {
 	t.Parallel()
@@ -193,7 +194,7 @@ func TestWild(t *testing.T) {
 	tallies := map[string]map[string]int{}
 	total := stats.Arm{}
 	for k := range *wildWorlds {
-		seed := uint64(k)*6151 + 29
+		seed := uint64(*wildFrom+k)*6151 + 29
 		x := draw(seed)
 		res := x.inquire()
 		name := strings.Join(slices.Sorted(slices.Values(x.names)), " + ")
