@@ -3,6 +3,7 @@ package prober
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 )
 
@@ -10,20 +11,34 @@ import (
 // they resolve to: the check is made on the resolved address, at every attempt, since a name can change between two of them.
 type Allow struct {
 	prefixes []netip.Prefix
+	ones     map[netip.Addr]struct{} // of prefixes, those of one address
+	wide     []netip.Prefix          // the others
+}
+
+func allowing(prefixes []netip.Prefix) Allow {
+	a := Allow{prefixes: prefixes, ones: map[netip.Addr]struct{}{}}
+	for _, p := range prefixes {
+		if p.IsSingleIP() {
+			a.ones[p.Addr()] = struct{}{}
+		} else {
+			a.wide = append(a.wide, p)
+		}
+	}
+	return a
 }
 
 // ParseAllow reads entries that are each an address or a CIDR prefix. Bits below a prefix's length must be zero. IPv4 in IPv6
 // is unmapped.
 func ParseAllow(entries []string) (Allow, error) {
-	var a Allow
+	var all []netip.Prefix
 	for i, e := range entries {
 		p, err := parseAllowEntry(strings.TrimSpace(e))
 		if err != nil {
 			return Allow{}, fmt.Errorf("allow[%d]: %w", i, err)
 		}
-		a.prefixes = append(a.prefixes, p)
+		all = append(all, p)
 	}
-	return a, nil
+	return allowing(all), nil
 }
 
 func parseAllowEntry(e string) (netip.Prefix, error) {
@@ -50,17 +65,17 @@ func parseAllowEntry(e string) (netip.Prefix, error) {
 
 // AllowAddrs is the list of exactly these addresses: what a person typed on the command line is permitted by that.
 func AllowAddrs(addrs ...netip.Addr) Allow {
-	var a Allow
+	var all []netip.Prefix
 	for _, x := range addrs {
 		x = x.Unmap().WithZone("")
-		a.prefixes = append(a.prefixes, netip.PrefixFrom(x, x.BitLen()))
+		all = append(all, netip.PrefixFrom(x, x.BitLen()))
 	}
-	return a
+	return allowing(all)
 }
 
 // With returns the union of two lists.
 func (a Allow) With(b Allow) Allow {
-	return Allow{append(append([]netip.Prefix(nil), a.prefixes...), b.prefixes...)}
+	return allowing(append(append([]netip.Prefix(nil), a.prefixes...), b.prefixes...))
 }
 
 // Entries returns the list as it would be written in a configuration.
@@ -81,10 +96,8 @@ func (a Allow) Entries() []string {
 func (a Allow) Check(target string, addr netip.Addr) error {
 	addr = addr.Unmap().WithZone("")
 	why := special(addr)
-	for _, p := range a.prefixes {
-		if p.Contains(addr) && (why == "" || p.IsSingleIP()) {
-			return nil
-		}
+	if _, ok := a.ones[addr]; ok || why == "" && contains(a.wide, addr) {
+		return nil
 	}
 	if why == "" {
 		why = "not on the allow list"
@@ -92,6 +105,10 @@ func (a Allow) Check(target string, addr netip.Addr) error {
 		why += " and needs an entry of its own"
 	}
 	return &NotAllowedError{Target: target, Addr: addr, Why: why, Entry: addr.String()}
+}
+
+func contains(prefixes []netip.Prefix, a netip.Addr) bool {
+	return slices.ContainsFunc(prefixes, func(p netip.Prefix) bool { return p.Contains(a) })
 }
 
 // covers reports whether every address of p is permitted, as Check says of each. It may be false all the same where they are.
@@ -104,7 +121,7 @@ func (a Allow) covers(p netip.Prefix) bool {
 	if nat64().Overlaps(p) {
 		return false
 	}
-	for _, x := range a.prefixes {
+	for _, x := range a.wide {
 		if x.Bits() <= p.Bits() && x.Contains(p.Addr()) {
 			return true
 		}

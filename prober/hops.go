@@ -203,3 +203,6 @@ func (e *engine) askWire(ctx context.Context, r rawsock.Route) error {
 	}
 	return err
 }
+
+// NoNeighbor reports whether an error says that a target, or the next hop to it, did not answer for its link address.
+func NoNeighbor(err error) bool { return errors.Is(err, rawsock.ErrNoNeighbor) }

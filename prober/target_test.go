@@ -145,7 +145,7 @@ func TestAllowSeesThroughSpelling(t *testing.T) {
 		six := netip.AddrFrom16(four.As16())
 		list := Allow{}
 		if rapid.Bool().Draw(t, "all") {
-			list = Allow{[]netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")}}
+			list = allowing([]netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")})
 		}
 		x, y := list.Check("x", four), list.Check("x", six)
 		if (x == nil) != (y == nil) {

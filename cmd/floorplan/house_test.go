@@ -34,7 +34,7 @@ var house = []room{
 	{name: "deploy", may: []string{"targets/...", "prober/diagnose"}}, // files; its tests alone import
 	{name: "api/...", may: []string{
 		"targets/...", "prober", "prober/evidence", "prober/results", "prober/results/minute", "prober/watch",
-		"prober/experiment", "prober/rollout", "prober/profile", "prober/witness", "prober/testimony", "prober/peers", "prober/diagnose/catalogue", "prober/diagnose", "prober/observe", "prober/plan", "prober/retrans", "prober/wire"}},
+		"prober/experiment", "prober/rollout", "prober/profile", "prober/sweep", "prober/witness", "prober/testimony", "prober/peers", "prober/diagnose/catalogue", "prober/diagnose", "prober/observe", "prober/plan", "prober/retrans", "prober/wire"}},
 	{name: "targets/...", may: []string{
 		"prober", "prober/experiment", "prober/rollout", "prober/profile", "prober/diagnose", "prober/observe", "prober/plan", "prober/wire"}},
 	{name: "prober", may: []string{

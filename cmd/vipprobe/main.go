@@ -111,6 +111,6 @@ func rootCommand() *cobra.Command {
 	})
 	root.SetFlagErrorFunc(flagError)
 	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages", fmt.Sprintf(".FlagUsagesWrapped %d", lineWidth)))
-	root.AddCommand(probeCommand(), diagnoseCommand(), profileCommand(), validateCommand(), explainCommand(), demoCommand(), serveCommand(), watchCommand(), doctorCommand(), labCommand(), targetsCommand(), manCommand(), versionCommand())
+	root.AddCommand(probeCommand(), diagnoseCommand(), sweepCommand(), profileCommand(), validateCommand(), explainCommand(), demoCommand(), serveCommand(), watchCommand(), doctorCommand(), labCommand(), targetsCommand(), manCommand(), versionCommand())
 	return root
 }

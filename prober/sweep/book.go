@@ -25,6 +25,7 @@ const (
 	Silent             // no answer within its time
 	Unseen             // none seen within its time, in which the capture lost frames: there may have been one
 	Dropped            // handed over, but not seen leaving, with nothing lost by the capture: this host dropped it
+	states
 )
 
 func (s State) String() string {
@@ -45,7 +46,7 @@ func (s State) String() string {
 		return "unseen"
 	case Dropped:
 		return "dropped"
-	case StateUnknown:
+	case StateUnknown, states:
 	}
 	return "unknown"
 }
