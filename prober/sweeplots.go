@@ -10,7 +10,8 @@ import (
 // lot is what was sent within a few milliseconds.
 type lot struct {
 	from, to    int
-	first, last time.Duration // when its SYNs were handed over: the first ones, and the latest repeats
+	first, sent time.Duration // when the first and the last of its probes were handed over
+	last        time.Duration // the same of the latest SYNs
 	again       int           // repeats
 	awaited     int           // as last counted
 	blind       bool          // the capture lost frames while it waited
@@ -26,8 +27,8 @@ func (c *course) again(now time.Duration) (n int, due time.Duration, err error) 
 		at := repeatAt(k + 1)
 		for ; c.rungs[k] < len(c.lots); c.rungs[k]++ {
 			l := &c.lots[c.rungs[k]]
-			if l.first+at > now {
-				due = min(due, l.first+at)
+			if l.sent+at > now { // never sooner: an answer in time is to be told from one to the repeat
+				due = min(due, l.sent+at)
 				break
 			}
 			if n, err = c.repeat(l, k+1, now); n > 0 || err != nil {

@@ -179,9 +179,9 @@ func (c *course) onward(now time.Duration) (int, error) {
 	c.next, c.held, c.sent = c.next+some, c.held+some, now
 	err := c.volley(from, c.next)
 	if k := len(c.lots) - 1; k >= 0 && c.lots[k].again == 0 && now-c.lots[k].first < lotTime {
-		c.lots[k].to, c.lots[k].last = c.next, now
+		c.lots[k].to, c.lots[k].sent, c.lots[k].last = c.next, now, now
 	} else {
-		c.lots = append(c.lots, lot{from: from, to: c.next, first: now, last: now})
+		c.lots = append(c.lots, lot{from: from, to: c.next, first: now, sent: now, last: now})
 	}
 	c.lots[len(c.lots)-1].awaited += some
 	c.refuse()

@@ -232,6 +232,9 @@ type volley interface {
 
 // newVolley opens the cheapest that device and kernel have.
 func newVolley(r rawsock.Route) (volley, error) {
+	if r.Local {
+		return newLocalGun(r)
+	}
 	t, err := rawsock.NewTxRing(r)
 	switch {
 	case errors.Is(err, errors.ErrUnsupported):

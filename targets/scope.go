@@ -29,10 +29,19 @@ type ScopeError struct {
 	Text string
 	At   int // characters before what is wrong
 	Why  string
+	// Clear says that Why needs no example of how it should be.
+	Clear bool
 }
 
 func (e *ScopeError) Error() string {
+	if e.Clear {
+		return fmt.Sprintf("%q: %s", e.Text, e.Why)
+	}
 	return fmt.Sprintf("%q: %s; want ADDR:PORT, PREFIX:PORT,PORT… or [IPV6-PREFIX]:PORT, as in 192.0.2.0/24:443", e.Text, e.Why)
+}
+
+func badScope(text string, at int, why string) error {
+	return &ScopeError{Text: text, At: at, Why: why}
 }
 
 // ParseScope reads ADDR:PORTS, PREFIX:PORTS, NAME:PORTS, IPv6 in brackets; PORTS are numbers with commas between. Without them the ports are
@@ -49,24 +58,26 @@ func ParseScope(text string, ports []uint16) (Scope, error) {
 		}
 	}
 	if len(s.Ports) == 0 {
-		return Scope{}, &ScopeError{text, utf8.RuneCountInString(text), "no port"}
+		return Scope{}, badScope(text, utf8.RuneCountInString(text), "no port")
 	}
 	offset := strings.Index(text, host)
 	switch {
 	case strings.Contains(host, "/"):
 		allow, err := prober.ParseAllow([]string{host})
 		if err != nil {
-			return Scope{}, &ScopeError{text, offset, strings.TrimPrefix(err.Error(), "allow[0]: ")}
+			return Scope{}, &ScopeError{Text: text, At: offset, Why: innermost(err).Error(), Clear: true}
 		}
 		s.Prefix = netip.MustParsePrefix(asPrefix(allow.Entries()[0]))
 		return s, nil
 	case strings.Contains(host, ":"):
 		a, err := netip.ParseAddr(host)
 		if err != nil {
-			return Scope{}, &ScopeError{text, offset, strconv.Quote(host) + " is no IPv6 address"}
+			return Scope{}, badScope(text, offset, "no IPv6 address")
 		}
 		s.Prefix = single(a)
 		return s, nil
+	case strings.Trim(host, "0123456789.") == "" && !netip4(host):
+		return Scope{}, badScope(text, offset, "no IPv4 address")
 	}
 	ep, err := prober.ParseEndpoint(host + ":1")
 	if err != nil {
@@ -74,12 +85,17 @@ func ParseScope(text string, ports []uint16) (Scope, error) {
 		if bad, ok := errors.AsType[*prober.TargetError](err); ok {
 			why = errors.New(bad.Why)
 		}
-		return Scope{}, &ScopeError{text, offset, why.Error()}
+		return Scope{}, badScope(text, offset, why.Error())
 	}
 	if s.Host = ep.Host; ep.Addr.IsValid() {
 		s.Host, s.Prefix = "", single(ep.Addr)
 	}
 	return s, nil
+}
+
+func netip4(host string) bool {
+	a, err := netip.ParseAddr(host)
+	return err == nil && a.Is4()
 }
 
 func single(a netip.Addr) netip.Prefix {
@@ -100,20 +116,20 @@ func splitScope(text string) (host, ports string, at int, err error) {
 	colon := strings.LastIndexByte(text, ':')
 	switch {
 	case text == "":
-		return "", "", 0, &ScopeError{text, 0, "empty"}
+		return "", "", 0, badScope(text, 0, "empty")
 	case strings.HasPrefix(text, "["):
 		end := strings.IndexByte(text, ']')
 		switch rest := text[end+1:]; {
 		case end < 0:
-			return "", "", 0, &ScopeError{text, 0, "no ] for the ["}
+			return "", "", 0, badScope(text, 0, "no ] for the [")
 		case rest == "":
 			colon = -1
 		case rest[0] != ':':
-			return "", "", 0, &ScopeError{text, utf8.RuneCountInString(text[:end+1]), "want : and ports behind ]"}
+			return "", "", 0, badScope(text, utf8.RuneCountInString(text[:end+1]), "want : and ports behind ]")
 		}
 		host = text[1:end]
 		if !strings.Contains(host, ":") {
-			return "", "", 0, &ScopeError{text, 1, "what is in brackets is no IPv6 address or prefix"}
+			return "", "", 0, badScope(text, 1, "what is in brackets is no IPv6 address or prefix")
 		}
 		if colon < 0 {
 			return host, "", 0, nil
@@ -123,7 +139,7 @@ func splitScope(text string) (host, ports string, at int, err error) {
 	case strings.IndexByte(text, ':') < colon: // IPv6 without brackets, and so without ports
 		bare, _, _ := strings.Cut(text, "/")
 		if _, err := netip.ParseAddr(bare); err != nil {
-			return "", "", 0, &ScopeError{text, 0, "an IPv6 address or prefix needs brackets"}
+			return "", "", 0, badScope(text, 0, "an IPv6 address or prefix needs brackets")
 		}
 		return text, "", 0, nil
 	default:
@@ -141,9 +157,9 @@ func parsePorts(text, list string, at int) ([]uint16, error) {
 		n, err := strconv.ParseUint(word, 10, 16)
 		switch {
 		case err != nil || n == 0:
-			return nil, &ScopeError{text, at, "port " + strconv.Quote(word) + " is not 1 to 65535"}
+			return nil, badScope(text, at, "port "+strconv.Quote(word)+" is not 1 to 65535")
 		case slices.Contains(out, uint16(n)):
-			return nil, &ScopeError{text, at, "port " + word + " is there twice"}
+			return nil, badScope(text, at, "port "+word+" is there twice")
 		}
 		out = append(out, uint16(n))
 		at += utf8.RuneCountInString(word) + 1
@@ -253,30 +269,51 @@ func Size(scopes []Scope) int64 {
 // All is every target of the scopes but for excluded ones, each once: port by port, the addresses of a prefix in order. Names are left out.
 func All(scopes []Scope, exclude []netip.Prefix) iter.Seq[netip.AddrPort] {
 	return func(yield func(netip.AddrPort) bool) {
-		ones := map[netip.AddrPort]bool{}
-		var wide []Scope // prefixes of more than one address, so far
+		before := covered{ones: map[netip.AddrPort]bool{}}
 		for _, s := range scopes {
-			for _, port := range s.Ports {
-				for a := s.Prefix.Addr(); s.Prefix.Contains(a); a = a.Next() {
-					x := netip.AddrPortFrom(a, port)
-					if ones[x] || contained(wide, x) || slices.ContainsFunc(exclude, func(p netip.Prefix) bool { return p.Contains(a) }) {
-						continue
-					}
-					if s.Prefix.IsSingleIP() {
-						ones[x] = true
-					}
-					if !yield(x) {
-						return
-					}
+			for x := range s.all() {
+				if !before.has(x) && !excluded(exclude, x.Addr()) && !yield(x) {
+					return
 				}
 			}
-			if s.Prefix.IsValid() && !s.Prefix.IsSingleIP() {
-				wide = append(wide, s)
+			before.add(s)
+		}
+	}
+}
+
+func (s *Scope) all() iter.Seq[netip.AddrPort] {
+	return func(yield func(netip.AddrPort) bool) {
+		for _, port := range s.Ports {
+			for a := s.Prefix.Addr(); s.Prefix.Contains(a); a = a.Next() {
+				if !yield(netip.AddrPortFrom(a, port)) {
+					return
+				}
 			}
 		}
 	}
 }
 
-func contained(wide []Scope, x netip.AddrPort) bool {
-	return slices.ContainsFunc(wide, func(s Scope) bool { return s.Prefix.Contains(x.Addr()) && slices.Contains(s.Ports, x.Port()) })
+func excluded(exclude []netip.Prefix, a netip.Addr) bool {
+	return slices.ContainsFunc(exclude, func(p netip.Prefix) bool { return p.Contains(a) })
+}
+
+// covered is what scopes hold.
+type covered struct {
+	ones map[netip.AddrPort]bool
+	wide []Scope // of more than one address
+}
+
+func (c *covered) add(s Scope) {
+	switch {
+	case s.Prefix.IsSingleIP():
+		for x := range s.all() {
+			c.ones[x] = true
+		}
+	case s.Prefix.IsValid():
+		c.wide = append(c.wide, s)
+	}
+}
+
+func (c *covered) has(x netip.AddrPort) bool {
+	return c.ones[x] || slices.ContainsFunc(c.wide, func(s Scope) bool { return s.Prefix.Contains(x.Addr()) && slices.Contains(s.Ports, x.Port()) })
 }

@@ -128,7 +128,7 @@ func (f *sweepFlags) run(cmd *cobra.Command, args []string) error {
 	report, err := p.Sweep(ctx, q)
 	s.over(ctx, report, err)
 	if s.fault == nil && ctx.Err() == nil {
-		s.diagnoses, s.fault = f.diagnose(ctx, cmd, p, s.tally.Ill(f.diagnoses))
+		s.diagnoses = f.diagnose(ctx, cmd, p, s.tally.Ill(f.diagnoses))
 	}
 	if err := p.Close(); err != nil {
 		return err
@@ -174,7 +174,7 @@ func (f *sweepFlags) open(cmd *cobra.Command, cfg *targets.Config, all *scopes) 
 }
 
 // diagnose diagnoses targets one after the other.
-func (f *sweepFlags) diagnose(ctx context.Context, cmd *cobra.Command, p *prober.Prober, ill []netip.AddrPort) ([]result, error) {
+func (f *sweepFlags) diagnose(ctx context.Context, cmd *cobra.Command, p *prober.Prober, ill []netip.AddrPort) []result {
 	m, _ := prober.BuiltinModule(prober.KindConnect)
 	m.Timeout = 9500 * time.Millisecond
 	o := prober.DiagnoseOptions{Module: m, SizeBurst: true, Seconds: 60, Follow: diagnose.DefaultFollow,
@@ -187,5 +187,5 @@ func (f *sweepFlags) diagnose(ctx context.Context, cmd *cobra.Command, p *prober
 		rounds, err := p.Diagnose(ctx, dst.String(), o)
 		out = append(out, result{target: dst.String(), rounds: rounds, err: err})
 	}
-	return out, nil
+	return out
 }

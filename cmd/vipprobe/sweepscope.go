@@ -92,7 +92,10 @@ func (f *scopeFlags) read(ctx context.Context, stdin io.Reader, args []string) (
 	if err := f.resolve(ctx, all); err != nil {
 		return nil, err
 	}
-	return all, all.permit()
+	for range all.targets() {
+		return all, all.permit()
+	}
+	return nil, usageError{errors.New("sweep: no target is left; see --targets and --exclude")}
 }
 
 // tooMany names the largest of the scopes.
@@ -200,8 +203,5 @@ func (s *scopes) permit() error {
 		return usageError{err}
 	}
 	s.allow = s.allow.With(named)
-	if len(s.list) == 0 {
-		return usageError{errors.New("sweep: no target in what was read")}
-	}
 	return nil
 }

@@ -11,12 +11,14 @@ import (
 	"net/netip"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/vipprobe/vipprobe/api/view"
 	"github.com/vipprobe/vipprobe/prober"
+	"github.com/vipprobe/vipprobe/prober/plan"
 	"github.com/vipprobe/vipprobe/prober/sweep"
 )
 
@@ -133,8 +135,8 @@ func (s *sweeping) progress(p prober.SweepProgress) {
 	if p.Unanswered > 0 && !s.waited {
 		s.waited = true
 		s.live.clear()
-		fmt.Fprintf(s.stderr, "vipprobe: %d flows have no answer, as many as may be so within %s: it goes on as they expire; --max-unanswered permits more\n",
-			p.Unanswered, "2 minutes")
+		fmt.Fprintf(s.stderr, "vipprobe: %s flows have no answer, as many as may be so within %s: it goes on as they expire; --max-unanswered permits more\n",
+			count(p.Unanswered), plan.PortQuarantine)
 	}
 	s.live.show(s.position(p))
 }
@@ -154,12 +156,13 @@ func (s *sweeping) position(p prober.SweepProgress) string {
 	if p.Asking > 0 {
 		return fmt.Sprintf("asking for the link addresses of %d neighbours", p.Asking)
 	}
-	text := fmt.Sprintf("%d of %d SYNs sent, %d over", p.Sent, p.Probes, p.Over)
+	parts := []string{fmt.Sprintf("%s of %s SYNs sent, %s over", count(p.Sent), count(p.Probes), count(p.Over))}
 	for _, o := range sweep.Outcomes() {
 		if n := s.tally.By[o]; n > 0 {
-			text += fmt.Sprintf(", %d %s", n, wordOfSweep(o, n))
+			parts = append(parts, count(n)+" "+wordOfSweep(o, n))
 		}
 	}
+	text := strings.Join(parts, ", ")
 	if left := p.Probes - p.Sent; left > 0 && p.Sent > 0 && p.Unanswered == 0 {
 		text += fmt.Sprintf("; %s left", (time.Duration(float64(left) / s.flags.rate * float64(time.Second))).Round(time.Second))
 	}
@@ -193,9 +196,13 @@ func (s *sweeping) finish(ctx context.Context) error {
 		}
 		s.keep(view.WriteLine(s.out, map[string]view.SweepSummary{"summary": s.summary()}))
 	case "json":
-		s.write("\n],\n\"diagnoses\":")
-		s.json(document(s.diagnoses))
-		s.write(",\n\"summary\":")
+		s.write("\n],\n")
+		if len(s.diagnoses) > 0 {
+			s.write("\"diagnoses\":")
+			s.json(document(s.diagnoses))
+			s.write(",\n")
+		}
+		s.write("\"summary\":")
 		s.json(s.summary())
 		s.write("}\n")
 	}

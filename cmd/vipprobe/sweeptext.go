@@ -55,6 +55,9 @@ func tintOfSweep(o sweep.Outcome) colour {
 
 // render writes the report for people.
 func (s *sweeping) render(p *printer) {
+	if s.tally.Targets == 0 {
+		return // the error says why
+	}
 	s.head(p)
 	s.times(p)
 	for _, o := range sweep.Outcomes() {
@@ -85,7 +88,7 @@ func (s *sweeping) head(p *printer) {
 	worst := sweep.Answers
 	for _, o := range sweep.Outcomes() {
 		if n := s.tally.By[o]; n > 0 {
-			parts = append(parts, fmt.Sprintf("%d %s", n, wordOfSweep(o, n)))
+			parts = append(parts, count(n)+" "+wordOfSweep(o, n))
 			if worst == sweep.Answers {
 				worst = o
 			}
@@ -98,9 +101,9 @@ func (s *sweeping) head(p *printer) {
 	if s.tally.Targets == 1 {
 		what = "target"
 	}
-	text := fmt.Sprintf("%d %s: %s", s.tally.Targets, what, strings.Join(parts, ", "))
+	text := fmt.Sprintf("%s %s: %s", count(s.tally.Targets), what, strings.Join(parts, ", "))
 	if s.cut {
-		text += fmt.Sprintf(" (interrupted: %d of %d SYNs sent)", s.last.Sent, s.last.Probes)
+		text += fmt.Sprintf(" (interrupted: %s of %s SYNs sent)", count(s.last.Sent), count(s.last.Probes))
 	}
 	p.f("%s\n", p.tint(tintOfSweep(worst), p.paragraph("", text, 2)))
 }
@@ -108,7 +111,7 @@ func (s *sweeping) head(p *printer) {
 // times writes how long it and handshakes took.
 func (s *sweeping) times(p *printer) {
 	if r := s.report; r != nil {
-		text := fmt.Sprintf("%d SYNs in %s, at most %g a second", s.tally.SYNs, roundSweep(r.LastSent.Sub(r.Started)), s.flags.rate)
+		text := fmt.Sprintf("%s SYNs in %s, at most %g a second", count(s.tally.SYNs), roundSweep(r.LastSent.Sub(r.Started)), s.flags.rate)
 		if s.flags.repeats > 0 {
 			text += "; unanswered ones again after 1s" + []string{"", "", " and 3s", ", 3s and 7s"}[s.flags.repeats]
 		}
@@ -165,7 +168,7 @@ func (s *sweeping) odd(p *printer, o sweep.Outcome) {
 		p.f("%s%s\n", word, p.paragraph(pad(labelOfRun(r), width)+"  ", s.detail(r, o), 2+width+headWidth))
 	}
 	if more > 0 {
-		p.f("%s%d more; -o csv, ndjson or json has all\n", strings.Repeat(" ", headWidth), more)
+		p.f("%s%s more; -o csv, ndjson or json has all\n", strings.Repeat(" ", headWidth), count(more))
 	}
 }
 
@@ -187,7 +190,7 @@ func (s *sweeping) detail(r *sweep.Run, o sweep.Outcome) string {
 	t := &r.Worst
 	text := ""
 	if r.N > 1 {
-		text = fmt.Sprintf("%d targets: ", r.N)
+		text = count(r.N) + " targets: "
 	}
 	switch o {
 	case sweep.Stalls:
