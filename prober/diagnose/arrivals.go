@@ -122,7 +122,7 @@ func openAtOnce(in *Input) int {
 	most := 0
 	for i := range in.Observations {
 		o := &in.Observations[i]
-		if o.Kind != plan.KindRate || !trusted(o) {
+		if o.Kind != plan.KindRate && o.Kind != plan.KindScope || !trusted(o) {
 			continue
 		}
 		var edges []edge

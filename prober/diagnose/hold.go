@@ -5,6 +5,7 @@ import (
 	"math"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/vipprobe/vipprobe/prober/observe"
 	"github.com/vipprobe/vipprobe/prober/plan"
@@ -131,6 +132,39 @@ func refused(in *Input) (silent, n int) {
 	return silent, n
 }
 
+// mostHolds is how often connections are held: a second time to see it full again, and a third where what was free the second time was too little to tell.
+const mostHolds = 3
+
+// settledHold is the burst to judge, and whether it shows again what the first did: the last, but for a second one that began so soon that most places were still
+// taken.
+func settledHold(hs []held) (h *held, again bool) {
+	h = &hs[len(hs)-1]
+	if len(hs) == 1 || !hs[0].full() {
+		return h, false
+	}
+	if fresh := h.silent[HoldNew]; len(hs) < mostHolds && !h.full() && h.fit < hs[0].fit && fresh.n > 0 && fresh.silent == fresh.n {
+		return &hs[0], false
+	}
+	return h, true
+}
+
+// freed says how long after connections had been held there was room again, and whether that was asked.
+func freed(in *Input) (after time.Duration, free, asked bool) {
+	for i := range in.Observations {
+		o := &in.Observations[i]
+		if o.Kind != plan.KindFreed || !trusted(o) {
+			continue
+		}
+		asked = true
+		for j := range o.Attempts {
+			if ans := firstSYNACK(&o.Attempts[j]); ans != nil {
+				after, free = ans.At.Sub(o.Started), true
+			}
+		}
+	}
+	return after, free, asked
+}
+
 // checkHold: connections are held open, and from some number on no new one begins while those held live on: something counts them. Whether
 // other destinations suffer too, and whether bare ACKs still reach the listener's stack, says what.
 func checkHold(in *Input) []Finding {
@@ -138,7 +172,7 @@ func checkHold(in *Input) []Finding {
 	if len(hs) == 0 {
 		return nil
 	}
-	h := &hs[len(hs)-1]
+	h, again := settledHold(hs)
 	if !h.full() {
 		return nil
 	}
@@ -156,11 +190,19 @@ func checkHold(in *Input) []Finding {
 		Disproof: "new connections accepted while as many are held",
 		Settle:   "the same again once what was held is free",
 	}
-	again := len(hs) > 1 && hs[len(hs)-2].full()
-	if !again {
-		f.Wants = []Want{{Kind: plan.KindHold, Why: "is it free again, and full at the same number?", Most: 2}}
-	} else {
-		f.Evidence = append(f.Evidence, fmt.Sprintf("released and tried again, it was full after %d connections; the first time after %d", h.fit, hs[len(hs)-2].fit))
+	switch after, free, asked := freed(in); {
+	case again && free:
+		f.Evidence = append(f.Evidence, fmt.Sprintf("released and tried again, it was full after %d connections; the first time after %d; room was there again after %.1f s", h.fit,
+			hs[0].fit, after.Seconds()))
+	case again:
+		f.Evidence = append(f.Evidence, fmt.Sprintf("released and tried again, it was full after %d connections; the first time after %d", h.fit, hs[0].fit))
+	case !asked:
+		f.Wants = []Want{{Kind: plan.KindFreed, Why: "how soon is there room again?", Most: 1}}
+	case free || len(hs) > 1:
+		f.Wants = []Want{{Kind: plan.KindHold, Why: "is it free again, and full at the same number?", Most: mostHolds}}
+	default:
+		f.Evidence = append(f.Evidence, "released, it was not free again while that was asked for")
+		f.Settle = "the same again after some minutes: what keeps ended connections that long?"
 	}
 	return []Finding{h.name(f, again, p)}
 }

@@ -179,7 +179,7 @@ func lossWants(in *Input, t tally) []Want {
 	switch {
 	case len(checkPool(in)) > 0:
 		return nil // silence before an eviction, and after it, is what an address that comes and goes has anyway
-	case headPattern(in) && (in.bursts(plan.KindRate) == 0 || m.metered()):
+	case headPattern(in) && (m.bursts == 0 || m.metered()):
 		return nil // first of all whether it is the rate: checkRate
 	}
 	more := []Want{

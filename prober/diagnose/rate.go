@@ -37,6 +37,7 @@ func trials(o *observe.Observation) []trial {
 
 // metering is what SYNs at a steady pace showed, from the first that was lost on.
 type metering struct {
+	bursts      int
 	asked, lost int
 	head        int // the most SYNs of a burst before the first that was lost
 	// refills counts the SYNs answered right after one that was not, known the lost ones of flows that had been answered before.
@@ -51,11 +52,30 @@ type metering struct {
 func readMetering(in *Input) metering {
 	m := metering{steady: true}
 	for i := range in.Observations {
-		if o := &in.Observations[i]; o.Kind == plan.KindRate && trusted(o) && !in.explained[i] {
-			m.add(trials(o))
+		o := &in.Observations[i]
+		if o.Kind != plan.KindRate && o.Kind != plan.KindScope || !trusted(o) || in.explained[i] {
+			continue
 		}
+		if o.Kind == plan.KindScope && m.bursts > 0 {
+			continue // it began with a rest, and a full bucket is no steady state
+		}
+		m.bursts++
+		m.add(alone(o))
 	}
 	return m
+}
+
+// alone lists the SYNs of a burst's first address up to the first one of another, which asks beside it.
+func alone(o *observe.Observation) []trial {
+	var until time.Time
+	order := firstSYNOrder(o)
+	for _, a := range order {
+		if a.Flow.Src.Addr() != order[0].Flow.Src.Addr() {
+			until = a.SYNs[0].At
+			break
+		}
+	}
+	return slices.DeleteFunc(trials(o), func(t trial) bool { return !until.IsZero() && !t.at.Before(until) })
 }
 
 func (m *metering) add(ts []trial) {
@@ -129,6 +149,24 @@ func lostAlone(in *Input) int {
 	return n
 }
 
+// FirstTokens is how many SYNs a second passed between the first ones of first contact and their first repeats, at the least; 0: none, or there were no such.
+func FirstTokens(seen []observe.Observation) float64 {
+	if len(seen) == 0 || seen[0].Kind != plan.KindConnect {
+		return 0
+	}
+	n, after := 0.0, time.Duration(0)
+	for j := range seen[0].Attempts {
+		if a := &seen[0].Attempts[j]; a.Outcome == observe.Accepted && a.Retransmissions == 1 && len(a.SYNs) > 1 {
+			n++
+			after = max(after, a.SYNs[1].At.Sub(a.SYNs[0].At))
+		}
+	}
+	if after <= 0 {
+		return 0
+	}
+	return n / after.Seconds()
+}
+
 // Through is how many SYNs a second came through bursts at a steady pace, at the least, and how many before the first was lost, at the most; ok is false where
 // none was made or nothing was lost.
 func Through(seen []observe.Observation) (perSecond float64, head int, ok bool) {
@@ -180,11 +218,13 @@ func checkRate(in *Input) []Finding {
 		Wants:   []Want{{Kind: plan.KindRate, Why: "a limiter lets through its own rate and no more", Most: 2}},
 		Settle:  "single SYNs far apart, and at a steady rate",
 	}
-	if in.bursts(plan.KindRate) > 0 {
-		f.Wants = append(f.Wants, Want{Kind: plan.KindPaced, Why: "do SYNs far apart all pass?", Most: 2})
-	}
 	m := readMetering(in)
-	if in.bursts(plan.KindRate) > 0 && !m.metered() {
+	if m.bursts > 0 {
+		f.Wants = append([]Want{{Kind: plan.KindPaced, Why: "do SYNs far apart all pass?", Most: 2}}, f.Wants...)
+	} else if head, n := heads(in); head == n && n >= onlyHeads {
+		f.Wants = []Want{{Kind: plan.KindScope, Why: "a limiter lets through its own rate and no more, also for two addresses together", Most: 1}}
+	}
+	if m.bursts > 0 && !m.metered() {
 		f.Wants = []Want{{Kind: plan.KindRate, Why: "does it let through as much when SYNs come twice as fast?", Most: 2}}
 		return []Finding{f}
 	}
@@ -196,7 +236,7 @@ func checkRate(in *Input) []Finding {
 	}
 	p := fisher(silences{burst.lost() + m.lost, burst.syns + m.asked}, silences{paced.lost(), paced.syns})
 	f.P = combined(append(m.order, p)...)
-	if f.Level = firm(f.P, in.bursts(plan.KindRate)); f.Level < Suspected || 10*paced.lost() > paced.syns {
+	if f.Level = firm(f.P, m.bursts); f.Level < Suspected || 10*paced.lost() > paced.syns {
 		f.Level = Inconclusive
 		return []Finding{f}
 	}
@@ -227,37 +267,57 @@ func (m *metering) evidence(p float64) []string {
 
 // headPattern reports whether, in most bursts with losses, the first SYNs that were answered at once come before those that were not.
 func headPattern(in *Input) bool {
-	head, n := 0, 0
+	head, n := heads(in)
+	return n > 0 && 2*head > n
+}
+
+// OnlyFirstPass reports whether in each of three bursts or more the first SYNs were answered at once and the later ones not.
+func OnlyFirstPass(in Input) bool {
+	in.explained = map[int]bool{}
+	head, n := heads(&in)
+	return head >= onlyHeads && head == n
+}
+
+// onlyHeads is how many bursts whose first SYNs alone are answered call for a steady pace before anything else.
+const onlyHeads = 3
+
+// heads counts the bursts of which some SYNs were answered at once and others not, and those of them in which the first were.
+func heads(in *Input) (head, n int) {
 	for i := range in.Observations {
 		o := &in.Observations[i]
 		if !trusted(o) || in.explained[i] || (o.Kind != plan.KindQuadrants && o.Kind != plan.KindSticky && o.Kind != plan.KindConnect && o.Kind != plan.KindSYN) {
 			continue
 		}
-		order := firstSYNOrder(o)
-		lost := make([]bool, 0, len(order))
-		for _, a := range order {
-			lost = append(lost, !(a.Retransmissions == 0 && len(a.Answers) > 0))
-		}
-		ok, bad := 0, 0
-		inversions := 0
-		for _, l := range lost {
-			if l {
-				bad++
-				continue
-			}
-			ok++
-			inversions += bad
-		}
-		if bad == 0 || ok == 0 {
-			continue
-		}
-		n++
-		// The Mann-Whitney count: random order has half of all pairs inverted.
-		if float64(inversions) <= 0.1*float64(ok*bad) {
+		switch first, both := firstPass(o); {
+		case first:
 			head++
+			fallthrough
+		case both:
+			n++
 		}
 	}
-	return n > 0 && 2*head > n
+	return head, n
+}
+
+// FirstPass reports whether the first SYNs of a burst were answered at once and the later ones not.
+func FirstPass(o *observe.Observation) bool {
+	first, _ := firstPass(o)
+	return first
+}
+
+// firstPass reports whether the SYNs of a burst that were answered at once are its first, and whether there are both sorts.
+func firstPass(o *observe.Observation) (first, both bool) {
+	ok, bad, inversions := 0, 0, 0
+	for _, a := range firstSYNOrder(o) {
+		if !(a.Retransmissions == 0 && len(a.Answers) > 0) {
+			bad++
+			continue
+		}
+		ok++
+		inversions += bad
+	}
+	// The Mann-Whitney count: random order has half of all pairs inverted.
+	return ok > 0 && bad > 0 && float64(inversions) <= 0.1*float64(ok*bad), ok > 0 && bad > 0
 }
 
 // headElsewhere reports whether on another port of the address, or of bare ACKs, too, the first of a burst were answered and later ones not.

@@ -19,12 +19,28 @@ const (
 	forgets  = 11 * time.Second
 )
 
+// freedGap is how often a place that held connections took is asked for.
+const freedGap = 250 * time.Millisecond
+
+// freed asks one flow again and again until it is answered, as long as what was held may take to be forgotten: what counts only what is open has room at
+// once, what keeps ended connections has it later.
+func (v *Investigation) freed(seen []observe.Observation) plan.Burst {
+	var at []time.Duration
+	for t := time.Duration(0); t <= forgets; t += freedGap {
+		at = append(at, t)
+	}
+	b := plan.Burst{Listen: at[len(at)-1] + patience(seen)}
+	b.Arms = []plan.Arm{{Name: "again", Via: plan.Raw, Script: v.script(v.clock(seen), plan.Custom(at...), plan.Reset)}}
+	v.shots(&b, 0, 1, 0, 0)
+	return b
+}
+
 // hold keeps connections open, one more every few ms, then asks whether new ones still begin, to this service and to another, and whether
-// those held still live: a table, a pool of ports or a queue that is full refuses the new ones and keeps the old. The second
-// time it first waits until what the first took must be free again.
+// those held still live: a table, a pool of ports or a queue that is full refuses the new ones and keeps the old. Again it first waits until what was taken
+// before must be free, unless room was seen.
 func (v *Investigation) hold(seen []observe.Observation) plan.Burst {
 	var start time.Duration
-	if count(seen, plan.KindHold) > 0 {
+	if n := count(seen, plan.KindHold); n > 1 || n > 0 && !answered(seen, plan.KindFreed) {
 		start = forgets
 	}
 	wait := patience(seen)

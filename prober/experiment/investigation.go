@@ -101,8 +101,8 @@ func (v *Investigation) opening(seen []observe.Observation) []Step {
 		{plan.KindQuadrants, "the same on fresh flows, to test what the first half suggests"},
 	}
 	steps := []Step{first, again, tsvals[0], tsvals[1]}
-	if len(seen) > 0 && seen[0].Kind == plan.KindConnect && silent(&seen[0]) {
-		steps = []Step{first, tsvals[0], tsvals[1], again} // a repeat of silence takes seconds
+	if len(seen) > 0 && seen[0].Kind == plan.KindConnect && (silent(&seen[0]) || late(&seen[0]) || diagnose.FirstPass(&seen[0])) {
+		steps = []Step{first, tsvals[0], tsvals[1], again} // a repeat of silence, or of late answers, takes seconds
 	}
 	if v.Transfer != nil {
 		steps = append(steps, Step{plan.KindTransfer, "does data pass whole, once, and in order?"})
@@ -135,6 +135,17 @@ func silent(o *observe.Observation) bool {
 	return false
 }
 
+// late reports whether most attempts of a burst were answered so late that they were repeated, though none was seen to be lost.
+func late(o *observe.Observation) bool {
+	n := 0
+	for j := range o.Attempts {
+		if l := o.Attempts[j].Late; l == observe.LateSlow || l == observe.LateAmbiguous {
+			n++
+		}
+	}
+	return n > 0 && 2*n > len(o.Attempts)
+}
+
 // timestamps is what the quadrants call for at once, before the rest of the opening: whether silence depends on the TSval is asked while it
 // lasts. settled: it does, for certain, so that the same silence need not be met by everything else.
 func (v *Investigation) timestamps(seen []observe.Observation, done map[plan.Kind]int) (s Step, ok, settled bool) {
@@ -154,6 +165,36 @@ func (v *Investigation) timestamps(seen []observe.Observation, done map[plan.Kin
 		}
 		if (w.Kind == plan.KindCells || w.Kind == plan.KindSurvey || w.Kind == plan.KindQuadrants) && !v.skipped(w.Kind) && done[w.Kind] < most(w) {
 			return Step{w.Kind, w.Why}, true, false
+		}
+	}
+	return s, false, false
+}
+
+// presses is what the bursts so far call for at once, before the rest of the opening; settled: what it was about is certain, and the rest would meet nothing else.
+func (v *Investigation) presses(seen []observe.Observation, done map[plan.Kind]int) (s Step, ok, settled bool) {
+	if s, ok, settled = v.limits(seen, done); ok || settled {
+		return s, ok, settled // silence that turns on the order, which is drawn by lot, does not turn on the TSval
+	}
+	return v.timestamps(seen, done)
+}
+
+// limits is what bursts call for whose first SYNs alone are answered, one after the other: a limit on their rate would meet everything else as well.
+func (v *Investigation) limits(seen []observe.Observation, done map[plan.Kind]int) (s Step, ok, settled bool) {
+	if done[plan.KindQuadrants] < 2 || !diagnose.OnlyFirstPass(v.input(seen)) {
+		return s, false, false
+	}
+	d := v.judge(seen)
+	for _, f := range slices.Concat(d.Causes, d.Notes) {
+		if f.Verdict != diagnose.SYNRateLimited {
+			continue
+		}
+		if f.Level >= diagnose.Confirmed {
+			return s, false, true
+		}
+		for _, w := range f.Wants {
+			if !v.skipped(w.Kind) && v.can(w.Kind) && done[w.Kind] < most(w) {
+				return Step{w.Kind, w.Why}, true, false
+			}
 		}
 	}
 	return s, false, false
@@ -232,10 +273,10 @@ func (v *Investigation) opens(seen []observe.Observation, done map[plan.Kind]int
 		if v.pointless(s.Kind, seen) {
 			continue
 		}
-		if ts, ok, settled := v.timestamps(seen, done); settled {
+		if now, ok, settled := v.presses(seen, done); settled {
 			break
 		} else if ok {
-			return ts, true
+			return now, true
 		}
 		return s, true
 	}
@@ -275,7 +316,10 @@ func (v *Investigation) pointless(k plan.Kind, seen []observe.Observation) bool 
 		return true
 	}
 	if k == plan.KindConnect || moves(k) {
-		return len(seen) > 0 && !answered(seen, plan.KindConnect)
+		return len(seen) > 0 && !answered(seen, plan.KindConnect) || k == plan.KindConnect && count(seen, k) > 0 && v.slow(seen)
+	}
+	if k == plan.KindQuadrants {
+		return count(seen, k) > 0 && v.slow(seen)
 	}
 	if k == plan.KindReuse && (lossy(seen) || patience(seen) >= reusePatience) {
 		return true // what a second use loses could not be told from the rest, nor what is late
@@ -285,6 +329,13 @@ func (v *Investigation) pointless(k plan.Kind, seen []observe.Observation) bool 
 	}
 	completes := []plan.Kind{plan.KindServed, plan.KindSizes, plan.KindReuse, plan.KindPrime, plan.KindBacklog, plan.KindIdle}
 	return slices.Contains(completes, k) && !answered(seen, plan.KindSticky)
+}
+
+// slow reports whether all that can be said of the answers so far is that they are late: raw SYNs on fresh flows were answered as late as first contact, every one.
+// The same again would take seconds, and the sweeps to come ask as many flows.
+func (v *Investigation) slow(seen []observe.Observation) bool {
+	d := v.judge(seen)
+	return len(d.Causes) == 1 && d.Causes[0].Verdict == diagnose.SlowPathNotStall && d.Causes[0].Level >= diagnose.Confirmed && !slices.ContainsFunc(seen, func(o observe.Observation) bool { return silent(&o) })
 }
 
 // lossy reports whether fresh flows of the sweeps lost SYNs, three or more.
@@ -335,7 +386,7 @@ func (v *Investigation) dead(seen []observe.Observation) bool {
 
 // can reports whether a burst of the kind can be made here at all.
 func (v *Investigation) can(k plan.Kind) bool {
-	if k == plan.KindSource && len(v.Others) == 0 || k == plan.KindHold && v.Hold == 0 || k == plan.KindBacklog && v.Backlog == 0 || (moves(k) || k == plan.KindHoled) && v.Transfer == nil {
+	if k == plan.KindSource && len(v.Others) == 0 || (k == plan.KindHold || k == plan.KindFreed) && v.Hold == 0 || k == plan.KindBacklog && v.Backlog == 0 || (moves(k) || k == plan.KindHoled) && v.Transfer == nil {
 		return false
 	}
 	return !v.NoRaw || !raw(k)

@@ -18,6 +18,7 @@ import (
 const (
 	ratePace  = 16
 	rateTime  = 2500 * time.Millisecond
+	soonTime  = 2 * time.Second // where so many pass a second that it is enough
 	rateFlows = 4
 )
 
@@ -41,18 +42,19 @@ func (v *Investigation) rate(seen []observe.Observation) plan.Burst {
 // scopeFlows is on how many flows each address asks in turn.
 const scopeFlows = 4
 
-// scope rests, so that a limiter's bucket fills: how many SYNs then pass at once is its size. Then it asks at a steady pace, faster than what came
-// through before: from the usual address, and after a while, where this host has another, from both in turn. What both draw on gives them together what it
-// gave one.
+// scope asks at a steady pace: from the usual address, and after a while, where this host has another, from both in turn. What both draw on gives them together
+// what it gave one. Once it is known how many come through, it first rests, so that a limiter's bucket fills: how many SYNs then pass at once is its size.
 func (v *Investigation) scope(seen []observe.Observation) plan.Burst {
-	rate, head, ok := diagnose.Through(seen)
-	if !ok {
-		rate = ratePace / 2
+	seconds := func(s float64, least, most time.Duration) time.Duration {
+		return min(max(time.Duration(s*float64(time.Second)), least), most)
 	}
-	seconds := func(s float64, most time.Duration) time.Duration {
-		return min(max(time.Duration(s*float64(time.Second)), rateTime), most)
+	var step, span, rest time.Duration
+	if rate, head, ok := diagnose.Through(seen); ok {
+		step, span = time.Duration(float64(time.Second)/min(max(2.5*rate, 4), 50)), seconds(15/rate, rateTime, 2*rateTime)
+		rest = seconds(float64(head)/rate, rateTime, 2*rateTime)
+	} else {
+		step, span = time.Second/ratePace, seconds(10/diagnose.FirstTokens(seen), soonTime, rateTime)
 	}
-	step, span := time.Duration(float64(time.Second)/min(max(2.5*rate, 4), 50)), seconds(15/rate, 2*rateTime)
 	sources := v.twoSources(seen)
 	flows := make([][]paced, len(sources))
 	for i, src := range sources {
@@ -60,7 +62,6 @@ func (v *Investigation) scope(seen []observe.Observation) plan.Burst {
 			flows[i] = append(flows[i], paced{src: src, name: fmt.Sprintf("from %s, flow %d", src, k)})
 		}
 	}
-	rest := seconds(float64(head)/rate, 2*rateTime)
 	v.takeTurns(flows[:1], step, rest, rest+span)
 	if len(flows) > 1 {
 		v.takeTurns(flows, step, rest+span, rest+2*span)
@@ -75,13 +76,14 @@ type paced struct {
 	at   []time.Duration
 }
 
-// takeTurns lets every source ask once in each step, on its flows in turn. Which asks first is drawn by lot, so that none keeps step with a limiter.
+// takeTurns lets every source ask once in each step, on its flows in turn. Which asks first, and when within its part of the step, is drawn by lot, so that none
+// keeps step with a limiter.
 func (v *Investigation) takeTurns(flows [][]paced, step, from, until time.Duration) {
 	each := step / time.Duration(len(flows))
 	for turn := 0; from < until; turn++ {
 		for _, s := range v.Rand.Perm(len(flows)) {
 			f := &flows[s][turn%len(flows[s])]
-			f.at = append(f.at, from)
+			f.at = append(f.at, from+time.Duration(v.Rand.Int64N(int64(each/2))))
 			from += each
 		}
 	}

@@ -68,7 +68,7 @@ func recorded(host diagnose.Input, seen []observe.Observation) *Investigation {
 			v.MayPrime, v.PrimeAnyway, v.NoRaw = true, true, false
 		case k == plan.KindHeal:
 			v.Heal = true
-		case k == plan.KindHold:
+		case k == plan.KindHold || k == plan.KindFreed:
 			v.Hold, v.NoRaw = 1, false
 		case k == plan.KindBacklog || k == plan.KindIdle:
 			v.Backlog, v.NoRaw = 1, false
@@ -212,6 +212,7 @@ func harmOf(k plan.Kind) string {
 		plan.KindWalk:     "SYNs that end on the way; routers answer them with ICMP",
 		plan.KindReuse:    "half-open SYNs on a few flows used three times, reset at once",
 		plan.KindHold:     "many connections held open for seconds: they take places at the target and on the way (permitted by its owner)",
+		plan.KindFreed:    "half-open SYNs on one flow, reset at once",
 		plan.KindBacklog:  "many half-open connections for about 3 s, then reset: others meet SYN cookies meanwhile, or where these are off nothing (permitted by its owner)",
 		plan.KindIdle:     "a few connections left silent for 8 s, then aborted",
 		plan.KindScope:    "half-open SYNs over a limit for seconds, from two addresses of this host, reset at once: whoever shares the limit gets less meanwhile",

@@ -275,7 +275,8 @@ func (res *result) tell(b *strings.Builder) {
 		fmt.Fprintf(b, "  note %s (%s): %s\n", c.Verdict, c.Level, c.Summary)
 	}
 	for i, st := range res.trace {
-		fmt.Fprintf(b, "  %2d %-9s %-60s %s\n", i, st.Kind, st.Why, outcomes(&res.seen[i]))
+		o := &res.seen[i]
+		fmt.Fprintf(b, "  %2d %-9s %5.1f + %4.1f s  %-60s %s\n", i, st.Kind, o.Started.Sub(res.seen[0].Started).Seconds(), o.Finished.Sub(o.Started).Seconds(), st.Why, outcomes(o))
 	}
 	for i := range res.seen {
 		detail(b, i, &res.seen[i])

@@ -214,6 +214,7 @@ const (
 	KindEven      Kind = "even"      // each flow asked many times over: is loss alike on all?
 	KindSource    Kind = "source"    // other source addresses of this host beside the usual one
 	KindHold      Kind = "hold"      // connections held open, then new ones beside them
+	KindFreed     Kind = "freed"     // one SYN again and again after that: is there room once more?
 	KindWatch     Kind = "watch"     // single SYNs over seconds, with a TSval that is served
 	KindCheck     Kind = "check"     // one ordinary connect, as a health check makes it
 	KindLate      Kind = "late"      // SYNs without an answer, left alone for long: who resets them, and when?
