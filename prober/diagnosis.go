@@ -113,7 +113,7 @@ func (p *Prober) investigate(ctx context.Context, ep Endpoint, addr netip.AddrPo
 	}
 	r.Duration = time.Since(r.Started)
 	if !o.member { // what its SYNs move is heard with the target's
-		r.Witnesses = o.inquest.said(ctx)
+		r.Witnesses = o.inquest.heard(ctx, r.Observations)
 	}
 	r.conclude()
 	r.Success = r.Diagnosis.Healthy()

@@ -45,8 +45,11 @@ const (
 	trailTime = 200 * time.Millisecond
 )
 
-// errStood is why an exchange was given up that stood still.
-var errStood = errors.New("nothing moved")
+// errStood is why an exchange was given up that stood still, errCut why one was that moved on.
+var (
+	errStood = errors.New("nothing moved")
+	errCut   = errors.New("its time was over")
+)
 
 // run moves the octets, and gives up where nothing moves any more or ctx ends.
 func (x *exchange) run(ctx context.Context) {
@@ -65,7 +68,7 @@ func (x *exchange) run(ctx context.Context) {
 	if cause := context.Cause(ctx); err != nil && cause != nil {
 		err = cause
 		if errors.Is(cause, context.DeadlineExceeded) {
-			err = errors.New("its time was over")
+			err = errCut
 		}
 	}
 	x.why = err

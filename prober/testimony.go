@@ -179,6 +179,20 @@ func (q *inquest) hear(i int, a *deposition.Answer, err error) {
 	}
 }
 
+// mostHeard bounds the wait for a background at the end of a diagnosis.
+const mostHeard = 6 * time.Second
+
+// heard is what the servers have said, once they have been listened to for long enough after the last SYN of ours to tell their counters' background, as far as the
+// time of the diagnosis allows it.
+func (q *inquest) heard(ctx context.Context, seen []observe.Observation) []observe.Witness {
+	said := q.said(ctx)
+	if d := min(witness.Lacks(seen, said), mostHeard); d > 0 && ctx.Err() == nil {
+		pause(ctx, d)
+		said = q.said(ctx)
+	}
+	return said
+}
+
 // said asks once more and returns what the servers have said so far.
 func (q *inquest) said(ctx context.Context) []observe.Witness {
 	if q == nil {

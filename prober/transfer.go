@@ -51,7 +51,7 @@ func (e *engine) transfer(ctx context.Context, r *run, res kdial.Result) {
 	x := exchange{conn: res.Conn, what: *r.script(res.Index).Then.Transfer, dst: s.flow.Dst}
 	x.run(ctx)
 	out := observe.Transfer{Attempt: res.Index, Began: res.View.Completed, Ended: time.Now(), Sent: x.sent.Load(), Received: x.received.Load(), Done: x.why == nil,
-		Stood: errors.Is(x.why, errStood), Status: x.status, Congestion: x.congestion, Info: x.info, HasInfo: x.hasInfo, RTO: x.rto}
+		Stood: errors.Is(x.why, errStood), Cut: errors.Is(x.why, errCut), Status: x.status, Congestion: x.congestion, Info: x.info, HasInfo: x.hasInfo, RTO: x.rto}
 	if x.why != nil {
 		out.Why = x.why.Error()
 	}

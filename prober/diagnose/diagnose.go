@@ -209,7 +209,7 @@ func checkHealthy(in *Input) Finding {
 		switch {
 		case a.Outcome == observe.NotSent || a.Outcome == observe.OutcomeUnknown:
 			unsent++
-		case connected(a) && a.Retransmissions == 0 && a.Late == observe.NotLate:
+		case connected(a) && (a.Retransmissions == 0 && a.Late == observe.NotLate || hurried(a)):
 			ok++
 			worst = max(worst, a.Handshake)
 		}

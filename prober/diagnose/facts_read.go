@@ -34,7 +34,7 @@ func seen(in *Input, least int, hit func(*observe.Attempt) bool) answer {
 }
 
 func troubled(a *observe.Attempt) bool {
-	return a.Outcome != observe.Accepted || a.Retransmissions > 0 || a.Unseen > 0
+	return a.Outcome != observe.Accepted || a.Retransmissions > 0 && !hurried(a) || a.Unseen > 0
 }
 
 func readTrouble(in *Input) answer { return seen(in, fewAttempts, troubled) }

@@ -147,6 +147,10 @@ func (s *slowness) add(a *observe.Attempt) {
 	if a.Outcome != observe.Accepted {
 		return
 	}
+	if hurried(a) {
+		s.prompt++
+		return
+	}
 	alone := false
 	if a.Via == plan.Raw && len(a.SYNs) == 1 {
 		alone = a.RTT >= slowFrom && !listenerRung(a.RTT)

@@ -70,6 +70,14 @@ func phases(k plan.Kind, list ...observe.Transfer) observe.Observation {
 	return o
 }
 
+// cut ends data phases before all had moved.
+func cut(list []observe.Transfer) []observe.Transfer {
+	for i := range list {
+		list[i].Done, list[i].Cut, list[i].Why, list[i].Received = false, true, "its time was over", 1000
+	}
+	return list
+}
+
 func times(n int, one func(i int) observe.Transfer) []observe.Transfer {
 	var out []observe.Transfer
 	for i := range n {
@@ -104,6 +112,9 @@ func TestDataPhases(t *testing.T) {
 			phases(plan.KindGentle, all(1000, 0)...)}, diagnose.Healthy, diagnose.Confirmed, diagnose.PathLoss, ""},
 		{"a tail of it with little in flight is no other cause", []observe.Observation{phases(plan.KindTransfer, all(1000, 100)...), phases(plan.KindGentle, all(1000, 2)...),
 			phases(plan.KindGentle, all(1000, 2)...)}, diagnose.Healthy, diagnose.Confirmed, diagnose.PathLoss, ""},
+		{"what was slow on purpose was not over in our time", []observe.Observation{phases(plan.KindTransfer, all(1000, 100)...), phases(plan.KindGentle, all(1000, 0)...),
+			phases(plan.KindGentle, cut(all(1000, 0))...)}, diagnose.Healthy, diagnose.Confirmed, diagnose.PathLoss, ""},
+		{"what was asked for was not over in our time", []observe.Observation{phases(plan.KindTransfer, cut(all(1000, 0))...)}, "", 0, diagnose.InsufficientSamples, ""},
 		{"loss on three connections of eight", []observe.Observation{phases(plan.KindTransfer, some(3)...), phases(plan.KindGentle, some(3)...)},
 			diagnose.ECMPPathLoss, diagnose.Confirmed, "", ""},
 		{"segments out of order", []observe.Observation{phases(plan.KindTransfer, times(8, func(int) observe.Transfer { return reordered(1000, 20) })...)},

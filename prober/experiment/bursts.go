@@ -172,6 +172,10 @@ func (v *Investigation) sticky(seen []observe.Observation) plan.Burst {
 // servedWait covers a listener's first SYN-ACK repeat after our ACK (RTO 1 s) with room for its timer.
 const servedWait = 1500 * time.Millisecond
 
+// banner is how much is read of what a server says by itself: more than greetings are, and little enough that one which goes on sending fills no queue
+// on the way that the next burst has to pass.
+const banner = 8 << 10
+
 // served completes handshakes itself and waits: a listener whose accept queue is full goes on repeating its SYN-ACK as if our ACK had
 // not come; one that aborts resets. Half of the flows then send a request and half a line end, so that a stack which is
 // really there acknowledges it.
@@ -179,7 +183,7 @@ func (v *Investigation) served(seen []observe.Observation) plan.Burst {
 	b := plan.Burst{Listen: servedWait + 1200*time.Millisecond + 2*patience(seen)}
 	s := v.script(v.clock(seen), thrice(seen), plan.Acknowledge)
 	s.Patience = patience(seen)
-	s.Then = plan.Exchange{Data: []byte("\r\n"), DataDelay: servedWait, Close: plan.Abort, CloseDelay: 50 * time.Millisecond, RTO: patience(seen)}
+	s.Then = plan.Exchange{Data: []byte("\r\n"), DataDelay: servedWait, Reads: banner, Close: plan.Abort, CloseDelay: 50 * time.Millisecond, RTO: patience(seen)}
 	b.Arms = []plan.Arm{{Name: "served", Via: plan.Raw, Script: s}}
 	v.shots(&b, 0, v.flows(8), 0, 2*time.Millisecond)
 	return b

@@ -263,7 +263,7 @@ func lossy(seen []observe.Observation) bool {
 			continue
 		}
 		for j := range seen[i].Attempts {
-			if a := &seen[i].Attempts[j]; a.Outcome == observe.TimedOut || a.Retransmissions > 0 {
+			if a := &seen[i].Attempts[j]; a.Outcome == observe.TimedOut || a.Retransmissions > 0 && a.Late != observe.LateSlow {
 				n++
 			}
 		}

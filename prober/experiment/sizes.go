@@ -56,7 +56,7 @@ func (v *Investigation) sizes(seen []observe.Observation) plan.Burst {
 		for i := range data {
 			data[i] = '\n'
 		}
-		s.Then = plan.Exchange{Data: data, Close: plan.Abort, CloseDelay: 20 * time.Millisecond, RTO: patience(seen)}
+		s.Then = plan.Exchange{Data: data, Reads: banner, Close: plan.Abort, CloseDelay: 20 * time.Millisecond, RTO: patience(seen)}
 		b.Arms = append(b.Arms, plan.Arm{Name: fmt.Sprintf("%d octets", n), Via: plan.Raw, Script: s})
 	}
 	for i := range v.flows(8) {

@@ -112,6 +112,9 @@ func (c *Conn) take(now time.Duration, seg *wire.Segment, out []Send) []Send {
 	if seg.Flags&wire.FIN != 0 && seg.Seq == c.rcvNxt && c.state == Established && c.aborts() {
 		return c.abort(now, out)
 	}
+	if most := c.script.Then.Reads; most > 0 && c.rcvNxt.Sub(c.irs+1) >= int32(most) {
+		return c.afterAck(now, out)
+	}
 	if seg.Length > 0 || seg.Flags&wire.FIN != 0 {
 		if seg.Seq == c.rcvNxt {
 			c.rcvNxt = seg.End()

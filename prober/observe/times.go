@@ -59,6 +59,7 @@ func (c *Correlator) judgeLateness() {
 		b.slowest = max(b.slowest, a.RTT)
 		base[a.Flow.Dst] = b
 	}
+	held := c.letGo()
 	for i := range c.obs.Attempts {
 		a, st := &c.obs.Attempts[i], &c.state[i]
 		c.judgeAlone(a, st, base[a.Flow.Dst])
@@ -80,7 +81,9 @@ func (c *Correlator) judgeLateness() {
 		switch listener := c.repeatOfListener(a.Answers[st.first].At.Sub(a.SYNs[a.Answered].At), b.fastest); {
 		case listener && a.Late == LateSlow:
 			a.Late = LateAnswerLost
-		case !listener && a.Late == LateAnswerLost:
+		case !listener && held[i] && a.Late != NotLate:
+			a.Late = LateSlow
+		case !listener && (a.Late == LateAnswerLost || a.Late == LateAmbiguous && a.Answered == last-1):
 			a.Late = c.eachAnswered(a, st.first, b.fastest)
 		}
 	}
@@ -102,7 +105,7 @@ func (c *Correlator) eachAnswered(a *Attempt, first int, fastest time.Duration) 
 		}
 		return LateAmbiguous
 	}
-	return LateAnswerLost
+	return a.Late
 }
 
 // farAbove is how much longer than the fastest round trip an answer to an only SYN must take to be held against a listener's ladder.

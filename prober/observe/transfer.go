@@ -18,6 +18,8 @@ type Transfer struct {
 	Why  string
 	// Stood: it was given up because nothing moved any more; else it ended some other way, as by a reset.
 	Stood bool
+	// Cut: the time that we gave it was over while it moved.
+	Cut bool
 	// Status is the code of an HTTP answer; 0: none came.
 	Status int
 	// Congestion is the congestion control that was in force on our side; empty: not known.

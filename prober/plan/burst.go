@@ -93,6 +93,9 @@ type Exchange struct {
 	Alive bool
 	// Withhold acknowledges nothing that the peer sends, neither data nor FIN: what comes before its first repeat is its initial window.
 	Withhold bool
+	// Reads is after how many octets of the peer's data no more of it is acknowledged, so that a peer that sends by itself stops at what it sends at once;
+	// 0: all is.
+	Reads int
 	// RTO is the wait before Data or a FIN of ours is repeated, doubled each time; 0: 1 s (RFC 6298 §2.1).
 	RTO   time.Duration
 	Close Closing

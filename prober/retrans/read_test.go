@@ -309,6 +309,18 @@ func TestReceived(t *testing.T) {
 				By: ByID}, 1,
 		},
 		{
+			"a probe of the tail, and the late original right behind it", ids + `
+			50ms < 10000:11000 id=12
+			51ms < 10000:11000 id=11`,
+			Received{Segments: 11, Octets: 11000, Spurious: count(TLP, 1), By: ByID}, 0,
+		},
+		{
+			"near miss: a path that doubles the tail", ids + `
+			50ms < 10000:11000 id=11
+			51ms < 10000:11000 id=11`,
+			Received{Segments: 11, Octets: 11000, Spurious: count(Fast, 1), By: ByID}, 0,
+		},
+		{
 			"timestamps tell the order", `
 			0ms < 0:1000 ts=100
 			1ms < 2000:3000 ts=101

@@ -109,6 +109,14 @@ type receiver struct {
 	fills  []fill
 	// swapped is the end of what came late last.
 	swapped wire.Seq
+	// tail is the last segment of all that has come in order.
+	tail tail
+}
+
+// tail is a last segment: what it bears, and how long nothing had come before it.
+type tail struct {
+	by    stamp
+	quiet time.Duration
 }
 
 // begin sets the sequence number of the first octet of data.
@@ -148,6 +156,7 @@ func (r *receiver) in(g *Segment) {
 		for i := range r.holes {
 			r.holes[i].passed += n
 		}
+		r.tail = tail{by: stampOf(g), quiet: g.At.Sub(r.lastIn)}
 	}
 	r.lastIn = g.At
 }
@@ -278,9 +287,13 @@ func (r *receiver) sentBefore(g *Segment, by stamp, age time.Duration) bool {
 	return float64(age) < soon*float64(r.rtt)
 }
 
-// needless says why data came that was there already: a tail loss probe repeats the last segment while nothing is missing.
+// needless says why data came that was there already: a tail loss probe repeats the last segment while nothing is missing. What comes behind its own
+// copy is the late original: then it is the copy that came after a pause.
 func (r *receiver) needless(g *Segment, b Range) Class {
 	quiet := g.At.Sub(r.lastIn)
+	if b.To == r.max && r.older(g, r.tail.by) {
+		quiet = r.tail.quiet
+	}
 	switch {
 	case len(r.holes) == 0 && b.To == r.max && quiet >= r.rtt:
 		return TLP
@@ -288,4 +301,16 @@ func (r *receiver) needless(g *Segment, b Range) Class {
 		return RTO
 	}
 	return Fast
+}
+
+// older reports whether g bears that it left its sender before the segment of that stamp.
+func (r *receiver) older(g *Segment, by stamp) bool {
+	switch r.By {
+	case ByID:
+		return int16(g.ID-by.id) < 0
+	case ByTimestamp:
+		return g.TSval.Before(by.tsval)
+	case ByTime, KeyUnknown:
+	}
+	return false
 }

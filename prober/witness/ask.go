@@ -32,7 +32,7 @@ func rank(e diagnose.Effect) int {
 
 // counter hears one counter.
 func (r *hearing) counter(p *proof, k *telling) diagnose.Testimony {
-	t := diagnose.Testimony{Verdict: p.verdicts[0], Counter: neighborTable(k.name, r.target.Addr().Is6()), Effect: diagnose.EffectUnsaid, P: 1, Alpha: Alpha}
+	t := diagnose.Testimony{Verdict: p.verdicts[0], Counter: neighborTable(k.name, r.target.Addr().Is6()), Effect: diagnose.EffectUnsaid, P: 1, Alpha: Alpha / looks}
 	if known, ok := testimony.Find(t.Counter); ok {
 		t.Means, t.Others = known.Means, also(&known)
 	}
@@ -45,10 +45,7 @@ func (r *hearing) counter(p *proof, k *telling) diagnose.Testimony {
 		t.Why = r.unsaid(t.Counter)
 		return t
 	}
-	heard := *r
-	if !p.arrived {
-		heard.vain = slices.DeleteFunc(slices.Clone(r.vain), func(v vain) bool { return v.arrived })
-	}
+	heard := r.of(p)
 	c := compare(heard.cut(readings))
 	c.count(&t)
 	heard.byServer(&t, k, c.dosed)
@@ -58,6 +55,15 @@ func (r *hearing) counter(p *proof, k *telling) diagnose.Testimony {
 	t.Effect = c.decide(&t, k, q, r.direct() != nil && r.since(k.from))
 	t.Why = r.sentence(&t)
 	return t
+}
+
+// of is the hearing with the SYNs that a proof asks about.
+func (r *hearing) of(p *proof) hearing {
+	heard := *r
+	if !p.arrived {
+		heard.vain = slices.DeleteFunc(slices.Clone(r.vain), func(v vain) bool { return v.arrived })
+	}
+	return heard
 }
 
 // also is what else moves a counter: what is known of it, and traffic that is not ours, of the whole namespace or machine.

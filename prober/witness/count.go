@@ -2,7 +2,6 @@ package witness
 
 import (
 	"math"
-	"slices"
 	"time"
 
 	"github.com/vipprobe/vipprobe/prober/diagnose"
@@ -29,12 +28,7 @@ func compare(all []stretch) compared {
 	if len(c.dosed) == 0 {
 		return c
 	}
-	lengths := make([]time.Duration, len(c.dosed))
-	for i := range c.dosed {
-		lengths[i] = c.dosed[i].length()
-	}
-	slices.Sort(lengths)
-	c.quiet = lengthen(quiet, lengths[len(lengths)/2])
+	c.quiet = lengthen(quiet, c.middle())
 	return c
 }
 
@@ -85,7 +79,7 @@ func (c *compared) count(t *diagnose.Testimony) {
 	if t.QuietTime > 0 {
 		t.Background = float64(background) / t.QuietTime.Seconds()
 	}
-	t.P, t.Alpha = c.chance(t, background), Alpha
+	t.P, t.Alpha = c.chance(t, background), Alpha/looks
 }
 
 // fewStretches is below what stretches alone cannot tell: our SYNs left in one instant or a few.
@@ -132,11 +126,11 @@ func (c *compared) decide(t *diagnose.Testimony, k *telling, q queues, mayRefute
 		return diagnose.EffectUnsaid
 	case q.always() && t.Seen*10 >= t.Expected*8:
 		return diagnose.EffectUpgraded
-	case k.alone && !q.never() && t.P < Alpha && c.matches(t):
+	case k.alone && !q.never() && t.P < t.Alpha && c.matches(t):
 		return diagnose.EffectUpgraded
 	case mayRefute && !q.always() && t.Seen*5 < t.Expected:
 		return diagnose.EffectRefuted
-	case t.QuietMoved > 0 && t.P >= Alpha, t.Seen > 0 && q.never():
+	case t.QuietMoved > 0 && t.P >= t.Alpha, t.Seen > 0 && q.never():
 		return diagnose.EffectBackground
 	}
 	return diagnose.EffectUnmatched

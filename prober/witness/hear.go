@@ -14,6 +14,9 @@ import (
 // asked about (see proofs), so one round in 250 at worst; and only where the outside had found the same silence.
 const Alpha = 1e-3
 
+// looks is how often counts may be tested before they are believed: as they are, and once more after a longer quiet (see Lacks). Each has its share of Alpha.
+const looks = 2
+
 // Hear holds a diagnosis against what the servers said of themselves while the observations were made: the causes that were named, or where none
 // was named the silence itself. Without witnesses it changes nothing. behind are observations of the target's members that were made at the same
 // time: their SYNs move the same counters.

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
+
+	"github.com/vipprobe/vipprobe/prober/wire"
 )
 
 // numbered is a frame that is no IP, with a number inside.
@@ -109,5 +111,33 @@ func TestLossAndCopiesFollowTheirSeed(t *testing.T) {
 	}
 	if n := len(a) - len(slices.Compact(slices.Clone(a))); n < 90 || n > 190 {
 		t.Errorf("%d of some 700 came twice at 20 %%", n)
+	}
+}
+
+func TestOvertakenIsLetGoBehindItsCopy(t *testing.T) {
+	now := time.Unix(0, 0)
+	at := func(p Packet, seq wire.Seq) Packet { return p.Edited(func(s *wire.Segment) { s.Seq = seq }) }
+	data := packet(Out, wire.ACK, nil)
+	o := &Overtaken{M: Any, Most: 3 * time.Second}
+	if got := o.Pass(now, data); got != nil {
+		t.Fatalf("the first left as %v", got)
+	}
+	if p := passed(t, o, now, at(data, 200)); p == nil {
+		t.Error("another segment of the flow was kept")
+	}
+	got := o.Pass(now.Add(time.Second), data)
+	if len(got) != 2 || !got[1].At.Equal(now.Add(time.Second)) {
+		t.Errorf("behind its copy it left as %v", got)
+	}
+	if at, ok := o.Wake(); ok {
+		t.Errorf("wakes at %s for nothing", at)
+	}
+	if p := passed(t, o, now, data); p == nil {
+		t.Error("a second copy was kept")
+	}
+	o = &Overtaken{M: Any, Most: 3 * time.Second}
+	o.Pass(now, data)
+	if at, ok := o.Wake(); !ok || !at.Equal(now.Add(3*time.Second)) || len(o.Fire(at)) != 1 {
+		t.Errorf("without a copy it is due at %s, %t", at, ok)
 	}
 }
