@@ -44,8 +44,8 @@ func (a *Attempt) userTimes() {
 // plain is the spread of the round trips to one destination that no retransmission blurs; fastest 0: there are none.
 type plain struct{ fastest, slowest time.Duration }
 
-// judgeLateness compares late answers with the plain round trips to the same destination in the burst.
-func (c *Correlator) judgeLateness() {
+// plains are the plain round trips of the burst, by destination.
+func (c *Correlator) plains() map[netip.AddrPort]plain {
 	base := map[netip.AddrPort]plain{}
 	for i := range c.obs.Attempts {
 		a := &c.obs.Attempts[i]
@@ -59,7 +59,12 @@ func (c *Correlator) judgeLateness() {
 		b.slowest = max(b.slowest, a.RTT)
 		base[a.Flow.Dst] = b
 	}
-	held := c.letGo()
+	return base
+}
+
+// judgeLateness compares late answers with the plain round trips to the same destination in the burst.
+func (c *Correlator) judgeLateness() {
+	base, held := c.plains(), c.letGo()
 	for i := range c.obs.Attempts {
 		a, st := &c.obs.Attempts[i], &c.state[i]
 		c.judgeAlone(a, st, base[a.Flow.Dst])
@@ -67,25 +72,30 @@ func (c *Correlator) judgeLateness() {
 		if st.first < 0 || a.Answered < 0 || a.Answered >= last || a.SYNs[last].At.IsZero() {
 			continue
 		}
-		since := a.Answers[st.first].At.Sub(a.SYNs[last].At)
-		var gap time.Duration
-		if before := a.SYNs[last-1].At; !before.IsZero() {
-			gap = a.SYNs[last].At.Sub(before)
-		}
-		b := base[a.Flow.Dst]
-		if len(c.obs.Neighbor) > 0 && since <= gap/50 {
-			// Somebody was being asked for: the plain round trips may hold that wait, and say nothing of the path.
-			b = plain{}
-		}
-		a.Late = lateness(since, gap, b)
-		switch listener := c.repeatOfListener(a.Answers[st.first].At.Sub(a.SYNs[a.Answered].At), b.fastest); {
-		case listener && a.Late == LateSlow:
-			a.Late = LateAnswerLost
-		case !listener && held[i] && a.Late != NotLate:
-			a.Late = LateSlow
-		case !listener && (a.Late == LateAnswerLost || a.Late == LateAmbiguous && a.Answered == last-1):
-			a.Late = c.eachAnswered(a, st.first, b.fastest)
-		}
+		c.judgeRepeated(a, st, base[a.Flow.Dst], held[i])
+	}
+}
+
+// judgeRepeated looks at an answer that echoes a SYN which had been repeated when it came; held: it came together with others that were held back.
+func (c *Correlator) judgeRepeated(a *Attempt, st *flowState, b plain, held bool) {
+	last, came := st.before-1, a.Answers[st.first].At
+	since := came.Sub(a.SYNs[last].At)
+	var gap time.Duration
+	if before := a.SYNs[last-1].At; !before.IsZero() {
+		gap = a.SYNs[last].At.Sub(before)
+	}
+	if len(c.obs.Neighbor) > 0 && since <= gap/50 {
+		// Somebody was being asked for: the plain round trips may hold that wait, and say nothing of the path.
+		b = plain{}
+	}
+	a.Late = lateness(since, gap, b)
+	switch listener := c.repeatOfListener(came.Sub(a.SYNs[a.Answered].At), b.fastest); {
+	case listener && a.Late == LateSlow:
+		a.Late = LateAnswerLost
+	case !listener && held:
+		a.Late = LateSlow
+	case !listener && (a.Late == LateAnswerLost || a.Late == LateAmbiguous && a.Answered == last-1):
+		a.Late = c.eachAnswered(a, st.first, b.fastest)
 	}
 }
 
