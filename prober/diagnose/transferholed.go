@@ -101,8 +101,9 @@ func (s *HoledSum) Says() string {
 	looks := s.Bursts
 	a, b := s.there(), s.back()
 	there, back := firmData(pThere, looks) >= Confirmed, firmData(pBack, looks) >= Confirmed
-	thereMore := fisher(silences{silent: a.Hits, n: a.N}, silences{silent: b.Hits, n: b.N}) < naming
-	backMore := fisher(silences{silent: b.Hits, n: b.N}, silences{silent: a.Hits, n: a.N}) < naming
+	more := func(a, b stats.Arm) bool {
+		return fisher(silences{silent: a.Hits, n: a.N}, silences{silent: b.Hits, n: b.N})*float64(max(looks, 1)) < naming
+	}
 	switch {
 	case s.Filled:
 		return "but a device on the way acknowledges what never left, so that they say nothing of the path behind it"
@@ -110,27 +111,38 @@ func (s *HoledSum) Says() string {
 		return "so many that acknowledgments are more likely to be merged than lost"
 	case there && back:
 		return "both ways lose"
-	case there && thereMore:
+	case there && more(a, b):
 		return "the way to the target loses, the way back does not"
-	case back && backMore:
+	case back && more(b, a):
 		return "the way back loses, the way to the target does not"
 	case !back && firmData(s.missing(noise), looks) >= Confirmed:
 		return "acknowledgments came too unevenly to tell whether any was lost, or two in one"
 	case there || back:
-		return "too few to say whether the other way loses as well"
+		return oneWayOpen
 	}
 	return "neither way loses segments of this size now"
 }
 
-// oneWay asks for data with a hole in front, or adds what came of it.
+// oneWayOpen is what is said while one way is known to lose and the other is not.
+const oneWayOpen = "too few to say whether the other way loses as well"
+
+// mostHoled is how often data with a hole in front is sent to learn which way loses.
+const mostHoled = 3
+
+// oneWay asks for data with a hole in front, or adds what came of it; where that was too little to tell the ways apart, it asks again.
 func (f *Finding) oneWay(in *Input) {
-	if in.bursts(plan.KindHoled) == 0 {
-		f.Wants = append(f.Wants, Want{Kind: plan.KindHoled, Why: "which way is data lost: there, back, or both?", Most: 1})
+	again := Want{Kind: plan.KindHoled, Why: "which way is data lost: there, back, or both?", Most: mostHoled}
+	bursts := in.bursts(plan.KindHoled)
+	if bursts == 0 {
+		f.Wants = append(f.Wants, again)
 		return
 	}
 	s := SumHoled(in.Observations)
 	if s.Arrived == 0 {
 		return
+	}
+	if s.Says() == oneWayOpen && bursts < mostHoled {
+		f.Wants = append(f.Wants, again)
 	}
 	pThere, pBack := s.chances()
 	a, b, answers := s.Ways()
