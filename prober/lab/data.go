@@ -167,7 +167,7 @@ func tlpOnly() Scenario {
 		Name: "tlp-only",
 		Story: "The last segment of each answer is late by more than two round trips, so the server sends a tail loss probe that was not needed. " +
 			"No reason for alarm.",
-		Params:     []Param{{"late", "3s", "by how much the last segment is at most; it goes as soon as a probe of it has passed",
+		Params: []Param{{"late", "3s", "by how much the last segment is at most; it goes as soon as a probe of it has passed",
 			lasting(0, 280*time.Millisecond, 3*time.Second, 5*time.Second)}, familyParam()},
 		Exchange:   "source",
 		Label:      noted,
