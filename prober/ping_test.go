@@ -11,9 +11,9 @@ import (
 	"github.com/vipprobe/vipprobe/prober/wire"
 )
 
-// pinging is a burst of one raw SYN and n echo requests to each address.
+// pinging is a burst of one raw SYN and n echo requests to each address. It ends when all is answered.
 func pinging(n int, arms []plan.Arm, dsts ...netip.AddrPort) plan.Burst {
-	b := to(500*ms, 1, arms, dsts...)
+	b := to(patience, 1, arms, dsts...)
 	for _, dst := range dsts {
 		for range n {
 			b.Pings = append(b.Pings, plan.Ping{Dst: dst.Addr()})
@@ -58,7 +58,8 @@ func TestPingsAreAnswered(t *testing.T) {
 	}
 }
 
-// Only what was sent comes back: a guess, another's reply, a changed one count for nothing, and are counted.
+// Only what was sent comes back: a guess, another's reply, a changed one count for nothing, and are counted. The true reply comes right behind each, so
+// that the burst ends when all was seen, on a busy machine too.
 func TestRepliesThatAreNotOurs(t *testing.T) {
 	t.Parallel()
 	elsewhere := map[bool]netip.Addr{true: addr("10.0.0.99"), false: addr("fd00::99")}
@@ -80,16 +81,18 @@ func TestRepliesThatAreNotOurs(t *testing.T) {
 			t.Parallel()
 			r := network(t)
 			r.start(t, EngineOptions{})
-			p := r.pinged(t, nil, func(p *peer, e *wire.Echo) {
+			const truly = 33 // the hop limit of true replies
+			p := r.pinged(t, answering(func(p *peer, syn *wire.Segment) { p.send(synAckTo(syn)) }), func(p *peer, e *wire.Echo) {
 				if !e.Reply && (e.Dst == addr(ghostV4) || e.Dst == addr(ghostV6)) {
 					p.reply(*e, c.change)
+					p.reply(*e, func(e *wire.Echo) { e.HopLimit = truly })
 				}
 			})
 			r.scouted(t, p)
 			obs := r.burst(t, pinging(2, []plan.Arm{rawArm(plan.Single())}, on(ghostV4, 80), on(ghostV6, 80)))
 			for i := range obs.Pings {
 				x := &obs.Pings[i]
-				if x.Answer() != nil || x.RTT() != 0 || (c.stray == "") != (len(x.Replies) == 1 && x.Replies[0].From == elsewhere[x.Dst.Is4()]) {
+				if ans := x.Answer(); ans == nil || ans.HopLimit != truly || (c.stray == "") != (len(x.Replies) == 2 && x.Replies[0].From == elsewhere[x.Dst.Is4()]) {
 					t.Errorf("ping %d: %+v", i, x)
 				}
 			}
@@ -106,15 +109,27 @@ func TestRepliesThatAreNotOurs(t *testing.T) {
 	}
 }
 
-// More replies than one are kept up to a bound, and counted past it; the first is the answer.
+// More replies than one are kept up to a bound, and counted past it; the first is the answer. The SYN is answered behind them, so that the burst ends when
+// all were seen.
 func TestRepliesAreBounded(t *testing.T) {
 	t.Parallel()
 	r := network(t)
 	r.start(t, EngineOptions{})
-	p := r.pinged(t, nil, func(p *peer, e *wire.Echo) {
+	var met int // of SYN and request
+	var synack wire.Segment
+	second := func(p *peer) {
+		if met++; met == 2 {
+			p.send(synack)
+		}
+	}
+	p := r.pinged(t, answering(func(p *peer, syn *wire.Segment) {
+		synack = synAckTo(syn)
+		second(p)
+	}), func(p *peer, e *wire.Echo) {
 		for i := range 20 {
 			p.reply(*e, func(x *wire.Echo) { x.HopLimit = uint8(40 + i) })
 		}
+		second(p)
 	})
 	r.scouted(t, p)
 	obs := r.burst(t, pinging(1, []plan.Arm{rawArm(plan.Single())}, on(ghostV4, 80)))
@@ -166,7 +181,9 @@ func TestUnansweredPingsAreCounted(t *testing.T) {
 	}
 	r.burst(t, to(20*ms, 1, []plan.Arm{rawArm(plan.Single())}, on(ghostV4, 80)))
 	before := silenced()
-	r.burst(t, pinging(5, []plan.Arm{rawArm(plan.Single())}, on(ghostV4, 80)))
+	b := pinging(5, []plan.Arm{rawArm(plan.Single())}, on(ghostV4, 80))
+	b.Listen = 20 * ms
+	r.burst(t, b)
 	if got := silenced() - before; got != 6 {
 		t.Errorf("%d flows are counted as unanswered, want 1 SYN and 5 pings", got)
 	}
