@@ -72,9 +72,13 @@ func remains(t *testing.T, tmp string) map[string]string {
 		if err != nil {
 			t.Fatal(err)
 		}
-		all[f] = string(b)
+		for line := range strings.Lines(string(b)) {
+			if f != "/proc/self/mountinfo" || !strings.Contains(line, " "+netnsDir+"/") { // this machine's, which vanish here when they are deleted there
+				all[f] += line
+			}
+		}
 	}
-	for _, dir := range []string{tmp, "/run/netns", "/var/run/netns"} {
+	for _, dir := range []string{tmp, netnsDir, "/var/run/netns"} {
 		entries, _ := filepath.Glob(filepath.Join(dir, "*"))
 		for _, e := range entries {
 			all[e] = "file"
@@ -117,7 +121,7 @@ func TestDemoAsNobody(t *testing.T) {
 	p.read.Wait()
 	text := p.text()
 	for _, want := range []string{"local_arp_queue_overflow (proven)", "more      vipprobe explain local_arp_queue_overflow", "do        raise net.ipv4.neigh",
-		"+0.0s  first contact: ", "The cause that was named is the fault that was hidden."} {
+		"s  first contact: first contact, as applications make it", "The cause that was named is the fault that was hidden."} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the demo does not say %q:\n%s", want, text)
 		}

@@ -97,7 +97,18 @@ func furnish() error {
 	}
 	names := "127.0.0.1 localhost\n::1 localhost\n127.0.0.1 three.test\n127.0.0.2 three.test\n::1 three.test\n127.0.0.1 four.test\n" +
 		"169.254.169.254 metadata.test\n198.51.100.7 far.test\n"
-	return errors.Join(replace("/etc/hosts", names), replace("/etc/resolv.conf", "nameserver 127.0.0.1\noptions attempts:1 timeout:1\n"))
+	return errors.Join(replace("/etc/hosts", names), replace("/etc/resolv.conf", "nameserver 127.0.0.1\noptions attempts:1 timeout:1\n"), cover(netnsDir))
+}
+
+// netnsDir is where ip-netns(8) keeps its namespaces: this machine's come and go while tests look for what a program leaves there.
+const netnsDir = "/run/netns"
+
+// cover lays an empty directory over one of the machine's, if it has it, in this mount namespace alone.
+func cover(dir string) error {
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, ""); err != nil && !errors.Is(err, unix.ENOENT) {
+		return fmt.Errorf("mount a tmpfs over %s: %w", dir, err)
+	}
+	return nil
 }
 
 func link(name string, addrs []string, up bool) error {

@@ -29,8 +29,9 @@ func (t *trial) atOnce() bool { return t.repeated && t.wait < t.trip/10 }
 func (t *trial) byTime() bool { return t.repeated && t.wait >= t.trip/5 && t.wait <= t.trip*7/10 }
 func (t *trial) never() bool  { return !t.repeated || t.wait > t.trip*7/10 }
 
-// readTrial reads one connection; why says what made it of no use.
-func readTrial(a *observe.Attempt) (t trial, why string) {
+// readTrial reads one connection; why says what made it of no use. trip is the way there and back at its fastest: this flow's own handshake may have been held
+// up, and what is taken off for it in vain would make a repeat soon that was late.
+func readTrial(a *observe.Attempt, trip time.Duration) (t trial, why string) {
 	ans := synACK(a)
 	if ans == nil {
 		return t, "no SYN-ACK came"
@@ -51,7 +52,7 @@ func readTrial(a *observe.Attempt) (t trial, why string) {
 	if t.acks == 0 {
 		return t, "the answer is short: ask for something longer"
 	}
-	t.trip = acked.Sub(first.At) + a.RTT
+	t.trip = acked.Sub(first.At) + trip
 	for k := range a.Answers {
 		x := &a.Answers[k]
 		if x.Length == 0 || x.Seq != base || !x.At.After(first.At) {
@@ -63,7 +64,7 @@ func readTrial(a *observe.Attempt) (t trial, why string) {
 		if x.Length > smallMSS {
 			return t, otherSegments // what was acknowledged were parts of them
 		}
-		t.wait, t.repeated = max(x.At.Sub(acked)-a.RTT, 0), true
+		t.wait, t.repeated = max(x.At.Sub(acked)-trip, 0), true
 		break
 	}
 	return t, ""
@@ -94,8 +95,9 @@ func (r *reader) trials() (list []trial, why string) {
 			return nil, otherSegments
 		}
 	}
+	trip := r.fastest()
 	for a := range r.arm(armHoled, armHoled2) {
-		t, not := readTrial(a)
+		t, not := readTrial(a, trip)
 		if not == otherSegments {
 			return nil, not
 		}

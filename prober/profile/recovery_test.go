@@ -56,6 +56,8 @@ func TestWhatRepeatsSayOfReordering(t *testing.T) {
 	lost := row(timed, timed, soon)
 	lost[2] = held(armHoled, 3, timed) // an acknowledgment of it was lost
 	lost = append(lost, held(armHoled2, 3, soon))
+	slow := row(timed, timed, soon)
+	slow[1].RTT = 25 * ms // of nine handshakes one was held up; its repeat was not
 	refused := held(armHoled, 3, soon)
 	refused.Answers[0].Options = wire.Options{}
 	short := held(armHoled, 0, 0)
@@ -76,6 +78,7 @@ func TestWhatRepeatsSayOfReordering(t *testing.T) {
 		{name: "one is enough", list: row(soon), after: "1", state: Measured},
 		{name: "time alone", list: row(timed), after: "≥ 10", state: AtLeast, loss: "on"},
 		{name: "nothing but the time-out", list: row(0), after: "≥ 10", state: AtLeast, loss: "off"},
+		{name: "a handshake held up", list: slow, after: "3", state: Measured, loss: "on"},
 		{name: "one acknowledgment lost, and asked again", list: lost, after: "3", state: Measured, loss: "on"},
 		{name: "not asked again", list: row(timed, timed, soon)[:recoveryFlows], after: "1 to 3", state: Between, loss: "on"},
 		{name: "all late by as much as a busy machine makes it", list: row(12 * ms), state: NotMeasured, why: unsteady},

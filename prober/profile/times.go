@@ -57,9 +57,10 @@ func (r *reader) until(a *observe.Attempt) time.Time {
 	return time.Time{}
 }
 
+// fastest is the least round trip of a handshake; 0: none is known.
 func (r *reader) fastest() time.Duration {
 	var fastest time.Duration
-	for a := range r.arm(armFull, armPlain, armAlone) {
+	for a := range r.arm(armFull, armPlain, armAlone, armHoled, armHoled2) {
 		if a.RTT > 0 && (fastest == 0 || a.RTT < fastest) {
 			fastest = a.RTT
 		}
@@ -233,6 +234,35 @@ func (r *reader) timestampHz(v *Value) {
 	}
 }
 
+// clocks counts the clocks of this rate on which the TSvals of n connections lie. Each was made between its SYN and its answer, however long that took.
+func (r *reader) clocks(hz float64) (distinct, n int) {
+	// clock is what one showed when the first answer came: from, or up to more ticks later.
+	type clock struct {
+		from wire.TSval
+		more int32
+	}
+	const slack = 20 // ticks by which the host and we may drift apart meanwhile
+	var list []clock
+	var origin time.Time
+	for a, ans := range r.answers(armFull) {
+		if !ans.HasTS {
+			continue
+		}
+		if n++; n == 1 {
+			origin = ans.At
+		}
+		took := a.RTT
+		if took == 0 && len(a.SYNs) > 0 && !a.SYNs[0].At.IsZero() {
+			took = ans.At.Sub(a.SYNs[0].At)
+		}
+		c := clock{ans.TSval.Add(-int64(math.Round(ans.At.Sub(origin).Seconds() * hz))), int32(math.Ceil(took.Seconds() * hz))}
+		if !slices.ContainsFunc(list, func(o clock) bool { d := c.from.Sub(o.from); return d > -slack-c.more && d < slack+o.more }) {
+			list = append(list, c)
+		}
+	}
+	return len(list), n
+}
+
 // timestampStart groups the connections' TSvals by the clock that they lie on.
 func (r *reader) timestampStart(v *Value) {
 	hz := 1000.0
@@ -241,31 +271,16 @@ func (r *reader) timestampStart(v *Value) {
 			hz = x
 		}
 	}
-	var clocks []wire.TSval
-	var origin time.Time
-	n := 0
-	for _, ans := range r.answers(armFull) {
-		if !ans.HasTS {
-			continue
-		}
-		if n++; n == 1 {
-			origin = ans.At
-		}
-		start := ans.TSval.Add(-int64(math.Round(ans.At.Sub(origin).Seconds() * hz)))
-		near := func(c wire.TSval) bool { d := start.Sub(c); return d > -20 && d < 20 }
-		if !slices.ContainsFunc(clocks, near) {
-			clocks = append(clocks, start)
-		}
-	}
+	clocks, n := r.clocks(hz)
 	v.Seen = n
 	switch {
 	case n < 3:
 		v.fail("too few SYN-ACKs with timestamps")
-	case len(clocks) == 1:
+	case clocks == 1:
 		v.text("one clock")
-	case len(clocks) == n:
+	case clocks == n:
 		v.text("one per connection")
 	default:
-		v.State, v.Text = Varies, fmt.Sprintf("%d clocks in %d connections", len(clocks), n)
+		v.State, v.Text = Varies, fmt.Sprintf("%d clocks in %d connections", clocks, n)
 	}
 }
