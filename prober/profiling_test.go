@@ -42,7 +42,7 @@ var profiledHosts = []struct {
 }{
 	{
 		"as the kernel comes", netip.MustParseAddrPort(serverV4 + ":80"), nil, topo.Service{Port: 80, Then: topo.Bulk, Size: 30000},
-		ProfileOptions{Request: []byte("x"), Patience: retries, TimeWait: true},
+		ProfileOptions{Request: []byte("x"), Patience: 3500 * ms, TimeWait: true},
 		map[profile.Name]string{profile.SYNACKRTO: "1s", profile.SYNACKRepeats: "≥ 2", profile.Options: "mss sackOK TS wscale", profile.MSS: "1460", profile.SACK: "on",
 			profile.Timestamps: "on", profile.TimestampHz: "1000", profile.ECN: "on", profile.InitialTTL: "64", profile.Hops: "0", profile.SYNCookies: "no",
 			profile.DeferAccept: "no", profile.ClosedPort: "rst", profile.InitialWindow: "10", profile.Backlog: "", profile.AbortOnOverflow: "",

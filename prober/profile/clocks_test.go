@@ -27,8 +27,10 @@ func TestWhereTimestampsStart(t *testing.T) {
 		{"all on time", stamped(22*ms, ms, first+12), "one clock"},
 		{"an answer held up on its way", stamped(90*ms, 69*ms, first+12), "one clock"},
 		{"a SYN held up on its way", stamped(90*ms, 69*ms, first+80), "one clock"},
-		{"near miss: as late, and another clock", stamped(90*ms, ms, first+12), "2 clocks in 4 connections"},
-		{"near miss: held up, but not as long", stamped(90*ms, 40*ms, first+12), "2 clocks in 4 connections"},
+		{"a SYN cookie", stamped(22*ms, ms, first+12-63), "one clock"},
+		{"near miss: further behind than a cookie", stamped(22*ms, ms, first+12-90), "2 clocks in 4 connections"},
+		{"near miss: ahead, as no cookie is", stamped(22*ms, ms, first+12+90), "2 clocks in 4 connections"},
+		{"near miss: held up, but not as long", stamped(190*ms, 69*ms, first+12), "2 clocks in 4 connections"},
 	} {
 		p := &Profile{Values: Read([]observe.Observation{{Kind: plan.KindProfile, Captured: true, Attempts: append(one[:3:3], tc.last)}})}
 		if v, _ := p.Value(TimestampStart); v.Text != tc.want {

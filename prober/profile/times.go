@@ -241,7 +241,12 @@ func (r *reader) clocks(hz float64) (distinct, n int) {
 		from wire.TSval
 		more int32
 	}
-	const slack = 20 // ticks by which the host and we may drift apart meanwhile
+	const (
+		slack = 20 // ticks by which the host and we may drift apart meanwhile
+		// cookie is how many ticks a SYN cookie's TSval may lie behind the clock: its low six bits hold options (net/ipv4/syncookies.c
+		// cookie_init_timestamp, 6.18). A small backlog is full soon.
+		cookie = 64
+	)
 	var list []clock
 	var origin time.Time
 	for a, ans := range r.answers(armFull) {
@@ -255,7 +260,7 @@ func (r *reader) clocks(hz float64) (distinct, n int) {
 		if took == 0 && len(a.SYNs) > 0 && !a.SYNs[0].At.IsZero() {
 			took = ans.At.Sub(a.SYNs[0].At)
 		}
-		c := clock{ans.TSval.Add(-int64(math.Round(ans.At.Sub(origin).Seconds() * hz))), int32(math.Ceil(took.Seconds() * hz))}
+		c := clock{ans.TSval.Add(-int64(math.Round(ans.At.Sub(origin).Seconds() * hz))), int32(math.Ceil(took.Seconds()*hz)) + cookie}
 		if !slices.ContainsFunc(list, func(o clock) bool { d := c.from.Sub(o.from); return d > -slack-c.more && d < slack+o.more }) {
 			list = append(list, c)
 		}
