@@ -1,8 +1,6 @@
 package prober
 
 import (
-	"encoding/binary"
-	"hash/maphash"
 	"net/netip"
 	"slices"
 
@@ -24,12 +22,11 @@ type record struct {
 	expiry int64 // monotonic ns when a tombstone is dropped
 }
 
-// flowTable finds the record of a segment. Raw flows are found by the sequence number that their peer acknowledges: an ISS is the
-// record's index masked by a keyed function of the flow (RFC 6528 §3 asks for such an ISS), so an answer leads back to its record
-// without a search, and a forged one leads nowhere. Everything else on our ports is found by a short chain per source port.
+// flowTable finds the record of a segment. Raw flows are found by the sequence number that their peer acknowledges: see wire.Numbers.
+// Everything else on our ports is found by a short chain per source port.
 // The caller serialises access.
 type flowTable struct {
-	seed    maphash.Seed
+	numbers wire.Numbers
 	records []record
 	ways    []*way // of the records, so that a late SYN-ACK can be reset; nil: a kernel flow
 	free    []int32
@@ -40,17 +37,7 @@ type flowTable struct {
 }
 
 func newFlowTable() *flowTable {
-	return &flowTable{seed: maphash.MakeSeed(), source: map[netip.Addr]uint32{}}
-}
-
-// mask is the keyed function of a flow as we send it.
-func (t *flowTable) mask(src, dst [16]byte, sport, dport uint16) uint32 {
-	var b [36]byte
-	copy(b[:], src[:])
-	copy(b[16:], dst[:])
-	binary.BigEndian.PutUint16(b[32:], sport)
-	binary.BigEndian.PutUint16(b[34:], dport)
-	return uint32(maphash.Bytes(t.seed, b[:]))
+	return &flowTable{numbers: wire.NewNumbers(), source: map[netip.Addr]uint32{}}
 }
 
 // add puts a flow in the table and returns its index and, for a raw flow (one that has a way), its ISS. Zones are left out, and IPv4 in IPv6 is
@@ -68,7 +55,7 @@ func (t *flowTable) add(f wire.Flow, run, shot uint32, w *way) (int32, wire.Seq)
 	*r = record{dst: f.Dst.Addr().As16(), src: src, run: run, shot: shot, sport: f.Src.Port(), dport: f.Dst.Port(), raw: w != nil, used: true}
 	t.ways[i] = w
 	if r.raw {
-		r.iss = wire.Seq(uint32(i) ^ t.mask(addr.As16(), r.dst, r.sport, r.dport))
+		r.iss = wire.Seq(uint32(i) ^ t.numbers.Mask(netip.AddrPortFrom(addr, r.sport), f.Dst))
 	}
 	r.next = t.chains[r.sport] - 1
 	t.chains[r.sport] = i + 1
@@ -140,13 +127,12 @@ func (t *flowTable) sweep(now int64) {
 
 // byAck finds the raw record whose ISS+1 a segment from the peer acknowledges, or −1.
 func (t *flowTable) byAck(seg *wire.Segment) int32 {
-	src, dst := seg.Dst.Addr().As16(), seg.Src.Addr().As16()
-	i := uint32(seg.Ack-1) ^ t.mask(src, dst, seg.Dst.Port(), seg.Src.Port())
+	i := uint32(seg.Ack-1) ^ t.numbers.Mask(seg.Dst, seg.Src)
 	if i >= uint32(len(t.records)) {
 		return -1
 	}
 	r := &t.records[i]
-	if !r.used || !r.raw || r.dst != dst || r.sport != seg.Dst.Port() || r.dport != seg.Src.Port() || t.sources[r.src] != seg.Dst.Addr() {
+	if !r.used || !r.raw || r.dst != seg.Src.Addr().As16() || r.sport != seg.Dst.Port() || r.dport != seg.Src.Port() || t.sources[r.src] != seg.Dst.Addr() {
 		return -1
 	}
 	return int32(i)

@@ -25,7 +25,7 @@ const stackedTime = 5_000_000
 
 // find is the record whose SYN a number belongs to. stale: the number leads into the table, but to another SYN.
 func (t *Table) find(own, peer netip.AddrPort, iss wire.Seq) (r *record, stale bool) {
-	i := uint32(iss) ^ mask(t.seed, own, peer)
+	i := uint32(iss) ^ t.numbers.Mask(own, peer)
 	if i >= uint32(len(t.records)) {
 		return nil, false
 	}

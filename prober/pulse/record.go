@@ -1,16 +1,10 @@
 package pulse
 
-import (
-	"encoding/binary"
-	"hash/maphash"
-	"net/netip"
+import "github.com/vipprobe/vipprobe/prober/wire"
 
-	"github.com/vipprobe/vipprobe/prober/wire"
-)
-
-// record is one SYN in flight, flat and without a pointer. Its flow is not in it: the initial sequence number is the record's own index
-// masked by a keyed function of the flow (RFC 6528 §3 asks for such a number), so that a segment which leads here and acknowledges exactly
-// that number is of the same flow but for a collision of 32 keyed bits.
+// record is one SYN in flight, flat and without a pointer. Its flow is not in it: the initial sequence number is masked by the flow (see
+// wire.Numbers), so that a segment which leads here and acknowledges exactly that number is of the same flow but for a collision of 32 keyed
+// bits.
 type record struct {
 	sent     int64 // the tap's time of the first SYN, ns; 0: not seen leaving
 	answered int64 // the tap's time of the first answer, ns; 0: none
@@ -35,14 +29,3 @@ const (
 	accepted
 	over
 )
-
-// mask is the keyed function of a flow as we send it.
-func mask(seed maphash.Seed, src, dst netip.AddrPort) uint32 {
-	var b [36]byte
-	s, d := src.Addr().As16(), dst.Addr().As16()
-	copy(b[:], s[:])
-	copy(b[16:], d[:])
-	binary.BigEndian.PutUint16(b[32:], src.Port())
-	binary.BigEndian.PutUint16(b[34:], dst.Port())
-	return uint32(maphash.Bytes(seed, b[:]))
-}

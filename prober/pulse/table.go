@@ -11,7 +11,7 @@ import (
 
 // Table holds the bursts in flight.
 type Table struct {
-	seed    maphash.Seed
+	numbers wire.Numbers
 	records []record
 	free    []int32 // a circle, so that a record that was given back is known as long as may be
 	begin   int
@@ -36,7 +36,7 @@ var ErrFull = errors.New("no more SYNs may be in flight")
 
 // New makes a table. Its memory is asked for at once but touched only as it is used.
 func New(c Config) *Table {
-	t := &Table{seed: c.Seed, records: make([]record, c.InFlight), free: make([]int32, c.InFlight), count: c.InFlight,
+	t := &Table{numbers: wire.Numbers{Seed: c.Seed}, records: make([]record, c.InFlight), free: make([]int32, c.InFlight), count: c.InFlight,
 		past: history{mem: make([]byte, c.History)}, most: c.Tapes}
 	for i := range t.free {
 		t.free[i] = int32(i)
@@ -62,8 +62,8 @@ func (t *Table) Open(b *Burst, ports []uint16) error {
 		i := t.free[t.begin]
 		t.begin = (t.begin + 1) % len(t.free)
 		t.count--
-		m := mask(t.seed, netip.AddrPortFrom(b.Src, port), b.Dst)
-		t.records[i] = record{iss: wire.Seq(uint32(i) ^ m), burst: b.number, sport: port, shot: uint16(k), state: waiting}
+		mask := t.numbers.Mask(netip.AddrPortFrom(b.Src, port), b.Dst)
+		t.records[i] = record{iss: wire.Seq(uint32(i) ^ mask), burst: b.number, sport: port, shot: uint16(k), state: waiting}
 		b.slots = append(b.slots, i)
 	}
 	return nil

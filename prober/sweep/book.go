@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"net/netip"
 	"time"
 
@@ -69,7 +68,7 @@ type record struct {
 	icmp  [2]uint8 // type and code of the error that ended it
 }
 
-// key is what the mask of a probe's number is computed of: the destination's address, IPv4 mapped, our port and the destination's, in network
+// key is the flow that a probe's number is masked by: the destination's address, IPv4 mapped, our port and the destination's, in network
 // order. It leaves the source address out: one of several is checked when the record is found.
 type key [20]byte
 
@@ -93,13 +92,13 @@ func (k *key) theirs() uint16 { return binary.BigEndian.Uint16(k[atTheirs:]) }
 // Book holds the probes of one sweep. Add everything first; then one goroutine may call Put while another calls the rest.
 // Of the rest one call at a time.
 type Book struct {
-	seed   maphash.Seed
-	pages  []*[pageSize]record // of the first firstRecords, so that a small sweep takes little
-	blocks []*Block            // of the others. None is ever moved
-	room   func() *Block
-	n      int
-	ways   []way
-	clock  wire.TSval
+	numbers wire.Numbers
+	pages   []*[pageSize]record // of the first firstRecords, so that a small sweep takes little
+	blocks  []*Block            // of the others. None is ever moved
+	room    func() *Block
+	n       int
+	ways    []way
+	clock   wire.TSval
 }
 
 // way is a Way with what leaves by it.
@@ -114,7 +113,7 @@ type Block [blockSize]record
 // New makes an empty book. clock is where our TSvals begin; they count milliseconds. What is too much for small pages goes to blocks, each all
 // zero, that room makes.
 func New(clock wire.TSval, room func() *Block) *Book {
-	return &Book{seed: maphash.MakeSeed(), clock: clock, room: room}
+	return &Book{numbers: wire.NewNumbers(), clock: clock, room: room}
 }
 
 // mss is what Ethernet leaves of 1,500 octets: less 40 for IPv4 and TCP, less 60 for IPv6 and TCP.
@@ -183,13 +182,8 @@ func (b *Book) WayOf(way uint32) *Way { return &b.ways[way].Way }
 // Way is the way of probe i.
 func (b *Book) Way(i int) *Way { return &b.ways[b.at(i).way].Way }
 
-// iss masks a probe's number by a keyed function of its flow, as RFC 6528 §3 asks of an initial sequence number: an answer leads back
-// to its record without a search, and a forged one leads nowhere.
-func (b *Book) iss(i int, k *key) wire.Seq { return wire.Seq(uint32(i) ^ b.mask(k)) }
-
-func (b *Book) mask(k *key) uint32 {
-	return uint32(maphash.Bytes(b.seed, k[:]))
-}
+// iss is the number of probe i, which leads back to it.
+func (b *Book) iss(i int, k *key) wire.Seq { return wire.Seq(uint32(i) ^ b.numbers.MaskOf(k[:])) }
 
 // Flow is the flow of probe i as we send it.
 func (b *Book) Flow(i int) wire.Flow {
@@ -212,7 +206,7 @@ func (b *Book) PutReset(p []byte, i int) int {
 // find returns the probe whose ISS seq is, on a flow as we send it, or −1.
 func (b *Book) find(src, dst netip.AddrPort, seq wire.Seq) int {
 	k := keyOf(dst, src.Port())
-	i := uint32(seq) ^ b.mask(&k)
+	i := uint32(seq) ^ b.numbers.MaskOf(k[:])
 	if i >= uint32(b.n) {
 		return -1
 	}
