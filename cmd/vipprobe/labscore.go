@@ -71,6 +71,7 @@ func scored(r *lab.Row) string {
 
 func scoreFlags(fs *pflag.FlagSet, o *lab.ScoreOptions, parallel *int, loss *float64, output *string) {
 	fs.IntVar(&o.Seeds, "seeds", 1, "how many times everything is done, with seeds 1, 2, …")
+	fs.IntVar(&o.FirstSeed, "first-seed", 1, "the first of them")
 	fs.StringVar(&o.Only, "only", "", "shell pattern of scenario names")
 	fs.StringVar((*string)(&o.Expect), "expect", "", "verdict: only scenarios and near misses labelled with it alone, as in --expect healthy --seeds 10")
 	fs.StringToStringVar(&o.Set, "set", nil, "parameter=value, may be repeated: only scenarios that have it, and no near miss that sets it itself")

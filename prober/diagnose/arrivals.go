@@ -98,17 +98,10 @@ func roundTrips(in *Input) []time.Duration {
 	return rtts[:max(last, 1)]
 }
 
-// rttSpread is by how much round trips differ, and slowestTrip the longest of them; 0: none is known.
+// rttSpread is by how much round trips differ; 0: none is known.
 func rttSpread(in *Input) time.Duration {
 	if t := roundTrips(in); len(t) > 0 {
 		return t[len(t)-1] - t[0]
-	}
-	return 0
-}
-
-func slowestTrip(in *Input) time.Duration {
-	if t := roundTrips(in); len(t) > 0 {
-		return t[len(t)-1]
 	}
 	return 0
 }

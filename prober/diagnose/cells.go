@@ -85,18 +85,22 @@ func readCell(a *observe.Attempt, arm *plan.Arm, end time.Time) cell {
 }
 
 // echoed reports whether a SYN-ACK answers the n-th SYN: by its echo, or, where there is none, by coming before the next SYN.
-func echoed(a *observe.Attempt, n int) bool {
+func echoed(a *observe.Attempt, n int) bool { return echo(a, n) != nil }
+
+// echo is the answer to the n-th SYN; nil: there is none.
+func echo(a *observe.Attempt, n int) *observe.Answer {
 	for k := range a.Answers {
 		ans := &a.Answers[k]
 		switch {
 		case ans.HasTS && ans.TSecr == a.SYNs[n].TSval:
-			return true
+			return ans
 		case ans.HasTS || ans.At.Before(a.SYNs[n].At):
+			continue
 		case n+1 == len(a.SYNs) || ans.At.Before(a.SYNs[n+1].At):
-			return true
+			return ans
 		}
 	}
-	return false
+	return nil
 }
 
 // silent counts a cell's unanswered SYNs in the two quadrants from k on, and in the other two.

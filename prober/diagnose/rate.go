@@ -14,7 +14,8 @@ import (
 type trial struct {
 	at       time.Time
 	answered bool
-	known    bool // the flow had been answered before
+	known    bool      // the flow had been answered before
+	ended    time.Time // when the answer came, and was reset
 }
 
 // trials lists the SYNs of a burst in order of time.
@@ -26,8 +27,10 @@ func trials(o *observe.Observation) []trial {
 			continue
 		}
 		for n := range a.SYNs {
-			t := trial{a.SYNs[n].At, echoed(a, n), known}
-			known = known || t.answered
+			t := trial{at: a.SYNs[n].At, known: known}
+			if ans := echo(a, n); ans != nil {
+				t.answered, t.ended, known = true, ans.At, true
+			}
 			out = append(out, t)
 		}
 	}
@@ -126,22 +129,24 @@ func ofPlaces(f Finding, idle int) Finding {
 	return f
 }
 
-// lostAlone counts the SYNs at a steady pace that were lost when no handshake of ours can have been open any more: none had passed for a round trip and a
-// quarter. A queue or table of few places, each held for a round trip, loses only SYNs that find one of ours in it.
+// lostAlone counts the SYNs at a steady pace that were lost when no handshake of ours can have been open any more: those that left after the last answer
+// had come, and had been reset, by more than such a SYN may overtake the RST before it. A queue or table of few places, each held until our RST is there,
+// loses only SYNs that find one of ours in it.
 func lostAlone(in *Input) int {
-	n, held := 0, slowestTrip(in)
-	held += held/4 + 5*time.Millisecond
+	n := 0
 	for i := range in.Observations {
 		o := &in.Observations[i]
 		if o.Kind != plan.KindRate && o.Kind != plan.KindScope && o.Kind != plan.KindPaced || !trusted(o) || in.explained[i] {
 			continue
 		}
+		ts := trials(o)
+		margin := overtaking(ts)
 		var last time.Time
-		for _, t := range trials(o) {
+		for _, t := range ts {
 			switch {
 			case t.answered:
-				last = t.at
-			case !last.IsZero() && t.at.Sub(last) > held:
+				last = later(last, t.ended)
+			case !last.IsZero() && t.at.Sub(last) > margin:
 				n++
 			}
 		}
@@ -165,6 +170,23 @@ func FirstTokens(seen []observe.Observation) float64 {
 		return 0
 	}
 	return n / after.Seconds()
+}
+
+// overtaking is by how much one segment of a burst may be faster than another: by as much as round trips differ, but for one in twenty, and no less than a
+// quarter of one.
+func overtaking(ts []trial) time.Duration {
+	var trips []time.Duration
+	for _, t := range ts {
+		if t.answered {
+			trips = append(trips, t.ended.Sub(t.at))
+		}
+	}
+	slices.Sort(trips)
+	if len(trips) == 0 {
+		return 0
+	}
+	usual := trips[(19*len(trips)-1)/20]
+	return max(usual-trips[0], usual/4) + 5*time.Millisecond
 }
 
 // Through is how many SYNs a second came through bursts at a steady pace, at the least, and how many before the first was lost, at the most; ok is false where

@@ -3,6 +3,7 @@ package diagnose
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/vipprobe/vipprobe/prober/observe"
 	"github.com/vipprobe/vipprobe/prober/plan"
@@ -66,19 +67,21 @@ func (u *uses) add(o *observe.Observation) {
 	}
 }
 
-// use counts a flow, where its first use began at all.
+// use counts a flow, where its first use began at all. An answer is told by the TSval that it echoes, since it may come after the next SYN has left.
 func (u *uses) use(a *observe.Attempt) {
-	first, began := answerToSYN(a, 0)
-	if !began {
+	first := echo(a, 0)
+	if first == nil {
 		return
 	}
-	if second, ok := answerToSYN(a, 1); ok && second.Seq == first.Seq {
+	if slices.ContainsFunc(a.Answers, func(x observe.Answer) bool {
+		return x.Kind == observe.SYNACK && x.Seq == first.Seq && !x.At.Before(a.SYNs[1].At)
+	}) {
 		u.alive++
 		return
 	}
 	u.flows++
 	for k := range u.answered {
-		if _, ok := answerToSYN(a, k); ok {
+		if echoed(a, k) {
 			u.answered[k]++
 		}
 	}
@@ -119,21 +122,15 @@ func checkReuse(in *Input) []Finding {
 	return []Finding{f}
 }
 
-// answerToSYN is the SYN-ACK that came between the k-th SYN of an attempt and the next.
-func answerToSYN(a *observe.Attempt, k int) (*observe.Answer, bool) {
+// answeredSYN reports whether a SYN-ACK came between the k-th SYN of an attempt and the next.
+func answeredSYN(a *observe.Attempt, k int) bool {
 	for x := range a.Answers {
 		ans := &a.Answers[x]
 		if ans.Kind == observe.SYNACK && !ans.At.Before(a.SYNs[k].At) && (k+1 >= len(a.SYNs) || ans.At.Before(a.SYNs[k+1].At)) {
-			return ans, true
+			return true
 		}
 	}
-	return nil, false
-}
-
-// answeredSYN reports whether there is one.
-func answeredSYN(a *observe.Attempt, k int) bool {
-	_, ok := answerToSYN(a, k)
-	return ok
+	return false
 }
 
 // checkLocalDrop: SYNs that this host's own TCP counts never reached its wire, and no neighbour was being asked for: a packet filter or a queue of

@@ -9,7 +9,8 @@ import (
 	"github.com/vipprobe/vipprobe/prober/wire"
 )
 
-// reuses is a burst of flows asked three times. Each is told by what answered its SYNs: a new sequence number (n), the one before (s), nothing (.).
+// reuses is a burst of flows asked three times. Each is told by what answered its SYNs: a new sequence number (n), one after the next SYN
+// had left (l), the one before (s), nothing (.).
 func reuses(at time.Time, flows ...string) observe.Observation {
 	same := plan.Arm{Name: "same flow", Via: plan.Raw}
 	fresh := plan.Arm{Name: "fresh flow", Via: plan.Raw}
@@ -19,14 +20,21 @@ func reuses(at time.Time, flows ...string) observe.Observation {
 		seq := wire.Seq(1000 * i)
 		for k, c := range f {
 			sent := at.Add(time.Duration(k) * 200 * time.Millisecond)
-			a.SYNs = append(a.SYNs, observe.SYN{At: sent})
-			if c == '.' {
+			own := wire.TSval(100 * (k + 1))
+			a.SYNs = append(a.SYNs, observe.SYN{At: sent, TSval: own, HasTS: true})
+			trip := time.Millisecond
+			switch c {
+			case '.':
 				continue
-			}
-			if c == 'n' {
+			case 's':
+				own = a.SYNs[0].TSval
+			case 'l':
+				trip = 300 * time.Millisecond
+				seq += 10
+			case 'n':
 				seq += 10
 			}
-			a.Answers = append(a.Answers, observe.Answer{Kind: observe.SYNACK, At: sent.Add(time.Millisecond), Seq: seq})
+			a.Answers = append(a.Answers, observe.Answer{Kind: observe.SYNACK, At: sent.Add(trip), Seq: seq, TSecr: own, HasTS: true})
 		}
 		o.Attempts = append(o.Attempts, a, observe.Attempt{Arm: fresh.Name, Via: plan.Raw, Outcome: observe.Accepted})
 	}
@@ -51,6 +59,7 @@ func TestReusedPorts(t *testing.T) {
 		{"a second use works", [][]string{{"n.n", "n.n", "n.n", "n.n", "n.n", "n.n"}, {"n.n", "n.n", "nnn", "n.n", "n.n", "n.n"}}, LevelUnknown, unknown, 11},
 		{"third uses are lost, too", [][]string{{"n..", "n..", "n..", "n..", "n..", "n.n"}}, LevelUnknown, unknown, 11},
 		{"all work", [][]string{{"nnn", "nnn", "nnn", "nnn"}}, LevelUnknown, no, 0},
+		{"all work, late", [][]string{{"lln", "lln", "nln", "nnl", "nll"}}, LevelUnknown, no, 0},
 		{"all work, by cookies, which come again", [][]string{{"nss", "nss", "nss", "nss"}}, LevelUnknown, no, 0},
 	} {
 		in := Input{explained: map[int]bool{}}

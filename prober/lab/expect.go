@@ -146,6 +146,15 @@ func measuredBacklog(v *Values) Label {
 	return l
 }
 
+// deferred: the SYN-ACK is repeated when the time is over, which is rounded up to 1, 3, 7, 15 s (secs_to_retrans in net/ipv4/tcp.c, 6.18); the last is
+// later than a diagnosis listens.
+func deferred(v *Values) Label {
+	if v.Int("seconds") <= 7 {
+		return Healthy().Noting(diagnose.DeferAcceptBenign)
+	}
+	return Healthy()
+}
+
 func limited(v *Values) Label {
 	says := map[string]string{"all": "both draw on one bucket", "each": "each has a bucket of its own", "one": "only the first is limited"}
 	fault := Is(diagnose.SYNRateLimited).Saying(says[v.String("counts")])

@@ -122,6 +122,7 @@ func deferAccept() Scenario {
 			"nothing is wrong.",
 		Params: []Param{{"seconds", "5", "of TCP_DEFER_ACCEPT", whole(1, 3, 9, 60)}, familyParam()},
 		Label:  Healthy().Noting(diagnose.DeferAcceptBenign),
+		Expect: deferred,
 		Grants: []Grant{GrantHalfOpen},
 		Build: func(st *Stage) {
 			d := st.pair()

@@ -23,8 +23,8 @@ import (
 type ScoreOptions struct {
 	// Only is a shell pattern for scenario names; empty means all.
 	Only string
-	// Seeds is how many times everything is done, with seeds 1, 2, …; 0 means once.
-	Seeds int
+	// Seeds is how many times everything is done, with seeds FirstSeed, FirstSeed+1, …; 0 means once. FirstSeed 0 means 1.
+	Seeds, FirstSeed int
 	// Loss is the most (0 … 1) that TCP segments are lost at random, each way, just before the client; each row draws its own share of it.
 	Loss float64
 	// Draw draws the parameters of every row at random, by its seed, within what the scenario has for each; Set stands over what is drawn.
@@ -165,7 +165,8 @@ func (o *ScoreOptions) plan(list []Scenario) []job {
 		if !sc.has(o.Set) {
 			continue
 		}
-		for seed := 1; seed <= max(o.Seeds, 1); seed++ {
+		first := max(o.FirstSeed, 1)
+		for seed := first; seed < first+max(o.Seeds, 1); seed++ {
 			jobs = append(jobs, o.job(sc, NearMiss{}, seed))
 			for _, m := range sc.NearMisses {
 				if !overlap(m.Set, o.Set) {
