@@ -220,7 +220,7 @@ func backLoss(f Finding, in *Input, fs []fate, t tally) Finding {
 	steady := readSteadiness(in)
 	switch {
 	case t.back < fewTold:
-	case steady.unsteady():
+	case steady.unsteady() && !steady.outnumbered(instants(fs)):
 		f.Settle = "answers that come in time: " + steady.String() + ", so a late one is not known to be lost"
 	case readTiming(in, fs).slow():
 		f.Settle = "answers to repeats: those that came, came when a listener repeats by itself, and none to what had been asked in between, so they may be slow and not lost"

@@ -8,6 +8,7 @@ import (
 
 	"github.com/vipprobe/vipprobe/prober/observe"
 	"github.com/vipprobe/vipprobe/prober/plan"
+	"github.com/vipprobe/vipprobe/prober/stats"
 )
 
 // Where answers that were not lost come hundreds of milliseconds late now and then, nothing can be read from lateness: an answer that comes soon after
@@ -26,6 +27,28 @@ const (
 type steadiness struct {
 	n, late int
 	worst   time.Duration
+	// at are the moments at which the late ones came.
+	at []time.Time
+}
+
+// outnumbered reports whether answers that were lost, by the moments at which their successors came, are far more than the pauses that late answers show
+// could pass for: of pauses that end at any time no more end in the windows in which a repeat is answered, ours or the listener's own.
+func (s steadiness) outnumbered(moments int) bool {
+	return stats.BinomialAtLeast(moments, moments+momentsOf(s.at), listenersOwn) < naming
+}
+
+// momentsOf counts times, those of one instant as one.
+func momentsOf(at []time.Time) int {
+	slices.SortFunc(at, time.Time.Compare)
+	n := 0
+	var last time.Time
+	for _, t := range at {
+		if last.IsZero() || t.Sub(last) > sameInstant {
+			n++
+		}
+		last = t
+	}
+	return n
 }
 
 // unsteady reports whether late answers are too common to take lateness for loss.
@@ -66,6 +89,7 @@ func readSteadiness(in *Input) steadiness {
 		if d > lateBeside && d > timesFastest*fastest[a.Flow.Dst] {
 			s.late++
 			s.worst = max(s.worst, d)
+			s.at = append(s.at, endedAt(a))
 		}
 	}
 	return s
@@ -79,16 +103,7 @@ func instants(fs []fate) int {
 			at = append(at, ans.At)
 		}
 	}
-	slices.SortFunc(at, time.Time.Compare)
-	n := 0
-	var last time.Time
-	for _, t := range at {
-		if last.IsZero() || t.Sub(last) > sameInstant {
-			n++
-		}
-		last = t
-	}
-	return n
+	return momentsOf(at)
 }
 
 // timing sorts the answers that speak for lost ones before them, of flows that had repeated their SYN, by what they answer. A listener answers the first repeat

@@ -37,6 +37,10 @@ func lostBack(in *Input) Finding {
 
 func TestLateAnswersOfOneInstantAreNoLoss(t *testing.T) {
 	const ms = time.Millisecond
+	var many []time.Duration
+	for i := range 12 {
+		many = append(many, 1400*ms+time.Duration(i)*30*ms)
+	}
 	apart := []time.Duration{1200 * ms, 1300 * ms, 1400 * ms, 1500 * ms}
 	for name, c := range map[string]struct {
 		in   *Input
@@ -48,6 +52,7 @@ func TestLateAnswersOfOneInstantAreNoLoss(t *testing.T) {
 		"two lost": {swept(40, ms, 1200*ms, 1300*ms), Inconclusive},
 		"a path of 300 ms, lost at several moments":                     {answeredAgain(swept(40, 300*ms, apart...), 300*ms), Confirmed},
 		"answers that come in time are late by themselves now and then": {stumbling(answeredAgain(swept(40, ms, apart...), ms), 3), Inconclusive},
+		"as many pauses, and losses at far more moments":                {stumbling(answeredAgain(swept(40, ms, many...), ms), 3), Confirmed},
 		"one of them was late":                                          {stumbling(answeredAgain(swept(40, ms, apart...), ms), 1), Confirmed},
 		"slow ones off a listener's ladder beside them":                 {tardy(answeredAgain(swept(40, ms, apart...), ms), 3), Inconclusive},
 	} {

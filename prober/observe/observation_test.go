@@ -199,6 +199,9 @@ func TestLatenessStepByStep(t *testing.T) {
 		want       Lateness
 	}{
 		{"sooner than any round trip", 89 * ms, time.Second, fast, LateSlow},
+		{"sooner than any round trip, right behind the repeat, where they differ much", 1 * ms, 200 * ms, plain{2 * ms, 16 * ms}, LateAmbiguous},
+		{"the same where they are alike", 1 * ms, 200 * ms, plain{2 * ms, 3 * ms}, LateSlow},
+		{"the same, and not right behind it", 5 * ms, 200 * ms, plain{6 * ms, 16 * ms}, LateSlow},
 		{"as soon as the fastest, less its jitter", 90 * ms, time.Second, fast, LateAnswerLost},
 		{"twice the fastest and 10 ms", 210 * ms, time.Second, fast, LateAnswerLost},
 		{"a little later, but no later than the slowest", 211 * ms, time.Second, fast, LateAmbiguous},

@@ -143,8 +143,14 @@ func (c *Correlator) repeatOfListener(total, fastest time.Duration) bool {
 	return false
 }
 
+// atOnce is the part of the time between two repeats within which a merely slow answer seldom falls behind the second.
+const atOnce = 50
+
+// uneven reports whether round trips differ so much that the fastest of them is no bound on what others may take.
+func (b plain) uneven() bool { return b.slowest > 2*b.fastest }
+
 // lateness judges an answer that came since after a repeat, and gap after that the one before it. No answer can come faster than
-// the fastest round trip seen, less a tenth for its jitter; one that comes within twice of it and 10 ms is the answer to the
+// the fastest round trip seen, less a tenth for its jitter, unless those seen differ much; one that comes within twice of it and 10 ms is the answer to the
 // repeat. Between that and the slowest round trip seen it may be either. With no round trip to compare with, only an
 // answer within a tenth of the gap is taken for the repeat's: a merely slow one falls there once in ten times.
 func lateness(since, gap time.Duration, b plain) Lateness {
@@ -152,6 +158,8 @@ func lateness(since, gap time.Duration, b plain) Lateness {
 	case b.fastest == 0 && since <= gap/10:
 		return LateAnswerLost
 	case b.fastest == 0:
+		return LateAmbiguous
+	case since < b.fastest-b.fastest/10 && b.uneven() && since <= gap/atOnce:
 		return LateAmbiguous
 	case since < b.fastest-b.fastest/10:
 		return LateSlow
