@@ -62,6 +62,7 @@ func rules() []rule {
 		{"slow path", checkSlow, []Verdict{SYNACKLoss, ForwardSYNLoss, SYNRateLimited, SYNStallUnclassified}},
 		{"one-tick flip", checkFlip, []Verdict{SYNStallUnclassified}},
 		{"no timestamps", checkPlain, []Verdict{BlackholeBackend, ACLDrop, ForwardSYNLoss, SYNACKLoss, SYNRateLimited, SYNStallUnclassified, AcceptQueueOverflow}},
+		{"leaping memory", checkCircle, []Verdict{TWRecyclePAWSDropSNAT, TWRecyclePAWSDrop, ClientRandomTSVsRecycle, TSClockDomainConflict, BlackholeBackend, ECMPPathLoss, ForwardSYNLoss, SYNACKLoss, SYNRateLimited, SYNStallUnclassified, AcceptQueueOverflow}},
 		{"timestamps", checkQuadrants, []Verdict{BlackholeBackend, ForwardSYNLoss, SYNACKLoss, SYNRateLimited, SYNStallUnclassified, AcceptQueueOverflow}},
 		{"aborted handshakes", checkAborted, nil},
 		{"held connections", checkHold, []Verdict{BlackholeBackend, ForwardSYNLoss, SYNRateLimited, SYNStallUnclassified}},

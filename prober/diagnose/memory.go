@@ -228,5 +228,8 @@ func (m *Memory) wants(in *Input) []Want {
 	if !m.Forgotten.IsZero() || m.followed() >= follow-follow/8 || m.ended.Sub(m.foundAt) >= follow-follow/8 {
 		return nil
 	}
+	if p := readPace(m.near()); !p.steady {
+		return nil // no one clock is behind it: that is what there is to know
+	}
 	return []Want{{Kind: plan.KindFollow, Why: "does what it remembers move, and how fast?", Most: mostFollows}}
 }

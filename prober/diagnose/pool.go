@@ -21,7 +21,7 @@ type moment struct {
 // toService reports whether a kind's bursts go to the target's own service from the usual address, answered or refused as anybody's
 // would be: the timestamps of a SYN turn it to silence at most.
 func toService(k plan.Kind) bool {
-	return !aside(k) || k == plan.KindCells || k == plan.KindOracle || k == plan.KindFollow || k == plan.KindSides
+	return !aside(k) || k == plan.KindCells || k == plan.KindOracle || k == plan.KindFollow || k == plan.KindSides || k == plan.KindCircle
 }
 
 // moments lists them in order of time, but for those whom a device on the way refused after it had waited for a member in vain.

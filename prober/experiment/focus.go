@@ -20,7 +20,7 @@ const (
 func (f Focus) covers(k plan.Kind) bool {
 	switch f {
 	case Timestamps:
-		return slices.Contains([]plan.Kind{plan.KindConnect, plan.KindQuadrants, plan.KindSticky, plan.KindEven, plan.KindCells, plan.KindWatch, plan.KindOracle, plan.KindFollow, plan.KindSides, plan.KindPlain,
+		return slices.Contains([]plan.Kind{plan.KindConnect, plan.KindQuadrants, plan.KindSticky, plan.KindEven, plan.KindCells, plan.KindWatch, plan.KindOracle, plan.KindFollow, plan.KindSides, plan.KindCircle, plan.KindPlain,
 			plan.KindSurvey, plan.KindPrime, plan.KindFlip, plan.KindBare, plan.KindHeal, plan.KindReuse}, k)
 	case Everything:
 	}

@@ -230,7 +230,7 @@ func (v *Investigation) wants(seen []observe.Observation, done map[plan.Kind]int
 
 // sweeps reports whether a kind asks with TSvals all around the circle. After a prime a server may refuse half of them on our own account.
 func sweeps(k plan.Kind) bool {
-	return k == plan.KindQuadrants || k == plan.KindCells || k == plan.KindOracle || k == plan.KindSides
+	return k == plan.KindQuadrants || k == plan.KindCells || k == plan.KindOracle || k == plan.KindSides || k == plan.KindCircle
 }
 
 // pointless reports whether what was seen leaves nothing for an opening experiment to ask: a repeat of a burst that nobody answered at all,

@@ -25,7 +25,7 @@ func (v *Investigation) timestamps(seen []observe.Observation, done map[plan.Kin
 		if w.Kind == plan.KindCells && later {
 			continue
 		}
-		if (w.Kind == plan.KindCells || w.Kind == plan.KindSurvey || w.Kind == plan.KindQuadrants) && !v.skipped(w.Kind) && done[w.Kind] < most(w) {
+		if (w.Kind == plan.KindCircle || w.Kind == plan.KindCells || w.Kind == plan.KindSurvey || w.Kind == plan.KindQuadrants) && !v.skipped(w.Kind) && done[w.Kind] < most(w) {
 			return Step{w.Kind, w.Why}, true, false
 		}
 	}

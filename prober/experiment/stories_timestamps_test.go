@@ -22,6 +22,20 @@ func sharedAddress(seed uint64, ahead int64, every time.Duration, seen bool) *fa
 	return w
 }
 
+// leapingMemory is an old server and three to five others behind the vantage's own address, whose clocks lie all around the circle: each is newer than the one before
+// it, so that what the server remembers leaps from clock to clock.
+func leapingMemory(seed uint64, r *rand.Rand) *fakenet.World {
+	w := fakenet.RecycleDirect(seed, seed%2 == 0)
+	every := lasting(r, 100*time.Millisecond, 2*time.Second)
+	n := between(r, 3, 5)
+	w.Hosts[0].Recycle.Primers = nil
+	for i := range n {
+		w.Hosts[0].Recycle.Primers = append(w.Hosts[0].Recycle.Primers, &fakenet.Primer{From: w.Client.Source, Every: every,
+			Clock: fakenet.Clock{Hz: 1000, Base: wire.TSval(uint64(i)<<32/uint64(n)) + wire.TSval(r.Uint32N(1<<28)), Seed: seed + uint64(i)}})
+	}
+	return w
+}
+
 // oneClock is a VIP of n old servers behind a balancer that gives all connections with timestamps one clock, and a client that may send none.
 func oneClock(seed uint64, n int, timestamps, noTSDropped bool) *fakenet.World {
 	w, b := fakenet.VIP(seed, n)
@@ -55,6 +69,23 @@ func timestampStories() []story {
 		{settle: primed, name: "shared address, another clock ahead", right: snat, share: 0.98,
 			world: func(seed uint64, r *rand.Rand) *fakenet.World {
 				return sharedAddress(seed, ahead(r), lasting(r, 20*time.Millisecond, time.Second), false)
+			}},
+		{settle: primed, name: "shared address, several clocks all around the circle", right: snat, share: 0.8,
+			world: func(seed uint64, r *rand.Rand) *fakenet.World { return leapingMemory(seed, r) }},
+		{settle: primed, name: "shared address, several clocks all around the circle, 5 % loss", rare: chance, right: snat, share: 0.5, also: lossy(),
+			world: func(seed uint64, r *rand.Rand) *fakenet.World { return lose(leapingMemory(seed, r), 0.05) }},
+		{name: "near miss: half of all SYNs lost, whatever their TSval", right: only(diagnose.ForwardSYNLoss), also: lossy(), quiet: true,
+			world: func(seed uint64, r *rand.Rand) *fakenet.World { return fakenet.SYNLoss(seed, upTo(r, 0.35, 0.65)) }},
+		{name: "near miss: every other SYN lost, whatever its TSval", also: append(lossy(), diagnose.BlackholeBackend), quiet: true,
+			world: func(seed uint64, _ *rand.Rand) *fakenet.World {
+				n := 0
+				w, _ := fakenet.Server(seed, fakenet.Drop(func(h fakenet.Hop, p *fakenet.Packet) bool {
+					if fakenet.SYNs(h, p) {
+						n++
+					}
+					return fakenet.SYNs(h, p) && n%2 == 0
+				}))
+				return w
 			}},
 		{settle: primed, name: "shared address, another clock ahead, 5 % loss", rare: chance, right: snat, share: 0.95, also: lossy(),
 			world: func(seed uint64, r *rand.Rand) *fakenet.World {

@@ -197,6 +197,7 @@ const (
 	KindOracle    Kind = "oracle"    // search of a remembered TSval
 	KindFollow    Kind = "follow"    // the same TSval looked for again, later
 	KindSides     Kind = "sides"     // TSvals drawn by lot, older and newer than one that may be remembered
+	KindCircle    Kind = "circle"    // TSvals evenly around the circle, all at one instant
 	KindPlain     Kind = "plain"     // SYNs with and without timestamps, interleaved
 	KindServed    Kind = "served"    // handshakes completed by us: is the connection really there?
 	KindData      Kind = "data"      // handshake, then a request

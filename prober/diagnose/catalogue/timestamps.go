@@ -74,6 +74,7 @@ func twRecyclePAWSDropSNAT() Entry {
 		Proof: []Proof{
 			{plan.KindQuadrants, diagnose.Confirmed, "two adjacent quadrants of the circle silent, the others served, on held-out bursts; nothing is primed, since that would hurt the others behind the NAT"},
 			{plan.KindOracle, diagnose.Proven, "the remembered TSval to the tick; it is far from this host's own clock"},
+			{plan.KindCircle, diagnose.Confirmed, "where several clocks are mixed so that the memory leaps: at each instant one half of all TSvals refused, and another half the next time"},
 			{plan.KindSurvey, diagnose.Confirmed, "this host itself sends no other clock from the address, so another host does"},
 		},
 		LookAlikes: []LookAlike{
