@@ -20,10 +20,10 @@ const (
 	largestLap = 16
 )
 
-// lap is one burst of SYNs at one instant whose TSvals lie evenly around the circle: bit i of silent is set where the i-th from start on had no answer.
+// lap is one burst of SYNs at one instant whose TSvals lie around the circle, in this order: bit i of silent is set where the i-th had no answer.
 type lap struct {
 	n      int
-	start  wire.TSval
+	vals   []wire.TSval
 	silent uint32
 }
 
@@ -47,19 +47,21 @@ func readLap(o *observe.Observation) (lap, bool) {
 	if l.n < fewestLap || l.n > largestLap || l.n%2 != 0 || len(o.Attempts) != l.n {
 		return l, false
 	}
-	l.start = o.Arms[0].Script.Clock.Start
+	vals := map[string]wire.TSval{}
+	for k := range o.Arms {
+		vals[o.Arms[k].Name] = o.Arms[k].Script.Clock.Start
+		l.vals = append(l.vals, o.Arms[k].Script.Clock.Start)
+	}
+	slices.Sort(l.vals)
 	for j := range o.Attempts {
 		a := &o.Attempts[j]
-		k := slices.IndexFunc(o.Arms, func(arm plan.Arm) bool { return arm.Name == a.Arm })
-		if k < 0 {
-			return l, false
-		}
-		place := uint64(uint32(o.Arms[k].Script.Clock.Start-l.start)) * uint64(l.n)
-		place = (place + 1<<31) >> 32 % uint64(l.n) // to the nearest: TSvals are whole numbers
+		val, known := vals[a.Arm]
 		switch {
+		case !known:
+			return l, false
 		case a.Outcome == observe.Accepted || a.Outcome == observe.Refused:
 		case a.Outcome == observe.TimedOut && len(a.Answers) == 0 && len(a.SYNs) > 0:
-			l.silent |= 1 << place
+			l.silent |= 1 << slices.Index(l.vals, val)
 		default:
 			return l, false
 		}
@@ -87,7 +89,7 @@ func (l *lap) most() (hits, from int) {
 func (l *lap) clean() (wire.TSval, bool) {
 	hits, from := l.most()
 	total := bits.OnesCount32(l.silent)
-	return l.start + wire.TSval(uint64(from)<<32/uint64(l.n)), hits >= l.n/2-1 && total <= hits+1 && total >= l.n/2-1 && total <= l.n/2+1
+	return l.vals[from], hits >= l.n/2-1 && total <= hits+1 && total >= l.n/2-1 && total <= l.n/2+1
 }
 
 // lapChance is the chance that silences which do not depend on the TSval crowd on halves of the circle as much as those of all laps: of each lap's SYNs every choice
@@ -152,6 +154,9 @@ func crowds(n, silent int) []float64 {
 	return out
 }
 
+// farLeap is how far a border must lie from where it was before: the place of one SYN on either side of it, and as much again for one that was lost or let through.
+const farLeap = 1 << 30
+
 // leaps counts how often the silent half began elsewhere than the time before, by more than its border is known to; the first time than where a search had found
 // what was remembered, if one did.
 func leaps(in *Input, laps []lap) int {
@@ -168,8 +173,7 @@ func leaps(in *Input, laps []lap) int {
 		if !ok {
 			continue
 		}
-		place := int64(1) << 32 / int64(laps[i].n)
-		if d := int64(at.Sub(before)); known && (d > 2*place || d < -2*place) {
+		if d := int64(at.Sub(before)); known && (d > farLeap || d < -farLeap) {
 			n++
 		}
 		before, known = at, true

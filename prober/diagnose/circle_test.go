@@ -5,6 +5,8 @@ import (
 	"math/bits"
 	"math/rand/v2"
 	"testing"
+
+	"github.com/vipprobe/vipprobe/prober/wire"
 )
 
 func TestCrowds(t *testing.T) {
@@ -39,10 +41,14 @@ func TestLaps(t *testing.T) {
 	if low > rounds/10 {
 		t.Errorf("p < 0.05 in %d of %d rounds of random silences", low, rounds)
 	}
+	var vals []wire.TSval
+	for k := range 16 {
+		vals = append(vals, wire.TSval(k<<28))
+	}
 	turning, still := []lap{}, []lap{}
 	for k := range 3 {
-		turning = append(turning, lap{n: 16, silent: arc(16, 5*k)})
-		still = append(still, lap{n: 16, silent: arc(16, 4) &^ (1 << (4 + k))}) // but for one SYN, which was answered all the same
+		turning = append(turning, lap{n: 16, vals: vals, silent: arc(16, 5*k)})
+		still = append(still, lap{n: 16, vals: vals, silent: arc(16, 4) &^ (1 << (4 + k))}) // but for one SYN, which was answered all the same
 	}
 	if p := lapChance(turning); p > 1e-7 {
 		t.Errorf("three halves: p = %g", p)

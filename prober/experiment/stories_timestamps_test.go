@@ -74,6 +74,13 @@ func timestampStories() []story {
 			world: func(seed uint64, r *rand.Rand) *fakenet.World { return leapingMemory(seed, r) }},
 		{settle: primed, name: "shared address, several clocks all around the circle, 5 % loss", rare: chance, right: snat, share: 0.5, also: lossy(),
 			world: func(seed uint64, r *rand.Rand) *fakenet.World { return lose(leapingMemory(seed, r), 0.05) }},
+		{name: "near miss: half of the circle is dropped by a bit of a multiple of the TSval",
+			also: lossy(), quiet: true,
+			world: func(seed uint64, r *rand.Rand) *fakenet.World {
+				mul := r.Uint32()&^15 | oneOf[uint32](r, 1, 15)
+				w, _ := fakenet.Server(seed, fakenet.Drop(stamped(func(v uint32) bool { return v*mul>>31 == 1 })))
+				return w
+			}},
 		{name: "near miss: half of all SYNs lost, whatever their TSval", right: only(diagnose.ForwardSYNLoss), also: lossy(), quiet: true,
 			world: func(seed uint64, r *rand.Rand) *fakenet.World { return fakenet.SYNLoss(seed, upTo(r, 0.35, 0.65)) }},
 		{name: "near miss: every other SYN lost, whatever its TSval", also: append(lossy(), diagnose.BlackholeBackend), quiet: true,
