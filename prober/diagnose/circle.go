@@ -233,7 +233,8 @@ func (f Finding) leapt(in *Input, laps []lap, n int) Finding {
 	return f
 }
 
-// mayLeap reports whether so many single SYNs went unanswered, in no order and without a dependence on the TSval that holds, that what is remembered may leap.
+// mayLeap reports whether about half of all single SYNs went unanswered, in no order and without a dependence on the TSval that holds, so that what is remembered
+// may leap.
 func mayLeap(in *Input) bool {
 	q, c := readQuadrants(in), readCells(in)
 	if q.bursts < 2 || headPattern(in) {
@@ -241,8 +242,8 @@ func mayLeap(in *Input) bool {
 	}
 	t := judgeTSvals(&q, &c)
 	silent, n := t.allIn.silent+t.allOut.silent, t.allIn.n+t.allOut.n
-	if 5*silent < n || 5*silent > 4*n {
-		return false
+	if 8*silent < 3*n || 8*silent > 5*n {
+		return false // one server's memory refuses about a half, wherever it stands
 	}
 	if t.p >= naming {
 		return t.allOut.silent > 1
