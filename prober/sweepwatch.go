@@ -53,9 +53,13 @@ func (w *SweepWatch) check(how Transmit) error {
 // sweepTick is how often a watched sweep looks at what has come.
 const sweepTick = 100 * time.Millisecond
 
+// sweepSlack is how much of its rate a sweep makes up for when a busy host lets it wake late.
+const sweepSlack = 20 * time.Millisecond
+
 // course is a watched sweep under way. Its caller's goroutine does everything.
 type course struct {
 	*sweeper
+	chunk int              // SYNs that are sent at a time
 	pace  [2]*rate.Limiter // the sweep's own, and that of all
 	free  time.Duration    // when what was sent is paid for
 	lots  []lot
@@ -83,7 +87,8 @@ func (s *sweeper) watched(ctx context.Context) (*SweepReport, error) {
 	}
 	e := s.engine
 	c := &course{sweeper: s, room: room, rungs: make([]int, s.q.Watch.Repeats), drops: e.captureDrops()}
-	c.pace = [2]*rate.Limiter{rate.NewLimiter(rate.Limit(s.q.Rate), s.q.chunk(e.budget.global)), e.budget.global}
+	c.chunk = s.q.chunk(e.budget.global)
+	c.pace = [2]*rate.Limiter{rate.NewLimiter(rate.Limit(s.q.Rate), max(c.chunk, int(s.q.Rate*sweepSlack.Seconds()))), e.budget.global}
 	e.sweeps.listen(s)
 	before := c.drops
 	r := &SweepReport{Started: time.Now(), Book: s.book}
@@ -163,12 +168,9 @@ func (c *course) pay(n int) {
 	}
 }
 
-// chunkSize is how many SYNs are sent at a time.
-func (c *course) chunkSize() int { return c.pace[0].Burst() }
-
 // onward sends the next probes, as many as room permits, and returns how many.
 func (c *course) onward(now time.Duration) (int, error) {
-	some := min(c.chunkSize(), c.book.Len()-c.next)
+	some := min(c.chunk, c.book.Len()-c.next)
 	if some == 0 {
 		return 0, nil
 	}
@@ -219,7 +221,7 @@ func (c *course) look(now time.Duration) error {
 			c.seen, c.asOf = st.Delivered(), now
 		}
 	}
-	if c.full = c.next < c.book.Len() && c.room-c.held < c.chunkSize(); c.full {
+	if c.full = c.next < c.book.Len() && c.room-c.held < c.chunk; c.full {
 		c.mu.Lock()
 		c.held = c.unanswered(now)
 		c.mu.Unlock()

@@ -176,6 +176,9 @@ func (f *wayfinder) link(ctx context.Context, p *path, dst netip.AddrPort, span 
 	if err != nil {
 		return h, err
 	}
+	if st.err != nil {
+		return h, st.err
+	}
 	if why := st.whyNotRaw(); why != "" {
 		return h, errors.New(why)
 	}

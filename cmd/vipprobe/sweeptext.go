@@ -211,10 +211,13 @@ func (s *sweeping) detail(r *sweep.Run, o sweep.Outcome) string {
 	case sweep.Mixed:
 		return text + mixture(t)
 	case sweep.OutcomeUnknown:
-		if t.By[sweep.Pending] > 0 {
+		switch {
+		case t.By[sweep.Pending] == 0:
+			return text + "the capture lost frames"
+		case s.cut:
 			return text + "interrupted before an answer"
 		}
-		return text + "the capture lost frames"
+		return text + "not waited for: the sweep ended early"
 	case sweep.Unsent:
 		switch {
 		case t.Why != "":
