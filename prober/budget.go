@@ -2,6 +2,7 @@ package prober
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"sync"
@@ -191,21 +192,38 @@ func (b *budget) hold(res *reservation) {
 func (b *budget) pace(ctx context.Context, target string, res *reservation) error {
 	for dst, d := range res.want {
 		if err := wait(ctx, res.at[dst].rate, d.flows); err != nil {
-			return &BudgetError{Target: target, Limit: "per_target_rate", Detail: err.Error()}
+			return unpaced(target, "per_target_rate", err)
 		}
 	}
 	if err := wait(ctx, b.global, res.flows); err != nil {
-		return &BudgetError{Target: target, Limit: limitGlobalRate, Detail: err.Error()}
+		return unpaced(target, limitGlobalRate, err)
 	}
 	return nil
 }
 
-// wait takes n tokens, at once or within the time that ctx leaves.
+// unpaced tells a limit that leaves no room from time that was over already, which is no limit's doing.
+func unpaced(target, limit string, err error) error {
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+		return &EnvironmentError{Target: target, Err: err}
+	}
+	return &BudgetError{Target: target, Limit: limit, Detail: err.Error()}
+}
+
+// wait takes n tokens, at once or within the time that ctx leaves. The error is ctx's where none is left.
 func wait(ctx context.Context, l *rate.Limiter, n int) error {
 	if n > l.Burst() {
 		return fmt.Errorf("%d SYNs at once; the limit is %d", n, l.Burst())
 	}
-	if err := l.WaitN(ctx, n); err != nil {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("send %d SYNs: %w", n, err)
+	}
+	if end, ok := ctx.Deadline(); ok && !time.Now().Before(end) { // a busy machine says so late
+		return fmt.Errorf("send %d SYNs: %w", n, context.DeadlineExceeded)
+	}
+	switch err := l.WaitN(ctx, n); {
+	case errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled):
+		return fmt.Errorf("send %d SYNs: %w", n, err)
+	case err != nil:
 		return fmt.Errorf("%d SYNs do not fit %.4g a second within the time left", n, float64(l.Limit()))
 	}
 	return nil

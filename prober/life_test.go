@@ -242,7 +242,7 @@ func TestARefusedBurstTouchesNobodysFlows(t *testing.T) {
 	r := newRig(t, EngineOptions{Limits: l})
 	p := r.listen(t, nil)
 	r.scouted(t, p)
-	b := to(500*ms, 5, []plan.Arm{rawArm(plan.Single())}, on(ghostV4, 80))
+	b := to(patience, 5, []plan.Arm{rawArm(plan.Single())}, on(ghostV4, 80))
 	done := make(chan observe.Observation, 1)
 	go func() {
 		obs, _ := r.try(t.Context(), request{burst: &b})

@@ -378,3 +378,25 @@ func TestABudgetGivesBackWhatItLent(t *testing.T) {
 		t.Errorf("%d targets kept", len(b.targets))
 	}
 }
+
+// What has no time left is not held up by a limit, and is not called so: the schedule counts such rounds as overload.
+func TestTimeThatWasOverIsNoLimit(t *testing.T) {
+	t.Parallel()
+	dst := on(serverV4, 80)
+	b := newBudget(roomy())
+	over, cancel := context.WithDeadline(t.Context(), time.Now().Add(-time.Second))
+	defer cancel()
+	cancelled, stop := context.WithCancel(t.Context())
+	stop()
+	for name, c := range map[string]struct {
+		ctx  context.Context
+		want error
+	}{"over": {over, context.DeadlineExceeded}, "cancelled": {cancelled, context.Canceled}} {
+		res := &reservation{flows: 1, want: map[netip.AddrPort]demand{dst: {flows: 1}}, at: map[netip.AddrPort]*targetBudget{}}
+		must(t, b.reserve(t.Context(), "the test's", res))
+		var env *EnvironmentError
+		if err := b.pace(c.ctx, "the test's", res); !errors.As(err, &env) || !errors.Is(err, c.want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

@@ -206,7 +206,7 @@ func TestPortsUnderWayAreWaitedFor(t *testing.T) {
 	}()
 	underWay(t, r.engine)
 	quick := to(10*time.Second, 8, []plan.Arm{kernelArm(plan.Single())}, on(serverV4, 80))
-	ctx, cancel := context.WithTimeout(t.Context(), 50*ms)
+	ctx, cancel := context.WithTimeout(t.Context(), 700*ms)
 	defer cancel()
 	var few *plan.ErrPorts
 	if _, err := r.try(ctx, request{burst: &quick}); !errors.As(err, &few) {

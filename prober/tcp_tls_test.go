@@ -176,7 +176,7 @@ func TestTCPTLSStuck(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, EngineOptions{})
 	r.serveTCP(t, 443, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })
-	round := r.tcpRound(t, on(serverV4, 443), Module{Timeout: 300 * ms, TCP: &TCPOptions{TLS: true}})
+	round := r.tcpRound(t, on(serverV4, 443), Module{Timeout: 2 * time.Second, TCP: &TCPOptions{TLS: true}})
 	failed(t, &round, "TLS handshake as 10.0.0.2: the time of the round was over")
 }
 
