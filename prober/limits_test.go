@@ -388,15 +388,12 @@ func TestTimeThatWasOverIsNoLimit(t *testing.T) {
 	defer cancel()
 	cancelled, stop := context.WithCancel(t.Context())
 	stop()
-	for name, c := range map[string]struct {
-		ctx  context.Context
-		want error
-	}{"over": {over, context.DeadlineExceeded}, "cancelled": {cancelled, context.Canceled}} {
+	for ctx, want := range map[context.Context]error{over: context.DeadlineExceeded, cancelled: context.Canceled} {
 		res := &reservation{flows: 1, want: map[netip.AddrPort]demand{dst: {flows: 1}}, at: map[netip.AddrPort]*targetBudget{}}
 		must(t, b.reserve(t.Context(), "the test's", res))
 		var env *EnvironmentError
-		if err := b.pace(c.ctx, "the test's", res); !errors.As(err, &env) || !errors.Is(err, c.want) {
-			t.Errorf("%s: %v", name, err)
+		if err := b.pace(ctx, "the test's", res); !errors.As(err, &env) || !errors.Is(err, want) {
+			t.Errorf("%v, want %v", err, want)
 		}
 	}
 }
