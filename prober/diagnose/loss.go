@@ -55,25 +55,7 @@ func checkSticky(in *Input) []Finding {
 		f.Settle, f.Wants = later.Why, []Want{later}
 		return []Finding{f}
 	}
-	return []Finding{f.deadMember(fs, t, &g)}
-}
-
-// deadMember is the finding once nothing speaks against it.
-func (f Finding) deadMember(fs []fate, t tally, g *again) Finding {
-	fresh := g.arms[againFresh]
-	f.Level = Confirmed
-	f.Summary += fmt.Sprintf(" (%s, about 1 in %d)", deadShare(fs), int(math.Round(float64(t.flows)/float64(t.dead))))
-	f.Evidence = []string{
-		fmt.Sprintf("%d dead flows sent %d SYNs without one answer; %d flows lost none; loss spread at random would sort itself so with p = %.2g",
-			t.dead, deadSYNs(fs), t.whole, f.P),
-		fmt.Sprintf("asked again later %d times, with this host's TSval and then half a circle on, none of them answered; of %d fresh flows at the same moments %d were", g.asked().n,
-			fresh.n, fresh.n-fresh.silent),
-		"a new source port works where a dead one does not: a member behind the VIP, chosen by flow, swallows what it gets",
-	}
-	f.Disproof = "an answer on one of the dead flows; as many dead flows towards each real server directly"
-	f.Remedy = "find the member that answers nothing (probe each real server directly: vipprobe probe --compare VIP REAL...), take it out of the pool, and let " +
-		"the health check use the path that clients use"
-	return f
+	return []Finding{f.deadEnd(in, fs, &g)}
 }
 
 // deadShare is the share of flows that are dead, in the order in which they were drawn.

@@ -309,7 +309,9 @@ func headElsewhere(in *Input) bool {
 		}
 		var lost []bool
 		for _, a := range firstSYNOrder(o) {
-			lost = append(lost, len(a.Answers) == 0)
+			if a.Arm == o.Arms[0].Name { // not on flows that are known to be dead
+				lost = append(lost, len(a.Answers) == 0)
+			}
 		}
 		if inTurn(lost) > inOrder {
 			return true

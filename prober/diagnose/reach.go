@@ -275,7 +275,7 @@ func sameHops(in *Input) bool {
 	return len(rst) > 0
 }
 
-// strays counts bare ACKs sent and the RSTs they drew.
+// strays counts bare ACKs sent on flows that were never used, and the RSTs they drew.
 func strays(in *Input) (sent, resets int) {
 	for i := range in.Observations {
 		o := &in.Observations[i]
@@ -283,6 +283,9 @@ func strays(in *Input) (sent, resets int) {
 			continue
 		}
 		for j := range o.Attempts {
+			if o.Attempts[j].Arm != o.Arms[strayFresh].Name {
+				continue
+			}
 			sent++
 			for k := range o.Attempts[j].Answers {
 				if o.Attempts[j].Answers[k].Kind == observe.RST {

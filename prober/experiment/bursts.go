@@ -302,34 +302,6 @@ func (v *Investigation) even(seen []observe.Observation) plan.Burst {
 	return b
 }
 
-// stray sends bare ACKs of no connection to the target's port; not about as many as connections were accepted before the port fell silent: where it
-// is source ports on the way that run out, and these were as many, each bare ACK would get one of those that are free again.
-func (v *Investigation) stray(seen []observe.Observation) plan.Burst {
-	b := plan.Burst{Listen: patience(seen)}
-	s := v.script(v.clock(seen), plan.Single(), plan.Reset)
-	s.First, s.Options = wire.ACK, wire.Options{}
-	b.Arms = []plan.Arm{{Name: "bare ACK", Via: plan.Raw, Script: s}}
-	n, like := v.flows(8), first(seen)
-	if n-2 <= like && like <= n+2 {
-		if n = v.flows(14); n <= like+2 {
-			n = max(like-4, 1)
-		}
-	}
-	v.shots(&b, 0, n, 0, 10*time.Millisecond)
-	return b
-}
-
-// first is how many connections of the first contact were accepted at once.
-func first(seen []observe.Observation) int {
-	n := 0
-	for j := range seen[0].Attempts {
-		if seen[0].Attempts[j].Prompt() {
-			n++
-		}
-	}
-	return n
-}
-
 // otherPort is a high port that no service registers near the target's: from the dynamic range's end (RFC 6335 §6).
 func otherPort(port uint16, i int) uint16 {
 	p := uint16(65520 - i)

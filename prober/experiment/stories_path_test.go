@@ -95,8 +95,12 @@ func pathStories() []story {
 			world: func(seed uint64, r *rand.Rand) *fakenet.World {
 				return fakenet.ECMPLoss(seed, between(r, 2, 8), upTo(r, 0.2, 0.6))
 			}},
-		{name: "one of several ways loses all", right: either(diagnose.ECMPPathLoss, diagnose.BlackholeBackend), quiet: true,
+		{name: "one of several ways loses all", right: only(diagnose.ECMPPathLoss), quiet: true,
 			world: func(seed uint64, r *rand.Rand) *fakenet.World { return fakenet.ECMPLoss(seed, between(r, 2, 8), 1) }},
+		{name: "one of two to four ways loses all, 2 % loss", rare: chance, right: either(diagnose.ECMPPathLoss), also: lossy(), quiet: true,
+			world: func(seed uint64, r *rand.Rand) *fakenet.World {
+				return lose(fakenet.ECMPLoss(seed, between(r, 2, 4), 1), 0.02)
+			}},
 		{name: "large segments vanish", right: only(diagnose.MTUBlackhole), share: 0.9,
 			world: func(seed uint64, r *rand.Rand) *fakenet.World {
 				return fakenet.MTUBlackhole(seed, between(r, 700, 1400))

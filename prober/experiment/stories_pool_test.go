@@ -26,6 +26,15 @@ func sickPool(seed uint64, period time.Duration, answer fakenet.Empty) *fakenet.
 	return w
 }
 
+// oneFull is a pool with a member whose accept queue is full.
+func oneFull(seed uint64, n int) *fakenet.World {
+	w, b := fakenet.VIP(seed, n)
+	l := b.Members[0].Host.Ports[b.Members[0].Addr.Port()]
+	l.Backlog, l.App.Never = 2, true
+	l.Queued = l.Backlog + 1
+	return w
+}
+
 func poolStories() []story {
 	hole, healthy := only(diagnose.BlackholeBackend), only(diagnose.Healthy)
 	return []story{
@@ -41,6 +50,10 @@ func poolStories() []story {
 			world: func(seed uint64, r *rand.Rand) *fakenet.World {
 				return fakenet.BlackholeRoundRobin(seed, between(r, 2, 6))
 			}},
+		{name: "1 of 2 to 5 does not accept", right: only(diagnose.AcceptQueueOverflow), share: 0.6,
+			world: func(seed uint64, r *rand.Rand) *fakenet.World { return oneFull(seed, between(r, 2, 5)) }},
+		{name: "1 of 2 to 5 does not accept, 3 % loss", rare: chance, right: only(diagnose.AcceptQueueOverflow), also: lossy(), quiet: true,
+			world: func(seed uint64, r *rand.Rand) *fakenet.World { return lose(oneFull(seed, between(r, 2, 5)), 0.03) }},
 		{name: "the only member swallows",
 			world: func(seed uint64, _ *rand.Rand) *fakenet.World { return fakenet.Blackhole(seed, 1) }},
 		{name: "the balancer resets late",
