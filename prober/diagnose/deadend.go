@@ -126,14 +126,17 @@ func logBetaBinomial(s silences, a, b float64) float64 {
 // alive: bare ACKs on the dead flows themselves draw the RST of a stack, from as far as those who serve.
 func (e *deadEnd) alive() bool { return e.dead.n >= 2 && 4*e.dead.silent <= e.dead.n }
 
+// some: a stack answers on some of the dead flows and not on others.
+func (e *deadEnd) some() bool { return e.dead.silent < e.dead.n && !e.alive() }
+
 // wants is what is left to ask of where dead flows end.
 func (e *deadEnd) wants(in *Input) []Want {
 	var out []Want
 	if !e.mute && !e.shared(in) && !e.apart(in) {
 		out = append(out, Want{Kind: plan.KindOther, Why: "do flows to other ports of the address die as well?", Most: askedOthers})
 	}
-	if in.bursts(plan.KindStray) == 0 {
-		out = append(out, Want{Kind: plan.KindStray, Why: "does a stack answer bare ACKs on the dead flows?", Most: 1})
+	if n := in.bursts(plan.KindStray); n == 0 || e.some() {
+		out = append(out, Want{Kind: plan.KindStray, Why: "does a stack answer bare ACKs on the dead flows?", Most: 2})
 	}
 	return out
 }
@@ -195,6 +198,9 @@ func (f Finding) deadMember(in *Input, e *deadEnd) Finding {
 	f.Wants = e.wants(in)
 	if e.there.silent > 0 && !e.mute && !e.apart(in) {
 		f.Level, f.Settle = Inconclusive, "other ports of the address: do as many of their flows die?"
+	}
+	if e.some() {
+		f.Level, f.Settle = Inconclusive, "bare ACKs on the dead flows: does a stack answer on all of them?"
 	}
 	if e.there.n > 0 && !e.mute {
 		f.Evidence = append(f.Evidence, fmt.Sprintf("other ports of the address: %d of %d flows dead, here %d of %d", e.there.silent, e.there.n, e.here.silent, e.here.n))

@@ -289,6 +289,9 @@ func FirstPass(o *observe.Observation) bool {
 func firstPass(o *observe.Observation) (first, both bool) {
 	ok, bad, inversions := 0, 0, 0
 	for _, a := range firstSYNOrder(o) {
+		if a.Outcome == observe.Unreachable {
+			continue // a router's word is neither
+		}
 		if !(a.Retransmissions == 0 && len(a.Answers) > 0) {
 			bad++
 			continue

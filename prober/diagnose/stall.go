@@ -209,33 +209,20 @@ func listenerRung(d time.Duration) bool {
 // checkStalls reports stalls and time-outs that no other rule explains. One lost SYN is no verdict: the finding is
 // inconclusive and says what would settle it.
 func checkStalls(in *Input) []Finding {
-	n, failed := 0, 0
-	var stalls []*observe.Attempt
-	for a := range unexplained(in) {
-		if a.Outcome == observe.NotSent || a.Outcome == observe.OutcomeUnknown {
-			continue
-		}
-		n++
-		switch {
-		case a.Stalled():
-			stalls = append(stalls, a)
-		case !connected(a) && a.Outcome != observe.Refused:
-			failed++
-		}
-	}
-	stalled := len(stalls)
+	m := readMishaps(in)
+	stalled, failed, n := len(m.stalls), m.failed, m.n
 	if stalled+failed == 0 {
 		return nil
 	}
 	f := Finding{
 		Verdict: SYNStallUnclassified, Level: Suspected,
-		Summary:  fmt.Sprintf("%d of %d connections stalled and %d failed; the cause is not separated yet", stalled, n, failed),
-		Evidence: repeatCounts(in, stalls),
+		Summary:  fmt.Sprintf("%d of %d connections stalled and %d failed%s; the cause is not separated yet", stalled, n, failed, m.how()),
+		Evidence: append(repeatCounts(in, m.stalls), m.tells()...),
 		Disproof: "no SYN repeated over a round of the same size",
 		Remedy:   "run the experiments that separate the causes left: vipprobe diagnose",
 		Settle:   "a raw burst beside the kernel's, a cold and a warm burst, and the direction of the loss",
 	}
-	if settle := unsure(in, stalls, failed, n); settle != "" {
+	if settle := unsure(in, m.stalls, failed, n); settle != "" {
 		f.Level, f.Settle = Inconclusive, settle
 	}
 	if outage(in) {
