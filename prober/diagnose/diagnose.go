@@ -59,6 +59,7 @@ func rules() []rule {
 		{"stripped options", checkStripped, nil},
 		{"client rejects", checkClientReject, []Verdict{SYNStallUnclassified}},
 		{"port reuse", checkReuse, nil},
+		{"ecn", checkECN, []Verdict{SNATPortRace, ForwardSYNLoss, SYNStallUnclassified}},
 		{"slow path", checkSlow, []Verdict{SYNACKLoss, ForwardSYNLoss, SYNRateLimited, SYNStallUnclassified}},
 		{"one-tick flip", checkFlip, []Verdict{SYNStallUnclassified}},
 		{"no timestamps", checkPlain, []Verdict{BlackholeBackend, ACLDrop, ForwardSYNLoss, SYNACKLoss, SYNRateLimited, SYNStallUnclassified, AcceptQueueOverflow}},

@@ -7,6 +7,7 @@ import (
 
 	"github.com/vipprobe/vipprobe/prober/diagnose"
 	"github.com/vipprobe/vipprobe/prober/internal/fakenet"
+	"github.com/vipprobe/vipprobe/prober/wire"
 )
 
 // lose adds background loss to a world's path.
@@ -29,6 +30,14 @@ func either(vs ...diagnose.Verdict) [][]diagnose.Verdict {
 
 // chance is the share of networks with random loss for which rules that name at p < 1e-2, after several looks, are wrong at most.
 const chance = 0.05
+
+// asksECN is a host that asks for ECN, before a filter that may drop SYNs that do.
+func asksECN(seed uint64, filtered bool) *fakenet.World {
+	const asks = wire.ECE | wire.CWR
+	w, _ := fakenet.Server(seed, fakenet.Drop(func(_ fakenet.Hop, p *fakenet.Packet) bool { return filtered && p.Seg.Flags&asks == asks }))
+	w.Client.ECN = true
+	return w
+}
 
 func pathStories() []story {
 	forward, back, healthy := only(diagnose.ForwardSYNLoss), only(diagnose.SYNACKLoss), only(diagnose.Healthy)
@@ -79,6 +88,18 @@ func pathStories() []story {
 			world: func(seed uint64, _ *rand.Rand) *fakenet.World { return fakenet.ACL(seed, true) }},
 		{name: "filtered without a word", right: only(diagnose.ACLDrop), share: 1,
 			world: func(seed uint64, _ *rand.Rand) *fakenet.World { return fakenet.ACL(seed, false) }},
+		{name: "SYNs that ask for ECN dropped", right: only(diagnose.ACLDrop), share: 1,
+			world: func(seed uint64, _ *rand.Rand) *fakenet.World { return asksECN(seed, true) }},
+		{name: "SYNs that ask for ECN dropped, 5 % loss", rare: chance, right: only(diagnose.ACLDrop), also: lossy(), quiet: true,
+			world: func(seed uint64, _ *rand.Rand) *fakenet.World { return lose(asksECN(seed, true), 0.05) }},
+		{name: "near miss: ECN asked for, nobody minds", right: healthy, share: 1,
+			world: func(seed uint64, _ *rand.Rand) *fakenet.World { return asksECN(seed, false) }},
+		{name: "near miss: ECN asked for, SYNs lost, 20 to 50 %", rare: chance, right: forward, quiet: true,
+			world: func(seed uint64, r *rand.Rand) *fakenet.World {
+				w := fakenet.SYNLoss(seed, upTo(r, 0.2, 0.5))
+				w.Client.ECN = true
+				return w
+			}},
 		{name: "filtered before a router", right: only(diagnose.ACLDrop), share: 1,
 			world: func(seed uint64, _ *rand.Rand) *fakenet.World { return fakenet.ACLBefore(seed) }},
 		{name: "near miss: every member of the VIP is dead",

@@ -49,29 +49,3 @@ const surveyTime = 1200 * time.Millisecond
 func (v *Investigation) survey([]observe.Observation) plan.Burst {
 	return plan.Burst{Listen: surveyTime}
 }
-
-// plain sends single SYNs with and without timestamps in pairs, each pair in an order drawn by lot, and then so to another port.
-func (v *Investigation) plain(seen []observe.Observation) plan.Burst {
-	b := plan.Burst{Listen: patience(seen)}
-	with := v.script(v.clock(seen), plan.Single(), plan.Reset)
-	without := with
-	without.Options = wire.LinuxSYNWithoutTimestamps(v.MSS, scale)
-	b.Arms = []plan.Arm{{Name: "timestamps", Via: plan.Raw, Script: with}, {Name: "no timestamps", Via: plan.Raw, Script: without}}
-	for pair := range max(v.flows(16)/2, 1) {
-		first := v.Rand.IntN(2)
-		for k, arm := range []int{first, 1 - first} {
-			v.shots(&b, arm, 1, time.Duration(2*pair+k)*4*time.Millisecond, 0)
-		}
-	}
-	if v.Contrast.IsValid() {
-		return b // a service, which may remember TSvals as well
-	}
-	at := b.Shots[len(b.Shots)-1].Offset
-	for pair := range max(v.flows(8)/2, 1) {
-		first := v.Rand.IntN(2)
-		for k, arm := range []int{first, 1 - first} {
-			b.Shots = append(b.Shots, plan.Shot{Arm: arm, Offset: at + time.Duration(2*pair+k+1)*4*time.Millisecond, Flow: wire.Flow{Src: v.Source, Dst: v.contrast()}})
-		}
-	}
-	return b
-}

@@ -95,6 +95,8 @@ type SYN struct {
 	Handed time.Time
 	TSval  wire.TSval
 	HasTS  bool
+	// ECN: it asks for explicit congestion notification, by ECE and CWR (RFC 3168 §6.1.1).
+	ECN bool `json:",omitempty"`
 	// Refused is why the kernel did not take it from us (raw), an errno in words; empty: it did.
 	Refused string
 	// IfIndex and NextHop are how it left, as the tap saw it, so that path parity can be judged.

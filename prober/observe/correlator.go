@@ -126,15 +126,16 @@ func (c *Correlator) Outgoing(i int, at time.Time, ifindex int, nextHop wire.MAC
 		return
 	}
 	val, _, hasTS := seg.Options.Timestamps()
+	asks := seg.Flags&(wire.ECE|wire.CWR) == wire.ECE|wire.CWR
 	if k := handed(a.SYNs, at, val, hasTS); k >= 0 {
-		a.SYNs[k].At, a.SYNs[k].IfIndex, a.SYNs[k].NextHop = at, ifindex, nextHop
+		a.SYNs[k].At, a.SYNs[k].IfIndex, a.SYNs[k].NextHop, a.SYNs[k].ECN = at, ifindex, nextHop, asks
 		return
 	}
 	if a.Via == plan.Raw {
 		c.Stray("syn_never_handed")
 		return
 	}
-	c.addSYN(a, SYN{At: at, TSval: val, HasTS: hasTS, IfIndex: ifindex, NextHop: nextHop})
+	c.addSYN(a, SYN{At: at, TSval: val, HasTS: hasTS, ECN: asks, IfIndex: ifindex, NextHop: nextHop})
 }
 
 // follows records a segment of ours after the first SYN.

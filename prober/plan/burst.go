@@ -201,6 +201,7 @@ const (
 	KindPlain     Kind = "plain"     // SYNs with and without timestamps, interleaved
 	KindServed    Kind = "served"    // handshakes completed by us: is the connection really there?
 	KindData      Kind = "data"      // handshake, then a request
+	KindECN       Kind = "ecn"       // SYNs that ask for ECN and SYNs that do not, interleaved
 	KindPaced     Kind = "paced"     // single SYNs far apart
 	KindRate      Kind = "rate"      // single SYNs at rising rates
 	KindScope     Kind = "scope"     // a steady pace after a rest, from two addresses in turn where there are two

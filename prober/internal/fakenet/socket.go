@@ -62,6 +62,9 @@ func (s *socket) sendSYN() {
 	s.sent = append(s.sent, w.now)
 	p := &Packet{Seg: wire.Segment{Src: s.f.out.Src, Dst: s.f.out.Dst, Seq: s.iss, Flags: wire.SYN, Window: 64240,
 		HopLimit: s.script().HopLimit, ToS: s.script().ToS, DF: true, Options: c.synOptions}}
+	if c.ECN && len(s.sent) == 1 {
+		p.Seg.Flags |= wire.ECE | wire.CWR
+	}
 	if c.NoTimestamps {
 		p.Seg.Options = c.bareOptions
 	} else {
