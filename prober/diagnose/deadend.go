@@ -97,9 +97,9 @@ const (
 	enoughOdds  = 2.3 // 10 to 1
 )
 
-// shared: what the dead flows' hash chooses lies before the port.
+// shared: what the dead flows' hash chooses lies before the port. It takes two looks, for what comes and goes with the number of SYNs.
 func (e *deadEnd) shared(in *Input) bool {
-	return e.there.silent >= sharedLosses && e.likelier() >= e.settled(in)
+	return e.there.silent >= sharedLosses && in.bursts(plan.KindOther) > 1 && e.likelier() >= e.settled(in)
 }
 
 // apart: flows to other ports do not die.
@@ -156,6 +156,10 @@ func (f Finding) deadEnd(in *Input, fs []fate, g *again) Finding {
 	e := readDeadEnd(in, fs)
 	switch {
 	case e.shared(in):
+		if headElsewhere(in) || changing(fates(in, plan.KindOther)) {
+			f.Level, f.Settle = Inconclusive, "what runs out: on other ports the first of a burst are answered and later ones not, or all of one burst and few of another"
+			return f
+		}
 		return f.onTheWay(&e)
 	case e.alive():
 		return f.oneListener(in, &e)

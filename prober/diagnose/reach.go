@@ -9,7 +9,6 @@ import (
 
 	"github.com/vipprobe/vipprobe/prober/observe"
 	"github.com/vipprobe/vipprobe/prober/plan"
-	"github.com/vipprobe/vipprobe/prober/stats"
 )
 
 // checkICMP: routers or the target itself say why they refuse.
@@ -153,7 +152,7 @@ func silentSince(in *Input, f Finding, accepted int, other tally, stray, strayRe
 			f.Wants = append(f.Wants, Want{Kind: plan.KindPaced, Why: f.Settle, Most: 3})
 			return f
 		}
-		return fullListener(f, in, accepted)
+		return fullOrCounted(f, in, accepted)
 	case strayResets > 0:
 		f.Summary += stackAlive
 	default:
@@ -195,7 +194,7 @@ func headThenSilence(in *Input) (bool, int) {
 	accepted, ended := 0, false
 	for i := range in.Observations {
 		o := &in.Observations[i]
-		if o.Kind == plan.KindOther || o.Kind == plan.KindStray || o.Kind == plan.KindParity || !trusted(o) {
+		if o.Kind == plan.KindOther || o.Kind == plan.KindStray || o.Kind == plan.KindParity || o.Kind == plan.KindSource || !trusted(o) {
 			continue
 		}
 		for _, a := range firstSYNOrder(o) {
@@ -225,28 +224,6 @@ func silentAllRound(in *Input) bool {
 		}
 	}
 	return false
-}
-
-func fullListener(f Finding, in *Input, accepted int) Finding {
-	n := 0
-	for i := range in.Observations {
-		n += len(in.Observations[i].Attempts)
-	}
-	f.Verdict, f.Level, f.P = AcceptQueueOverflow, Confirmed, stats.ContiguousTail(n, accepted)
-	if f.P > 1e-4 {
-		f.Level = Suspected
-	}
-	f.Settle = ""
-	f.Summary = fmt.Sprintf("the first %d connections were accepted and took the last places; every SYN since is dropped, though the listener's stack is alive: its accept queue is full", accepted)
-	f.Evidence = append(f.Evidence, "answered SYNs are exactly the first ones, and time does not bring more: a queue that nobody empties, no rate limit",
-		"a bare ACK is answered with RST by the listener's own stack: the way there is open")
-	f.Disproof = "a SYN answered while nothing was accepted; bare ACKs swallowed as well (then a filter or a table limit is full)"
-	f.Remedy = "the application does not accept: it is stuck, or its backlog is too small for its pauses. Restart or unblock it; raise its listen backlog and " +
-		"net.core.somaxconn together. ListenOverflows on the server counts each drop"
-	for i := range in.Observations {
-		f.explains = append(f.explains, i)
-	}
-	return f
 }
 
 // sameHops reports whether the RSTs to bare ACKs came as far as the SYN-ACKs did: what answers a bare ACK for a listener is then the listener's

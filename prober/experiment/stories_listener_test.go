@@ -2,11 +2,18 @@ package experiment_test
 
 import (
 	"math/rand/v2"
+	"net/netip"
 	"time"
 
 	"github.com/vipprobe/vipprobe/prober/diagnose"
 	"github.com/vipprobe/vipprobe/prober/internal/fakenet"
 )
+
+// guarded is a server that forgets slowly how many SYNs a source has sent to its port, and drops those of one that has sent too many.
+func guarded(seed uint64, r *rand.Rand) *fakenet.World {
+	w, _ := fakenet.Server(seed, &fakenet.Limiter{Rate: upTo(r, 0.0003, 0.01), Burst: between(r, 3, 40), PerSource: true, Match: fakenet.Both(fakenet.SYNs, fakenet.ToPorts(80))})
+	return w
+}
 
 func listenerStories() []story {
 	overflow, healthy := only(diagnose.AcceptQueueOverflow), only(diagnose.Healthy)
@@ -17,6 +24,20 @@ func listenerStories() []story {
 			world: func(seed uint64, r *rand.Rand) *fakenet.World {
 				return lose(fakenet.AcceptFull(seed, between(r, 1, 30)), 0.03)
 			}},
+		{name: "nobody accepts, and one address to ask from", right: overflow, quiet: true,
+			world: func(seed uint64, r *rand.Rand) *fakenet.World {
+				w := fakenet.AcceptFull(seed, between(r, 1, 30))
+				w.Client.Others = nil
+				return w
+			}},
+		{name: "a guard counts the SYNs of each source", right: only(diagnose.SYNRateLimited), share: 0.8,
+			world: func(seed uint64, r *rand.Rand) *fakenet.World {
+				w := guarded(seed, r)
+				w.Client.Others = []netip.Addr{w.Client.Source.Next()}
+				return w
+			}},
+		{name: "a guard counts the SYNs of each source, and one address to ask from", quiet: true,
+			world: guarded},
 		{name: "near miss: nobody accepts, backlog 1,000", right: healthy, share: 1, also: overflow[0],
 			world: func(seed uint64, _ *rand.Rand) *fakenet.World { return fakenet.AcceptFull(seed, 1000) }},
 		{name: "near miss: accepts slowly, queue deep enough", right: healthy, share: 1,

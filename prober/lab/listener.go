@@ -48,6 +48,7 @@ func almostFull() []Param {
 // stuckFarAway builds a stuck server whose queue has little room, some way off.
 func (st *Stage) stuckFarAway() *direct {
 	d := st.direct(wires.Delay(st.Duration("rtt")/2, 0, nil, wires.Any))
+	d.clientLink.Addr(controlIP + "/24")
 	d.server.Serve(topo.Service{Port: port, Then: topo.Stuck, Backlog: st.Int("backlog")})
 	o := st.Host("other")
 	o.Attach(d.lan, otherIP+"/24")

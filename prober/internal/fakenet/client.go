@@ -23,9 +23,9 @@ type Client struct {
 	// NoTimestamps is net.ipv4.tcp_timestamps=0.
 	NoTimestamps bool
 	// ECN is net.ipv4.tcp_ecn=1: the first SYN of a connect asks for it, and no repeat does (net/ipv4/tcp_output.c __tcp_retransmit_skb, 6.18).
-	ECN bool
-	MSS          uint16
-	HopLimit     uint8
+	ECN      bool
+	MSS      uint16
+	HopLimit uint8
 	// Neighbors is the neighbour table. Entries not there are resolved at first use, and are there from the start where Warm.
 	Neighbors Resolver
 	// Answers is how this host answers who-has for its addresses, and for any other that a responder of ours holds.

@@ -7,9 +7,10 @@ import (
 	"github.com/vipprobe/vipprobe/prober/wire"
 )
 
-// AcceptFull is a server whose application does not accept; its queue holds backlog+1 connections.
+// AcceptFull is a server whose application does not accept; its queue holds backlog+1 connections. The vantage has a second address.
 func AcceptFull(seed uint64, backlog int) *World {
 	w, h := Server(seed)
+	w.Client.Others = []netip.Addr{netip.AddrFrom4([4]byte{192, 0, 2, 11})}
 	h.Ports[port].Backlog, h.Ports[port].App = backlog, App{Never: true}
 	return w
 }
