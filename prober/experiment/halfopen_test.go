@@ -2,6 +2,7 @@ package experiment_test
 
 import (
 	"fmt"
+	"net/netip"
 	"testing"
 
 	"github.com/vipprobe/vipprobe/prober/experiment"
@@ -26,16 +27,16 @@ func TestNoBurstPassesTheHalfOpenLimit(t *testing.T) {
 					res := pursue(world(seed), seed, patient, func(s *experiment.Setup) { s.HalfOpen = limit })
 					for i := range res.seen {
 						o := &res.seen[i]
-						raw := map[string]int{}
-						for j := range o.Attempts {
-							if a := &o.Attempts[j]; a.Via == plan.Raw {
-								raw[a.Arm]++
-							}
-						}
-						n := 0
+						may := map[string]bool{}
 						for _, arm := range o.Arms {
-							if s := &arm.Script; (s.OnSYNACK != plan.Acknowledge || s.Then.AckDelay > 0) && !s.Closed {
-								n += raw[arm.Name]
+							a := &arm.Script
+							may[arm.Name] = (a.OnSYNACK != plan.Acknowledge || a.Then.AckDelay > 0) && !a.Closed
+						}
+						at, n := map[netip.AddrPort]int{}, 0 // of each listener
+						for j := range o.Attempts {
+							if a := &o.Attempts[j]; a.Via == plan.Raw && may[a.Arm] {
+								at[a.Flow.Dst]++
+								n = max(n, at[a.Flow.Dst])
 							}
 						}
 						if n > limit || len(o.Attempts)+len(o.Pings) == 0 && o.Kind != plan.KindSurvey {

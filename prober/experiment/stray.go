@@ -30,9 +30,11 @@ func (v *Investigation) stray(seen []observe.Observation) plan.Burst {
 // strayAgain adds bare ACKs on flows that stay dead beside others that do not: does a stack answer where they end?
 func (v *Investigation) strayAgain(b *plan.Burst, s plan.Script, seen []observe.Observation) {
 	dead := diagnose.DeadFlows(seen)
-	if dead = dead[max(len(dead)-v.flows(8), 0):]; len(dead) == 0 || !answered(seen, plan.KindSticky) {
+	half := max(v.flows(16)/2, 1)
+	if dead = dead[max(len(dead)-half, 0):]; len(dead) == 0 || !answered(seen, plan.KindSticky) {
 		return
 	}
+	b.Shots = b.Shots[:min(len(b.Shots), half)]
 	b.Arms = append(b.Arms, plan.Arm{Name: "bare ACK on a dead flow", Via: plan.Raw, Script: s})
 	for _, f := range dead {
 		b.Shots = append(b.Shots, plan.Shot{Arm: 1, Flow: wire.Flow{Src: f.Src, Dst: v.Dst}, Again: true})
