@@ -47,21 +47,26 @@ func gaps(list []arrival) []gap {
 func (b bucket) accounts(list []gap, slack float64) bool {
 	blur := b.high * slack
 	low, high := 0.0, b.size
+	run := -1.0 // seconds since the first of those that were dropped in a row; none: below 0
 	for _, g := range list {
+		if run >= 0 {
+			run += g.seconds
+		}
 		low, high = min(low+b.low*g.seconds, b.size-blur), min(high+b.high*g.seconds, b.size+blur)
 		switch g.fate {
 		case passed:
 			if high < 1-blur {
 				return false
 			}
-			low, high = max(low, 1-blur)-1, high-1
+			low, high, run = max(low, 1-blur)-1, high-1, -1
 		case dropped:
-			if low >= 1+blur {
+			run = max(run, 0)
+			if low >= 1+blur || b.low*(run-2*slack) >= 1 { // a token has come meanwhile, and nobody took it
 				return false
 			}
 			high = min(high, 1+blur)
 		case perhaps:
-			low--
+			low, run = low-1, -1
 		}
 		low = max(low, -blur)
 		high = max(high, low)

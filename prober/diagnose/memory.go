@@ -105,6 +105,10 @@ func (m *Memory) take(p *pass) {
 // some room. A faster one is found by wider and wider searches.
 const fastest = 1300
 
+// beyondReach is after how many searches in a row that find nothing new enough nothing is left to look for: the last three of them went as far as any clock, and
+// then to a quarter of the circle above the one before.
+const beyondReach = 6
+
 // reach is how far above Lo the memory may have come at t.
 func (m *Memory) reach(t time.Time) int64 {
 	wide := int64(256)

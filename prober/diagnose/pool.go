@@ -202,6 +202,8 @@ func checkPool(in *Input) []Finding {
 		f.Evidence = append(f.Evidence, fmt.Sprintf("SYN-ACKs arrive with TTL %d, refusals with %d: another device refuses than serves", r.servedTTL, r.refusedTTL))
 	}
 	switch {
+	case f.Level >= Suspected && tokened(ms):
+		f.Level, f.Settle = Inconclusive, "many connects at once while it serves: a limit that refuses what is over it serves and refuses as here"
 	case runs < 3: // one end is not yet in turn: what was used up, or switched off, looks the same
 		f.Level, f.Settle = Inconclusive, "a longer look: does it come back?"
 	case f.Level >= Confirmed:
@@ -229,6 +231,32 @@ func singly(ms []moment) bool {
 		n, refused = 0, true
 	}
 	return back > 0 && 2*alone >= back
+}
+
+// tokened reports whether a bucket of tokens makes what was served and what was refused: each connect takes one, and they come back at a steady rate, as
+// they did since the first was refused.
+func tokened(ms []moment) bool {
+	first := slices.IndexFunc(ms, func(m moment) bool { return !m.served })
+	if first < 0 {
+		return false
+	}
+	row, served := make([]arrival, 0, len(ms)), 0
+	for i, m := range ms {
+		x := arrival{at: m.at, fate: dropped}
+		if m.served {
+			x.fate = passed
+			if i > first {
+				served++
+			}
+		}
+		row = append(row, x)
+	}
+	span := ms[len(ms)-1].at.Sub(ms[first].at).Seconds()
+	if served == 0 || span <= 0 {
+		return false
+	}
+	_, ok := fitBuckets(float64(served)/span, leastSlack, row)
+	return ok
 }
 
 // watchPool asks for patience where a few connects were refused by something else than what serves: a pool that is about to go empty, or

@@ -44,6 +44,9 @@ func (f *Finding) remember(in *Input) {
 	if f.Level >= Confirmed {
 		f.compared(&drawn)
 	}
+	if m.rising >= beyondReach && f.Level < Proven {
+		f.Level, f.Settle = Inconclusive, "TSvals that are served: up to half a circle above what is remembered none is answered any more, and no memory moves so far"
+	}
 	if m.seam() {
 		f.Level, f.Settle = Inconclusive, "a look after a minute: is it still the sign of TSvals that decides?"
 		f.Summary += "; the border lies where TSvals change their sign, and stays there: a filter or a stack that takes them for signed numbers does that, and a memory hardly ever"

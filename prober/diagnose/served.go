@@ -138,15 +138,29 @@ func checkAborted(in *Input) []Finding {
 	}
 	ss := services(in, plan.KindConnect)
 	aborted := 0
+	var last time.Time
 	for i := range ss {
 		if s := &ss[i]; s.reset && s.plain && s.after < repeatAfter {
 			aborted++
+			last = later(last, s.a.SYNs[0].At)
 		}
 	}
-	if aborted == 0 {
+	if aborted == 0 || servedAfter(in, last) {
 		return nil
 	}
 	return []Finding{abortOverflow(aborted, len(ss))}
+}
+
+// servedAfter reports whether a connection whose first SYN left after a time had its data acknowledged: nobody's queue was full then.
+func servedAfter(in *Input, t time.Time) bool {
+	for _, k := range []plan.Kind{plan.KindServed, plan.KindSizes} {
+		for _, s := range services(in, k) {
+			if s.acked && len(s.a.SYNs) > 0 && s.a.SYNs[0].At.After(t) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // lossAtMost is the share of SYNs without effect in a round, one more than were seen: what data and its answers suffer is no more likely lost.
