@@ -1,6 +1,7 @@
 package diagnose
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -185,7 +186,7 @@ func checkPool(in *Input) []Finding {
 	switch {
 	case r.served < 4 || r.refused < 4 || p > 1e-2:
 		return watchPool(&r)
-	case !r.another || followsUs(ms) < 5e-2 || singly(ms):
+	case !r.another || followsUs(ms) < 5e-2 || singly(ms) || counting(ms):
 		return nil
 	}
 	f := Finding{
@@ -231,6 +232,38 @@ func singly(ms []moment) bool {
 		n, refused = 0, true
 	}
 	return back > 0 && 2*alone >= back
+}
+
+// counting reports whether it turns after so many connects and not after so long: as a balancer does that deals them to its members in turn, of which some that stand
+// next to each other refuse.
+func counting(ms []moment) bool {
+	type stretch struct {
+		n    int
+		long time.Duration
+	}
+	var all []stretch
+	for i, m := range ms {
+		if i == 0 || m.served != ms[i-1].served {
+			all = append(all, stretch{})
+		}
+		s := &all[len(all)-1]
+		if s.n++; s.n > 1 {
+			s.long += m.at.Sub(ms[i-1].at)
+		}
+	}
+	if len(all) < 5 {
+		return false
+	}
+	all = all[1 : len(all)-1] // the first and the last were cut
+	for k := range 2 {
+		for i := k; i < len(all); i += 2 {
+			if all[i].n < 2 || all[i].n-all[k].n > 1 || all[k].n-all[i].n > 1 {
+				return false
+			}
+		}
+	}
+	by := func(a, b stretch) int { return cmp.Compare(a.long, b.long) }
+	return slices.MaxFunc(all, by).long > 4*slices.MinFunc(all, by).long
 }
 
 // tokened reports whether a bucket of tokens makes what was served and what was refused: each connect takes one, and they come back at a steady rate, as

@@ -9,6 +9,7 @@ import (
 
 	"github.com/vipprobe/vipprobe/prober/observe"
 	"github.com/vipprobe/vipprobe/prober/plan"
+	"github.com/vipprobe/vipprobe/prober/wire"
 )
 
 // checkICMP: routers or the target itself say why they refuse.
@@ -145,7 +146,10 @@ func silentSince(in *Input, f Finding, accepted int, other tally, stray, strayRe
 	case headElsewhere(in):
 		f.Summary += "; on other ports, too, the first of a burst are answered and later ones not"
 		f.Settle = "what runs out on the way: room for flows, or for source ports"
-	case other.dead < other.flows && strayResets >= 3*stray/4 && sameHops(in):
+	case oneBit(in):
+		f.Summary += stackAlive
+		f.Settle = "SYNs whose TSvals differ in more: one bit of the TSval parts those that were answered from those that were not"
+	case 2*other.dead < other.flows && strayResets >= 3*stray/4 && sameHops(in):
 		if silentTime(in) < noRefill {
 			f.Summary += stackAlive
 			f.Settle = "time: a bucket that refills slowly lets one SYN through at last"
@@ -159,6 +163,29 @@ func silentSince(in *Input, f Finding, accepted int, other tally, stray, strayRe
 		f.Summary += "; another port answers, this one no longer gives a sign of a stack"
 	}
 	return f
+}
+
+// oneBit reports whether some bit of the TSval parts all SYNs to the service that were answered from all that were not: then who reads it drops them, as well as
+// who is full.
+func oneBit(in *Input) bool {
+	ones, zeros := [2]wire.TSval{}, [2]wire.TSval{} // bits that all of one fate have set, and unset
+	ones[0], ones[1], zeros[0], zeros[1] = ^wire.TSval(0), ^wire.TSval(0), ^wire.TSval(0), ^wire.TSval(0)
+	n := [2]int{}
+	for a := range trustedAttempts(in) {
+		for k := range a.SYNs {
+			if !a.SYNs[k].HasTS {
+				return false
+			}
+			fate := 0
+			if len(a.Answers) > 0 {
+				fate = 1
+			}
+			ones[fate] &= a.SYNs[k].TSval
+			zeros[fate] &= ^a.SYNs[k].TSval
+			n[fate]++
+		}
+	}
+	return n[0] > 0 && n[1] > 0 && (ones[0]&zeros[1] != 0 || zeros[0]&ones[1] != 0)
 }
 
 // noRefill is how long SYNs must have been silent to exclude a limit of so many a second: one of one in five seconds is no limit for a service.

@@ -3,10 +3,12 @@ package diagnose
 import (
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/vipprobe/vipprobe/prober/observe"
 	"github.com/vipprobe/vipprobe/prober/plan"
+	"github.com/vipprobe/vipprobe/prober/stats"
 	"github.com/vipprobe/vipprobe/prober/wire"
 )
 
@@ -110,7 +112,7 @@ func checkServed(in *Input) []Finding {
 			acked++
 		case s.repeats > 0 && !s.reset:
 			ignored++
-		case s.reset && s.plain && s.after < repeatAfter:
+		case s.abortedAtOnce():
 			aborted++
 		case s.silent:
 			hollow++
@@ -137,18 +139,51 @@ func checkAborted(in *Input) []Finding {
 		return nil
 	}
 	ss := services(in, plan.KindConnect)
+	slices.SortStableFunc(ss, func(a, b service) int { return a.a.SYNs[0].At.Compare(b.a.SYNs[0].At) })
 	aborted := 0
 	var last time.Time
+	var resets []bool
 	for i := range ss {
-		if s := &ss[i]; s.reset && s.plain && s.after < repeatAfter {
+		hit := ss[i].abortedAtOnce()
+		resets = append(resets, hit)
+		if hit {
 			aborted++
-			last = later(last, s.a.SYNs[0].At)
+			last = ss[i].a.SYNs[0].At
 		}
 	}
 	if aborted == 0 || servedAfter(in, last) {
 		return nil
 	}
-	return []Finding{abortOverflow(aborted, len(ss))}
+	f := abortOverflow(aborted, len(ss))
+	// A queue has room for the first and none for those behind them.
+	f.P = stats.ContiguousTail(len(ss), aborted)
+	switch {
+	case aborted < 2 || !atTheEnd(resets):
+		f.Level, f.Settle = Inconclusive, "whether the first of many handshakes are kept and all behind them reset: single ones may be overtaken or doubled on the way"
+	case aborted < len(ss) && f.P >= 1e-2:
+		f.Level = Suspected
+	}
+	return []Finding{f}
+}
+
+// atTheEnd reports whether the marked lie behind the others, but for one pair in ten. The last two of all do not count that are not: their burst may have been
+// over before it showed.
+func atTheEnd(marked []bool) bool {
+	for range 2 {
+		if n := len(marked); n > 0 && !marked[n-1] {
+			marked = marked[:n-1]
+		}
+	}
+	n, others, against := 0, 0, 0
+	for _, m := range marked {
+		if m {
+			n++
+			continue
+		}
+		others++
+		against += n
+	}
+	return 10*against <= n*others
 }
 
 // servedAfter reports whether a connection whose first SYN left after a time had its data acknowledged: nobody's queue was full then.
@@ -161,6 +196,12 @@ func servedAfter(in *Input, t time.Time) bool {
 		}
 	}
 	return false
+}
+
+// abortedAtOnce reports whether the listener's stack reset a handshake right after our ACK, as a segment that fits no connection, and not because it had long
+// forgotten its request: the SYN-ACK was no late one.
+func (s *service) abortedAtOnce() bool {
+	return s.reset && s.plain && s.after < repeatAfter && s.a.Handshake < repeatAfter
 }
 
 // lossAtMost is the share of SYNs without effect in a round, one more than were seen: what data and its answers suffer is no more likely lost.

@@ -121,11 +121,14 @@ type slowness struct {
 	n    int
 	// single counts the SYNs that were never repeated and were answered late, prompt those answered in time.
 	single, prompt int
-	explains       []int
+	// served counts all that were answered in time at the first SYN, the kernel's connects too.
+	served   int
+	explains []int
 }
 
 func readSlowness(in *Input) slowness {
 	var s slowness
+	fastest := fastestTo(in)
 	for i := range in.Observations {
 		o := &in.Observations[i]
 		if aside(o.Kind) || in.explained[i] {
@@ -133,7 +136,7 @@ func readSlowness(in *Input) slowness {
 		}
 		before := len(s.late)
 		for j := range o.Attempts {
-			s.add(&o.Attempts[j])
+			s.add(&o.Attempts[j], fastest[o.Attempts[j].Flow.Dst])
 		}
 		if len(s.late) > before {
 			s.explains = append(s.explains, i)
@@ -142,25 +145,30 @@ func readSlowness(in *Input) slowness {
 	return s
 }
 
-func (s *slowness) add(a *observe.Attempt) {
+// add counts one; trip is the fastest round trip to its destination, which a listener's own repeat takes besides.
+func (s *slowness) add(a *observe.Attempt, trip time.Duration) {
 	s.n++
 	if a.Outcome != observe.Accepted {
 		return
+	}
+	if a.Retransmissions == 0 && a.Handshake < slowFrom {
+		s.served++
 	}
 	if hurried(a) {
 		s.prompt++
 		return
 	}
+	onRung := func(d time.Duration) bool { return listenerRung(d) || listenerRung(d-trip) }
 	alone := false
 	if a.Via == plan.Raw && len(a.SYNs) == 1 {
-		alone = a.RTT >= slowFrom && !listenerRung(a.RTT)
+		alone = a.RTT >= slowFrom && !onRung(a.RTT)
 		if alone {
 			s.single++
 		} else {
 			s.prompt++
 		}
 	}
-	repeated := (a.Late == observe.LateSlow || a.Late == observe.LateAmbiguous) && !listenerRung(a.Handshake)
+	repeated := (a.Late == observe.LateSlow || a.Late == observe.LateAmbiguous) && !onRung(a.Handshake)
 	if alone || repeated {
 		s.late = append(s.late, a.Handshake)
 	}
@@ -195,7 +203,7 @@ func checkSlow(in *Input) []Finding {
 	}
 	// A few late among many prompt ones may be a lost answer and the listener's repeat of it, or somebody on the way who was kept waiting for a
 	// processor; a slow path is slow mostly.
-	if single >= 3 && single >= mostlySlow*sl.prompt && len(explains) >= 2 {
+	if single >= 3 && single >= mostlySlow*sl.prompt && len(late) >= mostlySlow*sl.served && len(explains) >= 2 {
 		f.Level = Confirmed
 	}
 	return []Finding{f}

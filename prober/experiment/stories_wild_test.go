@@ -115,6 +115,37 @@ func wildStories() []story {
 			world: func(seed uint64, r *rand.Rand) *fakenet.World {
 				return fakenet.SNATPool(seed, between(r, 4, 30), 0, lasting(r, 20*time.Second, 120*time.Second))
 			}},
+		{few: true, name: "near miss: one SYN in ten seconds passes, to whatever port, and no queue is full", plain: true, quiet: true, also: may(diagnose.SYNRateLimited),
+			world: func(seed uint64, _ *rand.Rand) *fakenet.World {
+				w, _ := fakenet.Server(seed, &windows{most: 1, window: 10 * time.Second})
+				return w
+			}},
+		{few: true, name: "near miss: half of the members, side by side, refuse in a balancer's turn, and no pool is empty", plain: true, right: closed, quiet: true,
+			also: may(diagnose.SYNRateLimited),
+			world: func(seed uint64, r *rand.Rand) *fakenet.World {
+				w, b := fakenet.VIP(seed, between(r, 10, 30))
+				b.Choose = fakenet.RoundRobin
+				for _, m := range b.Members[:len(b.Members)/2] {
+					clear(m.Host.Ports)
+				}
+				w.Insert(refuser(overLimit(skewed(r, 100, 2000), 1)))
+				return w
+			}},
+		{few: true, name: "near miss: slow to answer a request that is forgotten meanwhile, and no queue is full", plain: true, quiet: true, also: may(diagnose.SlowPathNotStall),
+			world: func(seed uint64, r *rand.Rand) *fakenet.World {
+				w := fakenet.Clean(seed)
+				l := w.Hosts[0].Ports[80]
+				l.Slow, l.Retries = lasting(r, 1100*time.Millisecond, 3*time.Second), -1
+				w.Insert(&concurrent{most: between(r, 60, 120), reset: true})
+				return w
+			}},
+		{few: true, name: "near miss: a limit on all packets lets a listener's repeats through at last, and no path is slow", plain: true, quiet: true,
+			also: append(lossy(), diagnose.SYNRateLimited),
+			world: func(seed uint64, r *rand.Rand) *fakenet.World {
+				w, _ := fakenet.Server(seed, &fakenet.Limiter{Rate: upTo(r, 0.5, 2), Burst: between(r, 20, 80), Match: fakenet.Any})
+				w.OneWay, w.Jitter = lasting(r, 50*time.Millisecond, 100*time.Millisecond), lasting(r, 0, 20*time.Millisecond)
+				return w
+			}},
 		{name: "near miss: nearly everything is lost for everybody, and no member is dead", also: append(lossy(), diagnose.SYNRateLimited), quiet: true,
 			world: func(seed uint64, r *rand.Rand) *fakenet.World {
 				return fakenet.SYNLoss(seed, upTo(r, 0.9, 0.99))

@@ -86,6 +86,9 @@ func draw(seed uint64) *wild {
 			x.names, x.may = append(x.names, h.name), append(x.may, h.may...)
 		}
 	}
+	if slices.Contains(x.names, "timestamps stripped") && slices.Contains(x.names, "old servers behind SNAT") {
+		x.may = append(x.may, diagnose.BlackholeBackend) // members that drop SYNs for want of timestamps, and get none with: nothing tells them from dead ones
+	}
 	x.w.Insert(append(x.near, x.far...)...)
 	x.w.Wait(x.settle + lasting(r, 0, 2*time.Second))
 	return x
