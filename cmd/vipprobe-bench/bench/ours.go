@@ -154,7 +154,9 @@ func (j job) sweep(ctx context.Context) (tally, error) {
 		t.Took += r.LastSent.Sub(r.Started)
 		t.Drops += r.CaptureDrops
 		t.Probes += r.Book.Len()
-		t.Answered += r.Book.Summarize().States[sweep.Accepted]
+		if q.Transmit == prober.TransmitPacket { // else nobody listens
+			t.Answered += r.Book.Summarize().States[sweep.Accepted]
+		}
 		if j.repeat == 1 {
 			t.BytesPerProbe = float64(resident()-before) / float64(r.Book.Len())
 		}

@@ -83,16 +83,16 @@ func sinkArgs(n string) func(r *rig) []string {
 	}
 }
 
-// floodSize is a /12 of packets, what masscan cannot but send of that prefix.
-const floodSize = 1 << 20
+// floodSize is a /11 of packets, what masscan cannot but send of that prefix: so many that what a process costs before it sends is a hundredth.
+const floodSize = 1 << 21
 
 // transmit is who floods a sink.
 func transmit() []contestant {
-	flood := strings.Replace(sunk, "/10", "/12", 1)
+	flood := strings.Replace(sunk, "/10", "/11", 1)
 	return []contestant{
 		{name: ours, argv: sinkArgs("blind"), read: perPacketOfOurs},
 		{name: oursXDP, argv: sinkArgs("xdp"), read: perPacketOfOurs},
-		{name: "masscan", needs: "masscan", limit: 8 * time.Second, read: perPacket, argv: func(*rig) []string {
+		{name: "masscan", needs: "masscan", limit: 15 * time.Second, read: perPacket, argv: func(*rig) []string {
 			return append([]string{"masscan", flood, "-p80", "--rate", "10000000", "--router-mac", sinkMAC}, masscanCommon()...)
 		}},
 		{name: "zmap", needs: "zmap", read: perPacket, argv: func(*rig) []string {
@@ -203,7 +203,7 @@ func coalesced(targets int) string {
 	return fmt.Sprintf("bursts of 10 raw SYNs to %d targets at once: CPU per probe", targets)
 }
 
-// raw is ours alone: bursts to 10, 200 and 2,000 targets, and the memory of a million probes in flight.
+// raw is ours alone: bursts to 10, 200 and 2,000 targets, and the memory of two million probes in flight.
 func raw() []contestant {
 	var all []contestant
 	for _, x := range []struct{ targets, repeat int }{{10, 100}, {200, 40}, {2000, 20}} {
