@@ -39,30 +39,61 @@ func readEven(in *Input) evenness {
 			continue
 		}
 		e.bursts++
+		var alive []flowTrial
+		flows := 0
 		for _, a := range firstSYNOrder(o) {
 			if len(a.SYNs) < 2 || slow(a) {
 				continue
 			}
-			f := asks(a)
-			if f.lost == f.n {
-				if e.dead++; e.dead == 1 || f.n < e.deadFor { // says nothing of loss: it may be a dead member's
-					e.deadFor, e.deadSYNs = f.n, len(a.SYNs)
+			asked := asks(a, flows)
+			if !slices.ContainsFunc(asked, func(t flowTrial) bool { return !t.lost }) {
+				if e.dead++; e.dead == 1 || len(asked) < e.deadFor { // says nothing of loss: it may be a dead member's
+					e.deadFor, e.deadSYNs = len(asked), len(a.SYNs)
 				}
 				continue
 			}
-			f.burst = i
-			e.asked = append(e.asked, f)
-			e.total, e.n = e.total+f.lost, e.n+f.n
-			e.most = max(e.most, f.n)
+			alive, flows = append(alive, asked...), flows+1
 		}
+		e.add(i, flows, withoutOutages(alive))
 	}
 	return e
 }
 
-// asks counts the SYNs of a flow that a healthy path and listener would have answered, and those that were not answered before the next. Once two in a row
-// had no answer the listener may hold a request whose answers are lost: it then answers further repeats only once in 500 ms.
-func asks(a *observe.Attempt) askedFlow {
-	var f askedFlow
+// add enters the trials of a burst's flows that were answered at least once.
+func (e *evenness) add(burst, flows int, trials []flowTrial) {
+	asked := make([]askedFlow, flows)
+	for _, t := range trials {
+		f := &asked[t.flow]
+		half := &f.first
+		if t.second {
+			half = &f.second
+		}
+		f.n++
+		half.add(t.lost)
+		if t.lost {
+			f.lost++
+		}
+	}
+	for _, f := range asked {
+		f.burst = burst
+		e.asked = append(e.asked, f)
+		e.total, e.n = e.total+f.lost, e.n+f.n
+		e.most = max(e.most, f.n)
+	}
+}
+
+// flowTrial is one SYN of a flow that was asked many times.
+type flowTrial struct {
+	at   time.Time
+	flow int // by its place in the burst
+	// lost: it had no answer before the next. second: it left in the second half of the flow's SYNs.
+	lost, second bool
+}
+
+// asks are the SYNs of a flow that a healthy path and listener would have answered. Once two in a row had no answer the listener may hold a request whose
+// answers are lost: it then answers further repeats only once in 500 ms.
+func asks(a *observe.Attempt, flow int) []flowTrial {
+	var out []flowTrial
 	row := 0
 	var last time.Time
 	for k := range a.SYNs {
@@ -74,21 +105,38 @@ func asks(a *observe.Attempt) askedFlow {
 			continue
 		}
 		last = a.SYNs[k].At
-		half := &f.first
-		if 2*k >= len(a.SYNs) {
-			half = &f.second
-		}
-		f.n++
-		half.n++
+		out = append(out, flowTrial{last, flow, !got, 2*k >= len(a.SYNs)})
 		row++
 		if got {
 			row = 0
-			continue
 		}
-		f.lost++
-		half.silent++
 	}
-	return f
+	return out
+}
+
+// withoutOutages leaves out moments in which everything was lost, whatever the flow: a run of losses, in order of time, that is too long for chance (the
+// number of trials times q^length below 1 in 1,000, where q is the share that is lost besides, and one more). A run is chosen by its length alone, never
+// by whose SYNs are in it, so that what is left falls on flows alike wherever it did before.
+func withoutOutages(trials []flowTrial) []flowTrial {
+	slices.SortFunc(trials, func(a, b flowTrial) int { return a.at.Compare(b.at) })
+	for {
+		lost, run, end, longest := 0, 0, 0, 0
+		for k := range trials {
+			if run++; !trials[k].lost {
+				run = 0
+				continue
+			}
+			lost++
+			if run > longest {
+				longest, end = run, k+1
+			}
+		}
+		rest := float64(len(trials) - longest + 1)
+		if longest < 2 || rest*math.Pow(float64(lost-longest+1)/rest, float64(longest)) >= 1e-3 {
+			return trials
+		}
+		trials = slices.Delete(trials, end-longest, end)
+	}
 }
 
 // slow reports whether a SYN-ACK that echoes a SYN came only after the flow had asked again: late, and no loss.

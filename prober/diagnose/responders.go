@@ -257,8 +257,8 @@ func (r *Responders) clockHow() string {
 	if r.HostClocks == r.Clocks {
 		return how + "all tick at less than 1,000 Hz, as Linux before 4.13 does, which has one clock per host: so many hosts at least answer"
 	}
-	return how + "at 1,000 Hz, or where the rate is open, it may be Linux ≥ 4.12, where each pair of addresses has its own: so many members answer at least, unless the " +
-		"balancer comes to them from several addresses"
+	return how + "at 1,000 Hz, or where the rate is open, it may be Linux ≥ 4.12, where each pair of addresses has its own, or of addresses and ports: so many members answer " +
+		"at least only where no balancer or SNAT on the way comes to them from several addresses or with few ports in turn"
 }
 
 // measureClocks is how many timestamp clocks answer at the address.

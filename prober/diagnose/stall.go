@@ -2,6 +2,7 @@ package diagnose
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -54,12 +55,49 @@ func checkClosed(in *Input) []Finding {
 		}
 		return []Finding{f}
 	}
+	if near, far, apart := refusedElsewhere(in); apart {
+		f.Summary += fmt.Sprintf("; the RSTs come from %d hop(s) away, and what accepts is %d: a filter on the way rejects them, or a member that stands elsewhere", near, far)
+		f.Level, f.Settle = Inconclusive, "who is at that distance (traceroute to this port): a filter, or a member of the pool"
+		f.Disproof = "an RST from as far away as the SYN-ACKs"
+		f.Remedy = "look on that hop for rules that reject with a TCP reset; if a member of the pool stands there, start its service or take it out"
+		return []Finding{f}
+	}
 	f.Summary += "; the rest were not: one member of several refuses, or the listener came or went"
 	if _, p := stretches(moments(in)); p < 1e-2 || refused < 2 || refusingBursts(in) < 2 || !sideBySide(in) {
 		f.Level, f.Settle = Inconclusive, "whether a member refuses always, or the address now and then"
 		f.Wants = []Want{{Kind: plan.KindPaced, Why: "does it come and go?", Most: 3}}
 	}
 	return []Finding{f}
+}
+
+// refusedElsewhere compares how far the RSTs to our SYNs came with how far the SYN-ACKs did, by the hops that are missing from an initial hop limit. apart: no
+// RST came as far as any SYN-ACK.
+func refusedElsewhere(in *Input) (rst, synack int, apart bool) {
+	accepts, refuses := map[int]bool{}, map[int]bool{}
+	for a := range attempts(in) {
+		for k := range a.Answers {
+			ans := &a.Answers[k]
+			if ans.HopLimit == 0 {
+				continue
+			}
+			away := initialTTL(ans.HopLimit) - int(ans.HopLimit)
+			switch {
+			case ans.Kind == observe.SYNACK:
+				accepts[away] = true
+			case ans.Kind == observe.RST && a.Outcome == observe.Refused:
+				refuses[away] = true
+			}
+		}
+	}
+	for away := range refuses {
+		if accepts[away] {
+			return 0, 0, false
+		}
+	}
+	if len(accepts) == 0 || len(refuses) == 0 {
+		return 0, 0, false
+	}
+	return slices.Min(slices.Collect(maps.Keys(refuses))), slices.Min(slices.Collect(maps.Keys(accepts))), true
 }
 
 // turned reports whether silence turned to refusal: a burst that went unanswered as a whole, or until it was repeated, beside one that was
