@@ -76,7 +76,7 @@ func (p *Prober) Sweep(ctx context.Context, q SweepRequest) (*SweepReport, error
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
-	book := sweep.New(wire.TSval(rand.Uint32()), rawsock.LargePages[sweep.Block])
+	book := sweep.New(wire.TSval(rand.Uint32()), rawsock.Populated[sweep.Block])
 	s := &sweeper{engine: p.engine, q: q, book: book, all: make(chan struct{}), counts: map[string]uint64{}}
 	defer s.close()
 	if err := s.prepare(ctx, p.permits(q)); err != nil {
