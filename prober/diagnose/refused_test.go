@@ -43,6 +43,7 @@ func TestAThirdIsRefused(t *testing.T) {
 		{"farther, another system", 62, 125, Inconclusive, "come from 3 hop(s) away"},
 	} {
 		t.Run(x.name, func(t *testing.T) {
+			t.Parallel()
 			fs := checkClosed(round(x.accepts, x.refuses))
 			if len(fs) != 1 || fs[0].Verdict != PortClosed || fs[0].Level != x.level || !strings.Contains(fs[0].Summary, x.says) {
 				t.Errorf("%+v; want %s, %q", fs, x.level, x.says)
