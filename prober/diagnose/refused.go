@@ -55,20 +55,26 @@ func checkClosed(in *Input) []Finding {
 	return []Finding{refusedSome(in, f, refused)}
 }
 
+const oneRefuses = "; the rest were not: one member of several refuses, or the listener came or went"
+
 // refusedSome judges that some connections were refused and others were not.
 func refusedSome(in *Input, f Finding, refused int) Finding {
-	if near, far, apart := refusedElsewhere(in); apart {
+	near, far, apart := refusedElsewhere(in)
+	_, p := stretches(moments(in))
+	switch {
+	case p < 1e-2 || refused < 2 || refusingBursts(in) < 2 || !sideBySide(in):
+		f.Summary += oneRefuses
+		f.Settle = "whether a member refuses always, or the address now and then"
+	case apart:
 		f.Summary += fmt.Sprintf("; the RSTs come from %d hop(s) away, and what accepts is %d: a filter on the way rejects them, or a member that stands elsewhere", near, far)
-		f.Level, f.Settle = Inconclusive, "who is at that distance (traceroute to this port): a filter, or a member of the pool"
+		f.Settle = "who is at that distance (traceroute to this port): a filter, or a member of the pool"
 		f.Disproof = "an RST from as far away as the SYN-ACKs"
 		f.Remedy = "look on that hop for rules that reject with a TCP reset; if a member of the pool stands there, start its service or take it out"
+	default:
+		f.Summary += oneRefuses
 		return f
 	}
-	f.Summary += "; the rest were not: one member of several refuses, or the listener came or went"
-	if _, p := stretches(moments(in)); p < 1e-2 || refused < 2 || refusingBursts(in) < 2 || !sideBySide(in) {
-		f.Level, f.Settle = Inconclusive, "whether a member refuses always, or the address now and then"
-		f.Wants = []Want{{Kind: plan.KindPaced, Why: "does it come and go?", Most: 3}}
-	}
+	f.Level, f.Wants = Inconclusive, []Want{{Kind: plan.KindPaced, Why: "does it come and go?", Most: 3}}
 	return f
 }
 
