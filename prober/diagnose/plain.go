@@ -3,6 +3,7 @@ package diagnose
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/vipprobe/vipprobe/prober/observe"
 	"github.com/vipprobe/vipprobe/prober/plan"
@@ -130,7 +131,9 @@ func checkPlain(in *Input) []Finding {
 	}
 	f.Level, f.Wants, f.Settle, f.explains = Suspected, nil, "", allOf(in)
 	f.Summary = fmt.Sprintf("SYNs without timestamps, as this host sends them, are dropped: %d of %d silent; with timestamps %d of %d", p.without.silent, p.without.n, p.with.silent, p.with.n)
-	if p.filtered() {
+	// A memory that is found to the tick refuses SYNs without timestamps itself, whoever keeps it and before whatever port.
+	remembered := slices.ContainsFunc(append(checkFlip(in), checkQuadrants(in)...), func(f Finding) bool { return f.Level == Proven })
+	if p.filtered() && !remembered {
 		return []Finding{f.wantsTimestamps(&p)}
 	}
 	f.Evidence = []string{
