@@ -139,8 +139,10 @@ func checkPlain(in *Input) []Finding {
 	f.Evidence = []string{
 		fmt.Sprintf("in pairs, the order drawn by lot: %d lost the SYN without timestamps alone, none the other; p = %.2g", p.only, f.P),
 		"a server with per-host PAWS drops them from an address that it remembers: CentOS 7's 3.10.0-1160 and kernels with commit a26552afe894 (3.17 to 4.11)",
-		"SYNs with timestamps are served whatever their TSval: something on the way gives them all one clock, and leaves alone who has none",
 		"no other cause is known that drops SYNs for want of timestamps, but that is no proof",
+	}
+	if !remembered {
+		f.Evidence = slices.Insert(f.Evidence, 2, "SYNs with timestamps are served whatever their TSval: something on the way gives them all one clock, and leaves alone who has none")
 	}
 	f.Disproof = "SYNs without timestamps answered while others use the same path; the same silence from an address that nobody shares, or an hour after the last of the others"
 	f.Remedy = "set net.ipv4.tcp_tw_recycle=0 on the real servers (removed in 4.12); until then switch net.ipv4.tcp_timestamps on here: on these kernels switching it off is no remedy"

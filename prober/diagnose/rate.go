@@ -220,10 +220,15 @@ func checkRate(in *Input) []Finding {
 		f.Level = Inconclusive
 		return []Finding{f}
 	}
+	return []Finding{m.limits(in, f, paced, burst)}
+}
+
+// limits names the limit that all bursts speak for, unless it owes SYNs that it did not let through.
+func (m *metering) limits(in *Input, f Finding, paced, burst tally) Finding {
 	f.Wants, f.Settle = nil, ""
 	if r, due := starved(in, slices.Min(m.rates)); due >= mostDue {
 		f.Level, f.Settle = Inconclusive, fmt.Sprintf("what else swallows SYNs: for %s none came through, where a limit of what comes through else would have let %.0f pass", r.Round(10*time.Millisecond), due)
-		return []Finding{f}
+		return f
 	}
 	l := readLimit(in, m.rates)
 	f.limit = &l
@@ -236,27 +241,7 @@ func checkRate(in *Input) []Finding {
 	f.Disproof = "a burst whose answered SYNs are not its first; loss of SYNs sent far apart; twice the rate through when SYNs come twice as fast"
 	f.Remedy = "raise or remove the SYN limit (nft/iptables limit or hashlimit, a balancer's SYN rate policy, a scrubbing service); retries eat tokens, so a limit near the " +
 		"real rate collapses"
-	return []Finding{f}
-}
-
-// mostDue is how many SYNs a limit may owe: so many in a row that are due and do not come are chance once in e⁸, 3,000 times, even where others take theirs at random.
-const mostDue = 8
-
-// starved is the longest time for which SYNs of one burst were dropped, one after the other, and how many were due then at so many a second: a bucket holds one at
-// the latest when it has had the time for it.
-func starved(in *Input, perSecond float64) (longest time.Duration, due float64) {
-	var since time.Time
-	for _, x := range arrivals(in, nil) {
-		switch {
-		case x.fate != dropped:
-			since = time.Time{}
-		case since.IsZero():
-			since = x.at
-		default:
-			longest = max(longest, x.at.Sub(since))
-		}
-	}
-	return longest, longest.Seconds() * perSecond
+	return f
 }
 
 // evidence is what steady SYNs and the order within bursts show of a bucket; p is of both together.
