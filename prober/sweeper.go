@@ -176,7 +176,7 @@ func (s *sweeper) await(ctx context.Context) {
 func (s *sweeper) take(f *rawsock.Frame) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if r := wire.Parse(f.Net, &s.seg); r != wire.ReasonNone && r != wire.ReasonOptions {
+	if r := wire.ParseHeader(f.Net, &s.seg); r != wire.ReasonNone {
 		s.counts["tcp_"+r.String()]++
 		return
 	}

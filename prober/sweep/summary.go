@@ -1,6 +1,7 @@
 package sweep
 
 import (
+	"math/bits"
 	"slices"
 	"time"
 )
@@ -44,13 +45,54 @@ func (b *Book) Summarize() Summary {
 	return s
 }
 
-// timesOf sorts what probes took, in ns.
+// timesOf finds the quantiles of what probes took, in ns, and leaves it in another order.
 func timesOf(took []int64) (t Times) {
-	if t.Timed = len(took); t.Timed == 0 {
+	n := len(took)
+	if t.Timed = n; n == 0 {
 		return t
 	}
-	slices.Sort(took)
-	at := func(per int) time.Duration { return time.Duration(took[(len(took)-1)*per/100]) }
-	t.Least, t.P50, t.P90, t.P99, t.Most = at(0), at(50), at(90), at(99), at(100)
+	t.Least, t.Most = time.Duration(slices.Min(took)), time.Duration(slices.Max(took))
+	from := 0 // nothing before it is more than what follows
+	for _, q := range []struct {
+		per int
+		to  *time.Duration
+	}{{50, &t.P50}, {90, &t.P90}, {99, &t.P99}} {
+		at := (n - 1) * q.per / 100
+		settle(took[from:], at-from)
+		*q.to = time.Duration(took[at])
+		from = at
+	}
 	return t
+}
+
+// settle puts at k what sorting would, nothing greater before it and nothing less behind it: quickselect in place, by three-way partitions since
+// many times are equal, and a sort of what is left where partitions do not shrink it.
+func settle(v []int64, k int) {
+	for tries := 2 * bits.Len(uint(len(v))); tries > 0 && len(v) > 32; tries-- {
+		a, b, c := v[0], v[len(v)/2], v[len(v)-1]
+		pivot := max(min(a, b), min(max(a, b), c))
+		less, greater := 0, len(v)
+		for i := 0; i < greater; {
+			switch x := v[i]; {
+			case x < pivot:
+				v[i], v[less] = v[less], x
+				less++
+				i++
+			case x > pivot:
+				greater--
+				v[i], v[greater] = v[greater], x
+			default:
+				i++
+			}
+		}
+		switch {
+		case k < less:
+			v = v[:less]
+		case k >= greater:
+			v, k = v[greater:], k-greater
+		default:
+			return
+		}
+	}
+	slices.Sort(v)
 }

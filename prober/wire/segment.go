@@ -99,29 +99,48 @@ func (s *Segment) End() Seq {
 //	|                           [Options]                           |
 //	+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
 func Parse(b []byte, s *Segment) Reason {
-	var ip packet
-	if r := ip.parse(b); r != ReasonNone {
+	list, r := parseHeader(b, s)
+	if r != ReasonNone {
 		return r
 	}
+	if _, why := s.Options.set(list); why != "" {
+		return ReasonOptions
+	}
+	return ReasonNone
+}
+
+// ParseHeader is Parse for who wants no options: s has none, whatever the segment has, and ReasonOptions is never returned.
+func ParseHeader(b []byte, s *Segment) Reason {
+	s.Options.n = 0
+	_, r := parseHeader(b, s)
+	return r
+}
+
+// parseHeader fills all of s but its options, of which it returns the octets.
+func parseHeader(b []byte, s *Segment) (options []byte, r Reason) {
+	var ip packet
+	if r := ip.parse(b); r != ReasonNone {
+		return nil, r
+	}
 	if ip.proto != protoTCP {
-		return ReasonProtocol
+		return nil, ReasonProtocol
 	}
 	if ip.fragment {
-		return ReasonFragment
+		return nil, ReasonFragment
 	}
 	t := ip.payload
 	if ip.length < tcpHeader {
-		return ReasonTotalLength
+		return nil, ReasonTotalLength
 	}
 	if len(t) < tcpHeader {
-		return ReasonShort
+		return nil, ReasonShort
 	}
 	off := int(t[12]>>4) * 4
 	if off < tcpHeader || off > ip.length {
-		return ReasonHeaderLen
+		return nil, ReasonHeaderLen
 	}
 	if off > len(t) {
-		return ReasonShort
+		return nil, ReasonShort
 	}
 	s.Src = netip.AddrPortFrom(ip.src, binary.BigEndian.Uint16(t))
 	s.Dst = netip.AddrPortFrom(ip.dst, binary.BigEndian.Uint16(t[2:]))
@@ -134,10 +153,7 @@ func Parse(b []byte, s *Segment) Reason {
 	s.Payload = t[off:]
 	s.Length = ip.length - off
 	s.Checksum = ip.tcpChecksum(binary.BigEndian.Uint16(t[16:]))
-	if _, why := s.Options.set(t[tcpHeader:off]); why != "" {
-		return ReasonOptions
-	}
-	return ReasonNone
+	return t[tcpHeader:off], ReasonNone
 }
 
 // tcpChecksum judges the TCP checksum stored in the payload.

@@ -62,15 +62,15 @@ func TestMatchedLinesOfAPeer(t *testing.T) {
 	if err := os.WriteFile(file, []byte("#masscan\nopen tcp 80 10.64.0.1 1\nopen tcp 80 10.64.0.2 1\n# end\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	got, err := matchLines(file, "open tcp")(usage{cpu: matchSize * time.Microsecond})
+	got, err := matchApart.lines(file, "open tcp")(usage{cpu: matchSize * time.Microsecond})
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []measure{{sentCPU, "µs", 1}, {matchSeen, "%", 200. / matchSize}, {matchCPU, "µs", matchSize / 2}}
+	want := []measure{{matchApart.sent, "µs", 1}, {matchApart.seen, "%", 200. / matchSize}, {matchApart.matched, "µs", matchSize / 2}}
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(measure{})); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	if _, err := matchLines(file, "open tcp")(usage{}); err == nil {
+	if _, err := matchApart.lines(file, "open tcp")(usage{}); err == nil {
 		t.Error("the answers of the round before are still there")
 	}
 }

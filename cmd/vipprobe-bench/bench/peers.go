@@ -41,12 +41,20 @@ const (
 const (
 	transmitCPU  = "SYN transmit, dropping sink: CPU per packet"
 	transmitRate = "SYN transmit, dropping sink: rate"
-	sentCPU      = "send + SYN-ACK + match: CPU per probe sent"
-	matchCPU     = "send + SYN-ACK + match: CPU per probe matched"
-	matchSeen    = "answers seen at 100,000 probes/s"
 	connectCPU   = "full connects: CPU per connect"
 	nearCPU      = "full connects, answered before connect(2) returns: CPU per connect"
 	memory       = "memory per raw probe in flight"
+)
+
+// matching names what is measured of who probes a kernel that answers.
+type matching struct{ sent, matched, seen string }
+
+var (
+	// matchApart is where that kernel has a core of its own.
+	matchApart = matching{"send + SYN-ACK + match: CPU per probe sent", "send + SYN-ACK + match: CPU per probe matched", "answers seen at 100,000 probes/s"}
+	// matchNear is where it answers within the system call that sends.
+	matchNear = matching{"send + SYN-ACK + match, answered within the sender's call: CPU per probe sent",
+		"send + SYN-ACK + match, answered within the sender's call: CPU per probe matched", "answers seen at 100,000 probes/s, so answered"}
 )
 
 func micros(d time.Duration, n float64) float64 { return float64(d.Nanoseconds()) / 1e3 / n }
@@ -121,48 +129,48 @@ const (
 	matchRate = 100000
 )
 
-// match is who probes a kernel that answers.
-func match(dir string) []contestant {
+// contestants is who probes a kernel that answers.
+func (m *matching) contestants(dir string) []contestant {
 	scan := strings.Replace(answered, "/10", "/14", 1)
 	zmapOut, masscanOut := filepath.Join(dir, "zmap"), filepath.Join(dir, "masscan")
 	return []contestant{
-		{name: ours, read: matchOfOurs, argv: func(*rig) []string {
+		{name: ours, read: m.ofOurs, argv: func(*rig) []string {
 			return job{what: "sweep", prefix: answered, targets: matchSize, shots: 1, rate: matchRate, repeat: 1, wait: time.Second, tap: true}.args()
 		}},
-		{name: "zmap", needs: "zmap", read: matchLines(zmapOut, "\n"), argv: func(r *rig) []string {
+		{name: "zmap", needs: "zmap", read: m.lines(zmapOut, "\n"), argv: func(r *rig) []string {
 			return append(zmapCommon(r.far.MAC.String()), "-r", text(matchRate), "-n", text(matchSize), "-o", zmapOut, answered)
 		}},
-		{name: "masscan", needs: "masscan", limit: 9 * time.Second, read: matchLines(masscanOut, "open tcp"), argv: func(r *rig) []string {
+		{name: "masscan", needs: "masscan", limit: 9 * time.Second, read: m.lines(masscanOut, "open tcp"), argv: func(r *rig) []string {
 			return append([]string{"masscan", scan, "-p80", "--rate", text(matchRate), "--router-mac", r.far.MAC.String(), "-oL", masscanOut}, masscanCommon()...)
 		}},
 	}
 }
 
-func matchOfOurs(u usage) ([]measure, error) {
+func (m *matching) ofOurs(u usage) ([]measure, error) {
 	t, err := readTally(u)
 	if err != nil {
 		return nil, err
 	}
-	return matched(u, float64(t.Answered)), nil
+	return m.measures(u, float64(t.Answered)), nil
 }
 
-func matched(u usage, seen float64) []measure {
-	m := []measure{{sentCPU, "µs", micros(u.cpu, matchSize)}, {matchSeen, "%", 100 * seen / matchSize}}
+func (m *matching) measures(u usage, seen float64) []measure {
+	all := []measure{{m.sent, "µs", micros(u.cpu, matchSize)}, {m.seen, "%", 100 * seen / matchSize}}
 	if seen > 0 {
-		m = append(m, measure{matchCPU, "µs", micros(u.cpu, seen)})
+		all = append(all, measure{m.matched, "µs", micros(u.cpu, seen)})
 	}
-	return m
+	return all
 }
 
-// matchLines counts the answers that a peer wrote to a file.
-func matchLines(file, mark string) func(usage) ([]measure, error) {
+// lines counts the answers that a peer wrote to a file.
+func (m *matching) lines(file, mark string) func(usage) ([]measure, error) {
 	return func(u usage) ([]measure, error) {
 		b, err := os.ReadFile(file)
 		if err != nil {
 			return nil, fmt.Errorf("read its answers: %w", err)
 		}
 		_ = os.Remove(file) // else the next round counts them
-		return matched(u, float64(bytes.Count(b, []byte(mark)))), nil
+		return m.measures(u, float64(bytes.Count(b, []byte(mark)))), nil
 	}
 }
 

@@ -65,7 +65,10 @@ func Run(ctx context.Context, o Options) (*figures.Report, error) {
 	}
 	c.report.Note(transmitCPU, "who drops", "the other end of the pair, within the sender's own system call: what that costs is in every figure")
 	c.report.Note(nearCPU, "the kernel that answers", "within the SYN's own system call, on the sender's core: what it costs is in the figure, and nobody has to wait for an answer")
-	c.report.Note(matchCPU, "what a probe is", "one whose answer the contestant tells; those it sends and hears nothing of stand in the figure of probes sent")
+	told := "one whose answer the contestant tells; those it sends and hears nothing of stand in the figure of probes sent"
+	c.report.Note(matchApart.matched, "what a probe is", told)
+	c.report.Note(matchNear.matched, "what a probe is", told)
+	c.report.Note(matchNear.matched, "the kernel that answers", "on the sender's core: what it costs is in the figures of all alike")
 	for round := range o.Rounds {
 		err := c.round(ctx, round, o.wants)
 		if errors.Is(err, errOver) {
@@ -109,7 +112,8 @@ func (c *course) round(ctx context.Context, round int, wants func(string) bool) 
 		also  string // blackbox_exporter is measured for this figure; empty: it is not
 	}{
 		{"transmit", sharing, transmit(), ""},
-		{"match", apart, match(c.dir), ""},
+		{"match", apart, matchApart.contestants(c.dir), ""},
+		{"match", sharing, matchNear.contestants(c.dir), ""},
 		{"connect", wired, connect(connectCPU), connectCPU},
 		{"connect", sharing, connect(nearCPU), ""},
 		{"raw", apart, raw(), coalesced(2000)},
@@ -181,8 +185,10 @@ func targets(wants func(string) bool) []figures.Target {
 	}
 	add("transmit", figures.Target{Figure: transmitCPU, Over: "masscan", Of: ours, Least: 1.6},
 		figures.Target{Figure: transmitCPU, Over: "masscan", Of: oursXDP, Least: 2.4})
-	add("match", figures.Target{Figure: matchCPU, Over: "zmap", Of: ours, Least: 1.6}, figures.Target{Figure: matchCPU, Over: "masscan", Of: ours, Least: 2.2},
-		figures.Target{Figure: matchSeen, Of: ours, Least: 99.99, Unit: "%"})
+	for _, m := range []matching{matchApart, matchNear} {
+		add("match", figures.Target{Figure: m.matched, Over: "zmap", Of: ours, Least: 1.6}, figures.Target{Figure: m.matched, Over: "masscan", Of: ours, Least: 2.2},
+			figures.Target{Figure: m.seen, Of: ours, Least: 99.99, Unit: "%"})
+	}
 	add("connect", figures.Target{Figure: connectCPU, Over: "net.Dialer", Of: ours, Least: 2.2},
 		figures.Target{Figure: connectCPU, Over: blackbox, Of: ours, Least: 18})
 	add("raw", figures.Target{Figure: coalesced(2000), Over: blackbox, Of: ours, Least: 80}, figures.Target{Figure: memory, Of: ours, Most: 64, Unit: "octets"})
