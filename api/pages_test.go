@@ -23,7 +23,9 @@ func TestPages(t *testing.T) {
 		body         string
 	}{
 		{"GET", "/-/healthy", 200, "Healthy"},
+		{"HEAD", "/-/healthy", 200, ""},
 		{"GET", "/-/ready", 503, "Not ready: no capture yet"},
+		{"HEAD", "/-/ready", 503, ""},
 		{"GET", "/config", 200, "allow:\n  - 192.0.2.0/24\n"},
 		{"GET", "/", 200, `<script type="module" src="page/app.js">`},
 		{"GET", "/page/app.js", 200, "import "},
@@ -44,6 +46,7 @@ func TestPages(t *testing.T) {
 		{"GET", "/api/v1/verdicts", 200, `"verdict":"local_arp_queue_overflow"`},
 		{"GET", "/api/v1/verdicts/mtu_blackhole", 200, `"scenario":"pmtu-blackhole"`},
 		{"GET", "/api/v1/verdicts/no_such", 404, `"location":"path.verdict"`},
+		{"GET", "/api/v1/results?tagret=192.0.2.10:443", 422, `"location":"query.tagret"`},
 		{"GET", "/metrics", 200, "vipprobe_build_info{"},
 	} {
 		w := s.do(t.Context(), tt.method, tt.path)

@@ -202,8 +202,10 @@ func (s *Server) routes() (http.Handler, error) {
 	r.Get("/config", s.serveConfig)
 	r.Get("/logs", s.serveLogs)
 	r.Get(testimonyPath, s.serveTestimony)
-	r.Get("/-/healthy", func(w http.ResponseWriter, _ *http.Request) { writeText(w, http.StatusOK, "Healthy") })
-	r.Get("/-/ready", s.serveReady)
+	for _, method := range []string{http.MethodGet, http.MethodHead} { // load balancers and uptime checks ask with HEAD
+		r.MethodFunc(method, "/-/healthy", func(w http.ResponseWriter, _ *http.Request) { writeText(w, http.StatusOK, "Healthy") })
+		r.MethodFunc(method, "/-/ready", s.serveReady)
+	}
 	r.Post("/-/reload", s.serveReload)
 	r.Put("/-/reload", s.serveReload)
 	if s.opts.Pprof {

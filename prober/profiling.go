@@ -3,6 +3,7 @@ package prober
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
@@ -226,6 +227,9 @@ func noListener(r *Round) error {
 	s := Summarize(r.Attempts())
 	if s.Outcomes[observe.Accepted] > 0 {
 		return nil
+	}
+	if cut := s.Outcomes[observe.OutcomeUnknown]; cut > 0 && cut == s.Attempts {
+		return &EnvironmentError{Target: r.Target, Err: errors.New("interrupted before an answer")}
 	}
 	var met []string
 	for _, o := range observe.Outcomes() {

@@ -106,6 +106,7 @@ func describe(version string) huma.Config {
 		"integers of nanoseconds in fields that end in _ns; what is not known is left out."
 	c.Info.License = &huma.License{Name: "Apache 2.0", Identifier: "Apache-2.0"}
 	c.DocsPath, c.SchemasPath, c.CreateHooks = "", "", nil // answers are as the command line has them, without $schema
+	c.RejectUnknownQueryParameters = true                  // a filter that is misspelt would give everything
 	return c
 }
 

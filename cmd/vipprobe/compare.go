@@ -29,8 +29,13 @@ func (p *printer) compare(results []result) {
 			if n := len(s.RTTs); n > 0 {
 				median = short(s.RTTs[(n-1)/2])
 			}
-			p.f("  %-5s %-26s %3d attempts, %3d not accepted, %3d stalled, median RTT %s\n", kind, called(&r.rounds[k]), s.Attempts,
-				s.Attempts-s.Outcomes[observe.Accepted], s.Stalled, median)
+			known := s.Attempts - s.Outcomes[observe.OutcomeUnknown]
+			text := ""
+			if known < s.Attempts {
+				text = fmt.Sprintf(", %d interrupted", s.Attempts-known)
+			}
+			p.f("  %-5s %-26s %3d attempts, %3d not accepted, %3d stalled, median RTT %s%s\n", kind, called(&r.rounds[k]), known,
+				known-s.Outcomes[observe.Accepted], s.Stalled, median, text)
 		}
 	}
 	p.f("%s\n", p.paragraph("  ", diagnose.CompareVIP(bad(results[:1]), bad(results[1:])), 2))
@@ -42,6 +47,9 @@ func bad(results []result) diagnose.Share {
 	for _, r := range results {
 		for k := range r.rounds {
 			for _, a := range r.rounds[k].Attempts() {
+				if a.Outcome == observe.OutcomeUnknown {
+					continue // interrupted: it might have been accepted
+				}
 				s.N++
 				if a.Stalled() || a.Outcome != observe.Accepted {
 					s.Bad++

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -95,7 +96,7 @@ func (f *probeFlags) selectModule(cmd *cobra.Command, cfg *targets.Config) (prob
 	if !ok || f.config != "" {
 		var err error
 		if m, err = cfg.Module(f.module); err != nil {
-			return m, usageError{fmt.Errorf("--module: %w", err)}
+			return m, usageError{fmt.Errorf("--module: %w", f.alsoBuiltin(err))}
 		}
 	}
 	for _, override := range []func(*cobra.Command, *prober.Module) error{f.overrideBurst, f.overrideWay, f.overrideSYN, f.overrideQueue, f.overrideCheck} {
@@ -104,6 +105,22 @@ func (f *probeFlags) selectModule(cmd *cobra.Command, cfg *targets.Config) (prob
 		}
 	}
 	return m, nil
+}
+
+// alsoBuiltin adds to the modules that a configuration has, where no file was read, those that every command line has.
+func (f *probeFlags) alsoBuiltin(err error) error {
+	unknown, ok := errors.AsType[*targets.UnknownModuleError](err)
+	if !ok || f.config != "" {
+		return err
+	}
+	known := slices.Clone(unknown.Known)
+	for _, k := range prober.Kinds() {
+		if _, builtin := prober.BuiltinModule(k); builtin {
+			known = append(known, string(k))
+		}
+	}
+	slices.Sort(known)
+	return &targets.UnknownModuleError{Name: unknown.Name, Known: slices.Compact(known)}
 }
 
 // overrideBurst sets how many, how often and how long.

@@ -107,8 +107,10 @@ func rootCommand() *cobra.Command {
 		Short: "Find out why connections to a VIP stall, and prove it",
 		Long: "vipprobe opens bursts of concurrent connections to VIPs and real servers, times every handshake on the wire,\n" +
 			"counts lost SYNs, and names the cause of stalls with its evidence.",
+		Version:      versionLine(),
 		SilenceUsage: true, SilenceErrors: true,
 	})
+	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetFlagErrorFunc(flagError)
 	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages", fmt.Sprintf(".FlagUsagesWrapped %d", lineWidth)))
 	root.AddCommand(probeCommand(), diagnoseCommand(), sweepCommand(), profileCommand(), validateCommand(), explainCommand(), demoCommand(), serveCommand(), watchCommand(), doctorCommand(), labCommand(), targetsCommand(), manCommand(), versionCommand())

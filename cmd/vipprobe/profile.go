@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
 	"os"
 	"slices"
@@ -138,7 +139,7 @@ func (f *profileFlags) run(cmd *cobra.Command, args []string) error {
 			return &prober.EnvironmentError{Target: f.baseline, Err: errors.New("the baseline could not be measured")}
 		}
 	}
-	return f.finish(cmd, measured, golden, errs)
+	return f.finish(cmd, measured, golden, all, errs)
 }
 
 // golden reads the baseline where it is a file.
@@ -146,22 +147,35 @@ func (f *profileFlags) golden() (*profile.Profile, bool, error) {
 	if f.baseline == "" {
 		return nil, false, nil
 	}
-	file, err := os.Open(f.baseline)
-	if err != nil {
+	p, err := storedProfile(f.baseline)
+	var path *fs.PathError
+	if errors.As(err, &path) && path.Op == "open" {
 		if _, bad := prober.ParseEndpoint(f.baseline); bad == nil {
 			return nil, false, nil
 		}
 		return nil, false, usageError{fmt.Errorf("--baseline: want HOST:PORT or a file: %w", err)}
 	}
+	if err != nil {
+		return nil, true, usageError{fmt.Errorf("--baseline: %w", err)}
+	}
+	return p, true, nil
+}
+
+// storedProfile reads a file that profile -o json has written of one host. An *fs.PathError says that there is no such file.
+func storedProfile(name string) (*profile.Profile, error) {
+	file, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
 	defer func() { _ = file.Close() }()
 	list, err := view.ReadProfiles(file)
 	if err != nil {
-		return nil, true, usageError{fmt.Errorf("profile %s: %w", f.baseline, err)}
+		return nil, fmt.Errorf("profile %s: %w", name, err)
 	}
 	if len(list) != 1 {
-		return nil, true, usageError{fmt.Errorf("profile %s: it holds %d profiles; want one host", f.baseline, len(list))}
+		return nil, fmt.Errorf("profile %s: it holds %d profiles; want one host", name, len(list))
 	}
-	return &list[0], true, nil
+	return &list[0], nil
 }
 
 // measure profiles every target, some at a time; results keep their order.
@@ -196,7 +210,8 @@ func split(all []prober.Profiled, name string) (*profile.Profile, []prober.Profi
 	return golden, rest
 }
 
-func (f *profileFlags) finish(cmd *cobra.Command, measured []prober.Profiled, golden *profile.Profile, errs []error) error {
+// finish writes what was measured. errs are those of whole targets, by the place of their name in names.
+func (f *profileFlags) finish(cmd *cobra.Command, measured []prober.Profiled, golden *profile.Profile, names []string, errs []error) error {
 	var failed []error
 	var views []view.TargetError
 	for i := range measured {
@@ -205,7 +220,12 @@ func (f *profileFlags) finish(cmd *cobra.Command, measured []prober.Profiled, go
 			views = append(views, view.NewTargetError(measured[i].Target, err))
 		}
 	}
-	failed = append(failed, slices.DeleteFunc(errs, func(err error) bool { return err == nil })...)
+	for i, err := range errs {
+		if err != nil {
+			failed = append(failed, err)
+			views = append(views, view.NewTargetError(names[i], err))
+		}
+	}
 	if f.output == "json" {
 		if err := view.WriteJSON(cmd.OutOrStdout(), view.NewProfiles(measured, golden, views)); err != nil {
 			return err
@@ -246,13 +266,9 @@ func profileDiffCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var two [2]profile.Profile
 			for i, name := range args {
-				f := profileFlags{baseline: name}
-				p, isFile, err := f.golden()
+				p, err := storedProfile(name)
 				if err != nil {
-					return err
-				}
-				if !isFile {
-					return usageError{fmt.Errorf("%s: want a file that profile -o json has written", name)}
+					return usageError{fmt.Errorf("profile diff: %w", err)}
 				}
 				two[i] = *p
 			}

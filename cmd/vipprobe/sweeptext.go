@@ -56,7 +56,10 @@ func tintOfSweep(o sweep.Outcome) colour {
 // render writes the report for people.
 func (s *sweeping) render(p *printer) {
 	if s.tally.Targets == 0 {
-		return // the error says why
+		if s.cut {
+			p.f("%s\n", p.tint(yellow, "interrupted before a SYN was sent: nothing is known of any target"))
+		}
+		return // else the error says why
 	}
 	s.head(p)
 	s.times(p)
@@ -111,7 +114,11 @@ func (s *sweeping) head(p *printer) {
 // times writes how long it and handshakes took.
 func (s *sweeping) times(p *printer) {
 	if r := s.report; r != nil {
-		text := fmt.Sprintf("%s SYNs in %s, at most %g a second", count(s.tally.SYNs), roundSweep(r.LastSent.Sub(r.Started)), s.flags.rate)
+		what := "SYNs"
+		if s.tally.SYNs == 1 {
+			what = "SYN"
+		}
+		text := fmt.Sprintf("%s %s in %s, at most %g a second", count(s.tally.SYNs), what, roundSweep(r.LastSent.Sub(r.Started)), s.flags.rate)
 		if s.flags.repeats > 0 {
 			text += "; unanswered ones again after 1s" + []string{"", "", " and 3s", ", 3s and 7s"}[s.flags.repeats]
 		}

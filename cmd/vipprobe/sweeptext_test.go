@@ -81,6 +81,17 @@ next         vipprobe diagnose 10.64.0.3:443
 	}
 }
 
+// One that is interrupted while link addresses are still asked for has nothing to count, and says so.
+func TestSweepInterruptedEarly(t *testing.T) {
+	s := &sweeping{flags: &sweepFlags{rate: 1000, list: 3, shots: 1}, cut: true}
+	s.tally.Close()
+	var b bytes.Buffer
+	s.render(&printer{w: &b, width: lineWidth})
+	if want := "interrupted before a SYN was sent: nothing is known of any target\n"; b.String() != want {
+		t.Errorf("%q, want %q", b.String(), want)
+	}
+}
+
 // What is not well outweighs what was not sent, and that what is not known.
 func TestSweepExit(t *testing.T) {
 	for _, x := range []struct {

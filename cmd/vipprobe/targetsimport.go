@@ -83,22 +83,24 @@ func (f *importFlags) run(cmd *cobra.Command, names []string) error {
 	for _, n := range notes {
 		fmt.Fprintln(cmd.ErrOrStderr(), n)
 	}
-	return f.write(cmd.OutOrStdout(), pools.Groups(all))
+	groups := pools.Groups(all)
+	if err := f.write(cmd.OutOrStdout(), groups); err != nil {
+		return err
+	}
+	if len(groups) == 0 {
+		complain(cmd.ErrOrStderr(), fmt.Errorf("targets import: no VIP in %s, read as %s", strings.Join(names, ", "), f.from))
+		return exitError(exitFinding)
+	}
+	return nil
 }
 
 func (f *importFlags) write(w io.Writer, groups []pools.Group) error {
-	var err error
-	if f.output == "json" {
-		e := json.NewEncoder(w)
-		e.SetIndent("", "  ")
-		err = e.Encode(groups)
-	} else {
-		err = yaml.NewEncoder(w, yaml.IndentSequence(true)).Encode(groups)
+	if f.output == "yaml" {
+		return yaml.NewEncoder(w, yaml.IndentSequence(true)).Encode(groups)
 	}
-	if err == nil && len(groups) == 0 {
-		return exitError(exitFinding)
-	}
-	return err
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	return e.Encode(groups)
 }
 
 // includedFiles are those that a pattern in a configuration means here.

@@ -40,16 +40,24 @@ func group(cmd *cobra.Command) *cobra.Command {
 		if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
 			hint = strings.Join(near, " or ") + " is meant?"
 		}
-		return usageError{fmt.Errorf("%s: no command %q; %s", cmd.CommandPath(), args[0], hint)}
+		return usageError{fmt.Errorf("%sno command %q; %s", place(cmd, cmd.CommandPath()), args[0], hint)}
 	}
 	return cmd
+}
+
+// place is a command in front of what is wrong with its line; "" for the program itself, whose name stands there anyway.
+func place(cmd *cobra.Command, name string) string {
+	if !cmd.HasParent() {
+		return ""
+	}
+	return name + ": "
 }
 
 // flagError says in one sentence what is wrong with a flag.
 func flagError(cmd *cobra.Command, err error) error {
 	var value *pflag.InvalidValueError
 	if !errors.As(err, &value) {
-		return usageError{fmt.Errorf("%s: %w; see %s --help", cmd.Name(), err, cmd.CommandPath())}
+		return usageError{fmt.Errorf("%s%w; see %s --help", place(cmd, cmd.Name()), err, cmd.CommandPath())}
 	}
 	want := map[string]string{
 		"int": "a whole number", "uint32": "a whole number from 0 to 4294967295", "float64": "a number",

@@ -42,9 +42,14 @@ func versionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "version", Short: "Print version, commit and toolchain", Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			version, revision := buildVersion()
-			_, err := fmt.Fprintf(cmd.OutOrStdout(), "vipprobe %s (revision %s, %s %s/%s)\n", version, revision, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			_, err := fmt.Fprintln(cmd.OutOrStdout(), versionLine())
 			return err
 		},
 	}
+}
+
+// versionLine is what version and --version print.
+func versionLine() string {
+	version, revision := buildVersion()
+	return fmt.Sprintf("vipprobe %s (revision %s, %s %s/%s)", version, revision, runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }

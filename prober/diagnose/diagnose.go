@@ -199,26 +199,40 @@ func headline(d *Diagnosis) string {
 // fewAttempts is below what health can be claimed of at all firmly.
 const fewAttempts = 8
 
-// checkHealthy: every attempt accepted, none stalled, none slow. "Healthy" claims only what was tried: connections.
-func checkHealthy(in *Input) Finding {
-	n, ok, unsent := 0, 0, 0
-	var worst time.Duration
+// countServed counts attempts, those that were served at once, those of which nothing is known, and which of these were interrupted; worst is
+// the slowest handshake of those that were served.
+func countServed(in *Input) (n, ok, unsent, cut int, worst time.Duration) {
 	for a := range attempts(in) {
 		if a.Via == plan.Raw && a.Outcome == observe.NotSent {
 			continue // raw SYNs are a means of ours; kernel connects are what users make
 		}
 		n++
 		switch {
-		case a.Outcome == observe.NotSent || a.Outcome == observe.OutcomeUnknown:
+		case a.Outcome == observe.OutcomeUnknown:
+			cut++
+			unsent++
+		case a.Outcome == observe.NotSent:
 			unsent++
 		case connected(a) && (a.Retransmissions == 0 && a.Late == observe.NotLate || hurried(a)):
 			ok++
 			worst = max(worst, a.Handshake)
 		}
 	}
+	return n, ok, unsent, cut, worst
+}
+
+// checkHealthy: every attempt accepted, none stalled, none slow. "Healthy" claims only what was tried: connections.
+func checkHealthy(in *Input) Finding {
+	n, ok, unsent, cut, worst := countServed(in)
 	f := Finding{Verdict: InsufficientSamples, Level: Inconclusive, Summary: "nothing could be measured", Settle: "a probe that can be sent"}
 	switch {
+	case cut > 0 && n == unsent:
+		f.Summary, f.Settle = fmt.Sprintf("interrupted before any of %d attempts was answered", n), "the same again, to its end"
+		return f
 	case n == unsent:
+		return f
+	case cut > 0 && unsent*10 > n:
+		f.Summary, f.Settle = fmt.Sprintf("interrupted: of %d of %d attempts it is not known what became of them", unsent, n), "the same again, to its end"
 		return f
 	case unsent*10 > n:
 		f.Summary = fmt.Sprintf("%d of %d attempts were never made", unsent, n)

@@ -28,3 +28,26 @@ func TestHeadlineOfSilence(t *testing.T) {
 		t.Errorf("headline with an answer: %q", d.Headline)
 	}
 }
+
+// TestHeadlineOfInterruption: what was cut off is not called lost, nor unmeasurable; what was answered before counts, where it is nearly all.
+func TestHeadlineOfInterruption(t *testing.T) {
+	start := time.Unix(1_700_000_000, 0)
+	cut := observe.Attempt{Via: plan.Kernel, Outcome: observe.OutcomeUnknown, SYNs: []observe.SYN{{At: start}}}
+	unsent := observe.Attempt{Via: plan.Kernel, Outcome: observe.NotSent}
+	served := observe.Attempt{Via: plan.Kernel, Outcome: observe.Accepted, SYNs: []observe.SYN{{At: start}}, Handshake: time.Millisecond,
+		Answers: []observe.Answer{{Kind: observe.SYNACK, At: start.Add(time.Millisecond)}}}
+	for _, tt := range []struct {
+		name string
+		list []observe.Attempt
+		want string
+	}{
+		{"all were cut off", []observe.Attempt{cut, cut, cut}, "inconclusive: interrupted before any of 3 attempts was answered"},
+		{"half were cut off", []observe.Attempt{served, cut, served, cut}, "inconclusive: interrupted: of 2 of 4 attempts it is not known what became of them"},
+		{"none could be sent", []observe.Attempt{unsent, unsent}, "inconclusive: nothing could be measured"},
+	} {
+		d := diagnose.Diagnose(diagnose.Input{Observations: []observe.Observation{{Kind: plan.KindConnect, Captured: true, Started: start, Finished: start.Add(time.Second), Attempts: tt.list}}})
+		if d.Headline != tt.want {
+			t.Errorf("%s: %q, want %q", tt.name, d.Headline, tt.want)
+		}
+	}
+}
