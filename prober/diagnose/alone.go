@@ -10,14 +10,14 @@ import (
 // lostAlone counts the SYNs at a steady pace that were lost when no handshake of ours can have been open any more: those that left after the last answer
 // had come, and had been reset, by more than such a SYN may overtake the RST before it. A queue or table of few places, each held until our RST is there,
 // loses only SYNs that find one of ours in it.
-func lostAlone(in *Input) int {
+func (d denial) lostAlone(in *Input) int {
 	n := 0
 	for i := range in.Observations {
 		o := &in.Observations[i]
 		if o.Kind != plan.KindRate && o.Kind != plan.KindScope && o.Kind != plan.KindPaced || !trusted(o) || in.explained[i] {
 			continue
 		}
-		ts := trials(o)
+		ts := d.trials(o)
 		margin := overtaking(ts)
 		var last time.Time
 		for _, t := range ts {

@@ -10,7 +10,7 @@ import (
 )
 
 // bySources are the SYNs of the last burst that asked from several addresses, by address in the order in which they began to ask, the usual one first.
-func bySources(in *Input) (rows [][]arrival, sources []netip.Addr) {
+func (d denial) bySources(in *Input) (rows [][]arrival, sources []netip.Addr) {
 	for i := range in.Observations {
 		o := &in.Observations[i]
 		if o.Kind != plan.KindScope || !trusted(o) {
@@ -23,7 +23,7 @@ func bySources(in *Input) (rows [][]arrival, sources []netip.Addr) {
 				k = len(sources)
 				rows, sources = append(rows, nil), append(sources, a.Flow.Src.Addr())
 			}
-			rows[k] = append(rows[k], fatesOf(a)...)
+			rows[k] = append(rows[k], d.fatesOf(a)...)
 		}
 	}
 	for _, row := range rows {
@@ -33,16 +33,17 @@ func bySources(in *Input) (rows [][]arrival, sources []netip.Addr) {
 }
 
 // fatesOf is what became of each SYN of an attempt at a limiter.
-func fatesOf(a *observe.Attempt) []arrival {
-	sure := a.Unseen == 0 && a.Via == plan.Raw && onlySYNACKs(a)
+func (d denial) fatesOf(a *observe.Attempt) []arrival {
+	sure := a.Via == plan.Raw && d.legible(a)
+	shaken := d.handshakes(a)
 	var out []arrival
 	for n := range a.SYNs {
 		x := arrival{at: a.SYNs[n].At}
 		switch {
 		case !sure || !a.SYNs[n].HasTS:
-		case echoed(a, n):
+		case echoed(shaken, n):
 			x.fate = passed
-		default:
+		case d.denied(a, n):
 			x.fate = dropped
 		}
 		out = append(out, x)
@@ -52,7 +53,7 @@ func fatesOf(a *observe.Attempt) []arrival {
 
 // arrivals are the SYNs of the round at one limiter, in order of time: those from sources that match, nil for all. What is not known to have taken a token
 // may have: SYNs elsewhere, those of untrusted bursts, and the connect by which this host looks for the way before a burst.
-func arrivals(in *Input, match func(netip.Addr) bool) []arrival {
+func (d denial) arrivals(in *Input, match func(netip.Addr) bool) []arrival {
 	var out []arrival
 	dst, _ := destination(in)
 	for i := range in.Observations {
@@ -64,7 +65,7 @@ func arrivals(in *Input, match func(netip.Addr) bool) []arrival {
 			if match != nil && !match(a.Flow.Src.Addr()) {
 				continue
 			}
-			for _, x := range fatesOf(a) {
+			for _, x := range d.fatesOf(a) {
 				if !sure || a.Flow.Dst != dst {
 					x.fate = perhaps
 				}

@@ -44,6 +44,7 @@ func rules() []rule {
 		{"clock step", checkClockStep, []Verdict{SYNStallUnclassified}},
 		{"capture drops", checkCaptureDrops, []Verdict{SYNStallUnclassified}},
 		{"own backlog", checkCrowded, []Verdict{SYNStallUnclassified}},
+		{"refused rate", checkRefusedRate, []Verdict{VIPPoolEmpty, PortClosed, ACLDrop, BlackholeBackend, ECMPPathLoss, ForwardSYNLoss, SYNACKLoss, SYNStallUnclassified}},
 		{"pool", checkPool, []Verdict{PortClosed, ACLDrop, ECMPPathLoss, BlackholeBackend}},
 		{"neighbour table", checkTable, []Verdict{LocalARPUnresolved, ProberLocalDrop, SYNStallUnclassified}},
 		{"local neighbour unresolved", checkLocalUnresolved, []Verdict{LocalARPQueueOverflow, SYNStallUnclassified}},

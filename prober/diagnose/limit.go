@@ -50,18 +50,18 @@ type LimitedSource struct {
 const leastSlack = 10 * time.Millisecond
 
 // readLimit reads a limit that lets through rate SYNs a second; rates are what came through each steady burst.
-func readLimit(in *Input, rates []float64) RateLimit {
+func (d denial) readLimit(in *Input, rates []float64) RateLimit {
 	l := RateLimit{RateLow: slices.Min(rates), RateHigh: slices.Max(rates), slack: max(leastSlack, rttSpread(in)), AtOnce: openAtOnce(in)}
 	near := l.RateLow
-	rows, sources := bySources(in)
+	rows, sources := d.bySources(in)
 	if len(rows) < 2 {
-		l.take(fitBuckets(near, l.slack, arrivals(in, nil)))
+		l.take(fitBuckets(near, l.slack, d.arrivals(in, nil)))
 		return l
 	}
 	single := l.compare(rows, sources)
-	alone := arrivals(in, func(a netip.Addr) bool { return a == sources[0] })
+	alone := d.arrivals(in, func(a netip.Addr) bool { return a == sources[0] })
 	models := []model{
-		{ScopeShared, [][]arrival{arrivals(in, nil)}},
+		{ScopeShared, [][]arrival{d.arrivals(in, nil)}},
 		{ScopeOwnEach, [][]arrival{alone, rows[1]}},
 		{ScopeOneSource, [][]arrival{alone}},
 	}

@@ -157,7 +157,7 @@ func checkRandomLoss(in *Input) []Finding {
 
 // lossWants are the experiments that random loss still lacks.
 func lossWants(in *Input, t tally) []Want {
-	m := readMetering(in)
+	m := swallowed.metering(in)
 	switch {
 	case len(checkPool(in)) > 0:
 		return nil // silence before an eviction, and after it, is what an address that comes and goes has anyway

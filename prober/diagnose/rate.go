@@ -19,17 +19,20 @@ type trial struct {
 }
 
 // trials lists the SYNs of a burst in order of time.
-func trials(o *observe.Observation) []trial {
+func (d denial) trials(o *observe.Observation) []trial {
 	var out []trial
 	for j := range o.Attempts {
 		a, known := &o.Attempts[j], false
-		if a.Unseen > 0 || !onlySYNACKs(a) {
+		if !d.legible(a) {
 			continue
 		}
+		shaken := d.handshakes(a)
 		for n := range a.SYNs {
 			t := trial{at: a.SYNs[n].At, known: known}
-			if ans := echo(a, n); ans != nil {
+			if ans := echo(shaken, n); ans != nil {
 				t.answered, t.ended, known = true, ans.At, true
+			} else if !d.denied(a, n) {
+				continue
 			}
 			out = append(out, t)
 		}
@@ -52,7 +55,7 @@ type metering struct {
 	order []float64
 }
 
-func readMetering(in *Input) metering {
+func (d denial) metering(in *Input) metering {
 	m := metering{steady: true}
 	for i := range in.Observations {
 		o := &in.Observations[i]
@@ -63,13 +66,13 @@ func readMetering(in *Input) metering {
 			continue // it began with a rest, and a full bucket is no steady state
 		}
 		m.bursts++
-		m.add(alone(o))
+		m.add(d.alone(o))
 	}
 	return m
 }
 
 // alone lists the SYNs of a burst's first address up to the first one of another, which asks beside it.
-func alone(o *observe.Observation) []trial {
+func (d denial) alone(o *observe.Observation) []trial {
 	var until time.Time
 	order := firstSYNOrder(o)
 	for _, a := range order {
@@ -78,7 +81,7 @@ func alone(o *observe.Observation) []trial {
 			break
 		}
 	}
-	return slices.DeleteFunc(trials(o), func(t trial) bool { return !until.IsZero() && !t.at.Before(until) })
+	return slices.DeleteFunc(d.trials(o), func(t trial) bool { return !until.IsZero() && !t.at.Before(until) })
 }
 
 func (m *metering) add(ts []trial) {
@@ -150,11 +153,12 @@ func FirstTokens(seen []observe.Observation) float64 {
 // Through is how many SYNs a second came through bursts at a steady pace, at the least, and how many before the first was lost, at the most; ok is false where
 // none was made or nothing was lost.
 func Through(seen []observe.Observation) (perSecond float64, head int, ok bool) {
-	m := readMetering(&Input{Observations: seen})
-	if len(m.rates) == 0 {
-		return 0, 0, false
+	for _, d := range append([]denial{swallowed}, refusing()...) {
+		if m := d.metering(&Input{Observations: seen}); len(m.rates) > 0 {
+			return slices.Min(m.rates), m.head, true
+		}
 	}
-	return slices.Min(m.rates), m.head, true
+	return 0, 0, false
 }
 
 // metered reports whether what came through did so bit by bit, at one rate however fast the SYNs came, and without regard to flows.
@@ -198,10 +202,10 @@ func checkRate(in *Input) []Finding {
 		Wants:   []Want{{Kind: plan.KindRate, Why: "a limiter lets through its own rate and no more", Most: 2}},
 		Settle:  "single SYNs far apart, and at a steady rate",
 	}
-	m := readMetering(in)
+	m := swallowed.metering(in)
 	if m.bursts > 0 {
 		f.Wants = append([]Want{{Kind: plan.KindPaced, Why: "do SYNs far apart all pass?", Most: 2}}, f.Wants...)
-	} else if head, n := heads(in); head == n && n >= onlyHeads {
+	} else if head, n := swallowed.heads(in); head == n && n >= onlyHeads {
 		f.Wants = []Want{{Kind: plan.KindScope, Why: "a limiter lets through its own rate and no more, also for two addresses together", Most: 1}}
 	}
 	if m.bursts > 0 && !m.metered() {
@@ -211,7 +215,7 @@ func checkRate(in *Input) []Finding {
 	if paced.flows == 0 || m.asked == 0 {
 		return []Finding{f}
 	}
-	if idle := lostAlone(in); idle < fewTold {
+	if idle := swallowed.lostAlone(in); idle < fewTold {
 		return []Finding{ofPlaces(f, idle)}
 	}
 	p := fisher(silences{burst.lost() + m.lost, burst.syns + m.asked}, silences{paced.lost(), paced.syns})
@@ -226,11 +230,11 @@ func checkRate(in *Input) []Finding {
 // limits names the limit that all bursts speak for, unless it owes SYNs that it did not let through.
 func (m *metering) limits(in *Input, f Finding, paced, burst tally) Finding {
 	f.Wants, f.Settle = nil, ""
-	if r, due := starved(in, slices.Min(m.rates)); due >= mostDue {
+	if r, due := swallowed.starved(in, slices.Min(m.rates)); due >= mostDue {
 		f.Level, f.Settle = Inconclusive, fmt.Sprintf("what else swallows SYNs: for %s none came through, where a limit of what comes through else would have let %.0f pass", r.Round(10*time.Millisecond), due)
 		return f
 	}
-	l := readLimit(in, m.rates)
+	l := swallowed.readLimit(in, m.rates)
 	f.limit = &l
 	if l.Scope == ScopeOpen {
 		f.Wants = []Want{{Kind: plan.KindScope, Why: "is the limit each source's own, and how many SYNs pass at once after a rest?", Most: l.bursts()}}
@@ -255,15 +259,17 @@ func (m *metering) evidence(p float64) []string {
 }
 
 // headPattern reports whether, in most bursts with losses, the first SYNs that were answered at once come before those that were not.
-func headPattern(in *Input) bool {
-	head, n := heads(in)
+func headPattern(in *Input) bool { return swallowed.headPattern(in) }
+
+func (d denial) headPattern(in *Input) bool {
+	head, n := d.heads(in)
 	return n > 0 && 2*head > n
 }
 
 // OnlyFirstPass reports whether in each of three bursts or more the first SYNs were answered at once and the later ones not.
 func OnlyFirstPass(in Input) bool {
 	in.explained = map[int]bool{}
-	head, n := heads(&in)
+	head, n := swallowed.heads(&in)
 	return head >= onlyHeads && head == n
 }
 
@@ -271,13 +277,13 @@ func OnlyFirstPass(in Input) bool {
 const onlyHeads = 3
 
 // heads counts the bursts of which some SYNs were answered at once and others not, and those of them in which the first were.
-func heads(in *Input) (head, n int) {
+func (d denial) heads(in *Input) (head, n int) {
 	for i := range in.Observations {
 		o := &in.Observations[i]
 		if !trusted(o) || in.explained[i] || (o.Kind != plan.KindQuadrants && o.Kind != plan.KindSticky && o.Kind != plan.KindConnect && o.Kind != plan.KindSYN) {
 			continue
 		}
-		switch first, both := firstPass(o); {
+		switch first, both := d.firstPass(o); {
 		case first:
 			head++
 			fallthrough
@@ -290,18 +296,18 @@ func heads(in *Input) (head, n int) {
 
 // FirstPass reports whether the first SYNs of a burst were answered at once and the later ones not.
 func FirstPass(o *observe.Observation) bool {
-	first, _ := firstPass(o)
+	first, _ := swallowed.firstPass(o)
 	return first
 }
 
 // firstPass reports whether the SYNs of a burst that were answered at once are its first, and whether there are both sorts.
-func firstPass(o *observe.Observation) (first, both bool) {
+func (d denial) firstPass(o *observe.Observation) (first, both bool) {
 	ok, bad, inversions := 0, 0, 0
 	for _, a := range firstSYNOrder(o) {
-		if a.Outcome == observe.Unreachable {
-			continue // a router's word is neither
-		}
-		if !(a.Retransmissions == 0 && len(a.Answers) > 0) {
+		switch good, told := d.atOnce(a); {
+		case !told:
+			continue
+		case !good:
 			bad++
 			continue
 		}
@@ -310,6 +316,15 @@ func firstPass(o *observe.Observation) (first, both bool) {
 	}
 	// The Mann-Whitney count: random order has half of all pairs inverted.
 	return ok > 0 && bad > 0 && float64(inversions) <= 0.1*float64(ok*bad), ok > 0 && bad > 0
+}
+
+// atOnce reports whether an attempt was answered at once; told is false where that is neither here nor there, as a router's word is where limits have none.
+func (d denial) atOnce(a *observe.Attempt) (good, told bool) {
+	if d == swallowed {
+		return a.Retransmissions == 0 && len(a.Answers) > 0, a.Outcome != observe.Unreachable
+	}
+	x := d.fared(a)
+	return x == passed, x != perhaps
 }
 
 // headElsewhere reports whether on another port of the address, or of bare ACKs, too, the first of a burst were answered and later ones not.

@@ -50,6 +50,9 @@ func checkICMP(in *Input) []Finding {
 		if strings.Contains(c.name, "prohibited") {
 			f.Level = Confirmed
 			f.Remedy = fmt.Sprintf("a filter at %s refuses this flow by policy: permit it there", c.from)
+			if overALimit(in, byICMP) {
+				f.Level, f.Settle = Inconclusive, "whether it refuses by rate: of a burst the first SYNs pass, and a filter by policy refuses all alike"
+			}
 		}
 		out = append(out, f)
 	}

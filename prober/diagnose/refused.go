@@ -62,6 +62,9 @@ func refusedSome(in *Input, f Finding, refused int) Finding {
 	near, far, apart := refusedElsewhere(in)
 	_, p := stretches(moments(in))
 	switch {
+	case overALimit(in, byReset):
+		f.Summary += "; the first of most bursts were not: a limit refuses what is over it, or a member its turn"
+		f.Settle = "single SYNs far apart, and at two steady paces"
 	case p < 1e-2 || refused < 2 || refusingBursts(in) < 2 || !sideBySide(in):
 		f.Summary += oneRefuses
 		f.Settle = "whether a member refuses always, or the address now and then"

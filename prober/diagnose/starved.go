@@ -7,9 +7,9 @@ const mostDue = 8
 
 // starved is the longest time for which SYNs of one burst were dropped, one after the other, and how many were due then at so many a second: a bucket holds one at
 // the latest when it has had the time for it.
-func starved(in *Input, perSecond float64) (longest time.Duration, due float64) {
+func (d denial) starved(in *Input, perSecond float64) (longest time.Duration, due float64) {
 	var since time.Time
-	for _, x := range arrivals(in, nil) {
+	for _, x := range d.arrivals(in, nil) {
 		switch {
 		case x.fate != dropped:
 			since = time.Time{}

@@ -42,7 +42,7 @@ func (v *Investigation) presses(seen []observe.Observation, done map[plan.Kind]i
 
 // limits is what bursts call for whose first SYNs alone are answered, one after the other: a limit on their rate would meet everything else as well.
 func (v *Investigation) limits(seen []observe.Observation, done map[plan.Kind]int) (s Step, ok, settled bool) {
-	if done[plan.KindQuadrants] < 2 || !diagnose.OnlyFirstPass(v.input(seen)) {
+	if done[plan.KindQuadrants] < 2 || !diagnose.OnlyFirstPass(v.input(seen)) && !diagnose.RefusesOver(v.input(seen)) {
 		return s, false, false
 	}
 	d := v.judge(seen)

@@ -33,7 +33,7 @@ func (v *Investigation) rate(seen []observe.Observation) plan.Burst {
 	}
 	b := plan.Burst{Listen: at[len(at)-1] + patience(seen)}
 	s := v.script(v.clock(seen), plan.Custom(at...), plan.Reset)
-	s.Persist = true
+	s.Persist, s.Undeterred = true, diagnose.RefusesOver(v.input(seen))
 	b.Arms = []plan.Arm{{Name: "rate", Via: plan.Raw, Script: s}}
 	v.shots(&b, 0, n, 0, step)
 	return b
@@ -92,7 +92,7 @@ func (v *Investigation) takeTurns(flows [][]paced, step, from, until time.Durati
 func (v *Investigation) pacedBurst(flows []paced, seen []observe.Observation) plan.Burst {
 	b := plan.Burst{}
 	slices.SortFunc(flows, func(a, b paced) int { return cmp.Compare(a.at[0], b.at[0]) })
-	start := v.clock(seen)
+	start, undeterred := v.clock(seen), diagnose.RefusesOver(v.input(seen))
 	for i := range flows {
 		f := &flows[i]
 		first := f.at[0]
@@ -101,7 +101,7 @@ func (v *Investigation) pacedBurst(flows []paced, seen []observe.Observation) pl
 			at[k] = f.at[k] - first
 		}
 		s := v.script(start, plan.Custom(at...), plan.Reset)
-		s.Persist = true
+		s.Persist, s.Undeterred = true, undeterred
 		b.Arms = append(b.Arms, plan.Arm{Name: f.name, Via: plan.Raw, Script: s})
 		b.Shots = append(b.Shots, plan.Shot{Offset: first, Arm: i, Flow: wire.Flow{Src: netip.AddrPortFrom(f.src, 0), Dst: v.Dst}})
 	}

@@ -129,7 +129,7 @@ func (c *Conn) Step(now time.Duration, seg *wire.Segment, out []Send) []Send {
 // Unreachable ends a connection that an ICMP error concerned while its SYN was unanswered, as Linux does
 // (net/ipv4/tcp_ipv4.c tcp_v4_err, 6.18: fatal in SYN_SENT).
 func (c *Conn) Unreachable() {
-	if c.state == SynSent {
+	if c.state == SynSent && !c.undeterred() {
 		c.finish(Dead)
 	}
 }

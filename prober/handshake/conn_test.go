@@ -140,6 +140,29 @@ func TestAPersistentFlowIsAskedAgainAfterEachReset(t *testing.T) {
 	})
 }
 
+func TestAnUndeterredFlowIsAskedAgainAfterEachRefusal(t *testing.T) {
+	t.Parallel()
+	script := plan.Script{Ladder: plan.Custom(0, time.Second, 2*time.Second), OnSYNACK: plan.Reset, Persist: true, Undeterred: true}
+	refusal := func() *wire.Segment { return &wire.Segment{Flags: wire.RST | wire.ACK, Ack: iss + 1} }
+	converse(t, script, []step{
+		{0, nil, []string{"S 0"}, SynSent},
+		{1, refusal(), nil, SynSent},
+		{time.Second, nil, []string{"S 0"}, SynSent},
+		{time.Second + 1, synAck(), []string{"R 1"}, SynSent},
+		{2 * time.Second, nil, []string{"S 0"}, SynSent},
+		{2*time.Second + 1, refusal(), nil, Refused},
+		{time.Hour, nil, nil, Refused},
+	})
+	c := New(&script, iss)
+	for at := range 3 {
+		c.Step(time.Duration(at)*time.Second, nil, nil)
+		c.Unreachable()
+		if last := at == 2; (c.State() == Dead) != last {
+			t.Errorf("after ICMP to SYN %d: state %s", at, c.State())
+		}
+	}
+}
+
 // A SYN with an older TSval than the one before must not meet what that one left at the listener; one with a newer TSval may, and a reset
 // would unmake the NAT entry that keeps the flow on its server.
 func TestOnlyATSvalThatGoesBackIsPrecededByAReset(t *testing.T) {

@@ -16,7 +16,7 @@ func anyScript(t *rapid.T) plan.Script {
 	s := plan.Script{
 		Ladder:   rapid.SampledFrom([]plan.Ladder{{}, plan.Single(), plan.Linear(time.Second, 4, 6), plan.Exponential(time.Second, 3)}).Draw(t, "ladder"),
 		OnSYNACK: rapid.SampledFrom([]plan.Reaction{plan.Reset, plan.Acknowledge, plan.Ignore}).Draw(t, "reaction"),
-		Persist:  rapid.Bool().Draw(t, "persist"),
+		Persist:  rapid.Bool().Draw(t, "persist"), Undeterred: rapid.Bool().Draw(t, "undeterred"),
 		Then: plan.Exchange{
 			Data:       rapid.SampledFrom([][]byte{nil, []byte("hello")}).Draw(t, "data"),
 			DataDelay:  delay.Draw(t, "data delay"),

@@ -64,6 +64,9 @@ func (c *Conn) onReset(seg *wire.Segment) {
 	case SynSent:
 		toSYN := seg.Flags&wire.ACK != 0 && seg.Ack == c.iss+1
 		toACK := c.script.First&wire.ACK != 0 && seg.Flags&wire.ACK == 0 && seg.Seq == plan.FirstAck(c.iss)
+		if toSYN && c.undeterred() {
+			return
+		}
 		if toSYN || toACK {
 			c.finish(Refused)
 		}
@@ -73,6 +76,11 @@ func (c *Conn) onReset(seg *wire.Segment) {
 		}
 	case Unsent, Closed, Reset, Refused, Aborted, Dead:
 	}
+}
+
+// undeterred reports whether a refusal leaves SYNs to be sent that the script wants sent all the same.
+func (c *Conn) undeterred() bool {
+	return c.script.Undeterred && c.syns < len(c.script.Ladder.At)
 }
 
 // onSegment takes data, acknowledgments and the FIN of a connection that was established.

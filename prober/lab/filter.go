@@ -19,19 +19,27 @@ func synRateLimit() Scenario {
 		Story: "A filter before the server lets few SYNs a second through, of all together, of each source, or of one. Their repeats eat the same tokens, so a burst " +
 			"takes seconds to recover.",
 		Params: []Param{{"rate", "5", "SYNs a second", whole(1, 2, 15, 1_000_000)}, {"burst", "5", "SYNs at once", whole(1, 2, 15, 1_000_000)},
-			{"counts", "all", "whose SYNs: all together; each source by itself; one source only, the client's usual address", among("all", "each", "one")}},
+			{"counts", "all", "whose SYNs: all together; each source by itself; one source only, the client's usual address", among("all", "each", "one")},
+			{"over", "drop", "what is over it: dropped; refused by RST; refused by ICMP", among("drop", "reset", "icmp")}},
 		Budget: 45 * time.Second,
 		Label:  Is(diagnose.SYNRateLimited).Saying("both draw on one bucket"),
 		Expect: limited,
 		NearMisses: []NearMiss{{"generous", map[string]string{"rate": "5000", "burst": "5000"}, Healthy()},
 			{"each source by itself", map[string]string{"counts": "each"}, Is(diagnose.SYNRateLimited).Saying("each has a bucket of its own")},
-			{"one source only", map[string]string{"counts": "one"}, Is(diagnose.SYNRateLimited).Saying("only the first is limited")}},
+			{"one source only", map[string]string{"counts": "one"}, Is(diagnose.SYNRateLimited).Saying("only the first is limited")},
+			{"with an RST", map[string]string{"over": "reset"}, Is(diagnose.SYNRateLimited).Saying("refused by RST")},
+			{"with an ICMP error", map[string]string{"over": "icmp"}, Is(diagnose.SYNRateLimited).Saying("refused by ICMP")},
+			{"generous, with an RST", map[string]string{"rate": "5000", "burst": "5000", "over": "reset"}, Healthy()}},
 		Build: func(st *Stage) {
 			d := st.direct()
 			d.clientLink.Addr(controlIP + "/24")
 			d.server.Serve(topo.Service{Port: port, Then: topo.Echo})
+			over, known := map[string]nft.Part{"drop": nft.Drop(), "reset": nft.Reset(), "icmp": nft.Prohibited()}[st.String("over")]
+			if !known {
+				st.keep("over", errNotOneOf("drop", "reset", "icmp"))
+			}
 			limit := func(who ...nft.Part) nft.Rule {
-				return append(nft.Rule{nft.SYN()}, append(who, nft.Beyond(uint64(st.Int("rate")), uint32(st.Int("burst"))), nft.Drop())...)
+				return append(nft.Rule{nft.SYN()}, append(who, nft.Beyond(uint64(st.Int("rate")), uint32(st.Int("burst"))), over)...)
 			}
 			usual, second := limit(nft.Src(addr(clientIP))), limit(nft.Src(addr(controlIP)))
 			rules := map[string][]nft.Rule{"all": {limit()}, "each": {usual, second}, "one": {usual}}

@@ -253,9 +253,15 @@ func (c Clock) String() string {
 }
 
 // Stalled reports whether the attempt succeeded only after a retransmission timeout, ours or the listener's: at least one SYN had to
-// be repeated before the answer, or the answer itself was, and it is not, or may not be, merely a late one to an earlier SYN.
+// be repeated before the answer, or the answer itself was, and it is not, or may not be, merely a late one to an earlier SYN. One that was refused first, and asked
+// again all the same (plan.Script.Undeterred), waited for nothing.
 func (a *Attempt) Stalled() bool {
-	return a.Outcome == Accepted && (a.Retransmissions > 0 || a.Late == LateAnswerLost) && a.Late != LateSlow && a.Late != LateAmbiguous
+	return a.Outcome == Accepted && !a.refusedFirst() && (a.Retransmissions > 0 || a.Late == LateAnswerLost) && a.Late != LateSlow && a.Late != LateAmbiguous
+}
+
+// refusedFirst reports whether the first answer of all refused a SYN, or ended a connect.
+func (a *Attempt) refusedFirst() bool {
+	return len(a.Answers) > 0 && (a.Answers[0].Kind == RST || a.Answers[0].Kind == ICMP && a.Answers[0].Ends())
 }
 
 // Prompt reports whether the attempt was accepted with the first answer to its first SYN.

@@ -155,7 +155,9 @@ type Script struct {
 	OnSYNACK Reaction
 	// Persist goes on along the ladder after a SYN-ACK was reset: the same flow is asked again and again, each TSval newer than the last.
 	Persist bool
-	Then    Exchange
+	// Undeterred goes on along the ladder as well after an RST or an ICMP error refused a SYN.
+	Undeterred bool
+	Then       Exchange
 }
 
 // FirstAck is the acknowledgment number of a first segment that has the ACK bit (Script.First): an RST that it draws has this as its

@@ -11,14 +11,18 @@ func synRateLimited() Entry {
 		Symptoms: []string{
 			"Single connects always work, bursts stall: the first few at once, the rest after seconds, some not at all.",
 			"It gets worse under retries: 8 SYNs a second against a limit of 5 fail most connects, since repeats use up tokens too.",
+			"Where the limit refuses what is over it, \"connection refused\" or \"no route to host\" at once for all but the first few, though the service runs.",
 		},
 		Mechanism: []Fact{
 			{"A token bucket (nft limit, iptables limit and hashlimit, a balancer's or scrubber's policy) passes its burst, then its rate; what exceeds it is dropped in silence.", "nft(8) LIMIT; iptables-extensions(8) limit, hashlimit"},
 			{"A dropped SYN is repeated after 1 s and counts again.", "RFC 6298 §2.1"},
+			{"A rule may reject in place of dropping: with an RST in the listener's name, or with an ICMP error, of which its sender lets through few a second. A connect then fails at once and is not repeated.",
+				"net/ipv4/netfilter/nf_reject_ipv4.c nf_send_reset, Linux 6.18; net/ipv4/icmp.c icmpv4_xrlim_allow, Linux 6.18"},
 		},
 		Proof: []Proof{
 			{plan.KindPaced, diagnose.Confirmed, "none of the SYNs 400 ms apart is lost, in bursts the first are answered and later ones not (Fisher)"},
 			{plan.KindRate, diagnose.Confirmed, "at a steady rate as many come through as the limit allows, while no more than a handshake or two of ours is open at once"},
+			{plan.KindRate, diagnose.Confirmed, "where it refuses: as many come through at twice the pace, refused ones on flows that had just been answered; SYNs far apart all pass. The RSTs' TTL, or the ICMP errors' sender, says where it stands"},
 			{plan.KindScope, diagnose.Confirmed, "for whom it counts: two addresses of this host in turn get together what one got alone (one bucket), or each as much (a bucket a source)"},
 		},
 		LookAlikes: []LookAlike{
@@ -27,6 +31,9 @@ func synRateLimited() Entry {
 			{diagnose.SNATPortRace, "losses lie anywhere in the burst"},
 			{diagnose.SNATPortExhaustion, "what holds the ports decides, not the rate"},
 			{diagnose.ForwardSYNLoss, "SYNs far apart are lost as well"},
+			{diagnose.PortClosed, "a member that is down refuses its share of SYNs far apart as well"},
+			{diagnose.AbortOnOverflow, "its RST answers our ACK, never the SYN"},
+			{diagnose.VIPPoolEmpty, "refuses everybody for seconds, and then serves everybody"},
 		},
 		Remedies: []Remedy{
 			{"Linux filter", "nft list ruleset, iptables -L -v -n: raise or remove the limit on new connections; put a limit per source (hashlimit, nft meter) in place of one for all."},
@@ -35,7 +42,7 @@ func synRateLimited() Entry {
 			{"clients", "spread connects, pool connections."},
 		},
 		Counters: []Counter{
-			{"filter", "packet counter of the rule after the limit", "+1 for each SYN dropped"},
+			{"filter", "packet counter of the rule after the limit", "+1 for each SYN dropped or rejected"},
 			{"server", "TcpExt ListenDrops, TCPReqQFullDrop", "do not move: the SYNs never reach TCP"},
 		},
 		Scenario: "syn-ratelimit",

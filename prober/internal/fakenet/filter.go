@@ -60,6 +60,8 @@ type Limiter struct {
 	Match Match // nil: SYNs
 	// PerSource keeps a bucket for each source address.
 	PerSource bool
+	// Refusal answers what is over the limit; nil: nothing does.
+	Refusal Refusal
 
 	buckets map[netip.Addr]*bucket
 }
@@ -77,6 +79,8 @@ func (r *Limiter) Take(h Hop, p *Packet) {
 	}
 	if !m(h, p) || r.take(h.Now(), p.Seg.Src.Addr()) {
 		h.Pass(p)
+	} else if r.Refusal != nil {
+		r.Refusal(h, p)
 	}
 }
 

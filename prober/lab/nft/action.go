@@ -19,6 +19,9 @@ func Reset() Part { return Part{&expr.Reject{Type: unix.NFT_REJECT_TCP_RST}} }
 // Unreachable answers with ICMP port unreachable (RFC 792: code 3) and drops.
 func Unreachable() Part { return Part{&expr.Reject{Type: unix.NFT_REJECT_ICMP_UNREACH, Code: 3}} }
 
+// Prohibited answers with ICMP "communication administratively prohibited" (code 13, RFC 1812 §5.2.7.1).
+func Prohibited() Part { return Part{&expr.Reject{Type: unix.NFT_REJECT_ICMP_UNREACH, Code: 13}} }
+
 // ToDestination rewrites the destination to an address and port.
 func ToDestination(to netip.AddrPort) Part {
 	return nat(expr.NATTypeDestNAT, to.Addr(), to.Port(), to.Port())
