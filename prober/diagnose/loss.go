@@ -132,7 +132,8 @@ func checkRandomLoss(in *Input) []Finding {
 		return nil // it keeps to flows
 	}
 	more := lossWants(in, t)
-	paced, other := sum(fates(in, plan.KindPaced)), sum(fates(in, plan.KindOther))
+	beside := readCompany(in)
+	paced, other := sum(beside.alone(fates(in, plan.KindPaced))), sum(fates(in, plan.KindOther))
 	f := Finding{Verdict: SYNStallUnclassified, Level: Inconclusive, Wants: more, Settle: "more losses, paced SYNs, another port"}
 	if t.forward+t.back == 0 {
 		f.Summary = fmt.Sprintf("%d of %d SYNs had no effect; which way they were lost is not known yet", t.lost(), t.syns)
@@ -149,7 +150,11 @@ func checkRandomLoss(in *Input) []Finding {
 		out = append(out, backLoss(f, in, fs, t))
 	}
 	if t.forward > 0 {
-		out = append(out, forwardLoss(f, in, t, paced, other))
+		loss := forwardLoss(f, in, t, paced, other)
+		if loss.Level >= Suspected && beside.crowds(fs) {
+			loss.Level, loss.Settle = Inconclusive, "SYNs that leave apart: loss falls on those that left within "+apartBy.String()+" of another, and hardly on others"
+		}
+		out = append(out, loss)
 	}
 	sortFindings(out)
 	return out

@@ -87,6 +87,9 @@ func TestASYNACKThatThisHostDidNotTakeIsNoClashOfSYNs(t *testing.T) {
 		// Warm ones behind, so that the order says nothing.
 		in.Observations[0].Attempts = append(in.Observations[0].Attempts, stalling(plan.Kernel, 4, ms).Observations[0].Attempts...)
 		apart := stalling(plan.Raw, 48, ms).Observations[0]
+		for i := range apart.Attempts {
+			apart.Attempts[i].SYNs[0].At = apart.Attempts[i].SYNs[0].At.Add(10*time.Second + time.Duration(i)*4*ms)
+		}
 		in.Observations = append(in.Observations, apart)
 		for i := range in.Observations[0].Attempts {
 			a := &in.Observations[0].Attempts[i]

@@ -8,7 +8,7 @@ import (
 	"github.com/vipprobe/vipprobe/prober/plan"
 )
 
-// concurrency is what connects made at one instant lost, and SYNs a few milliseconds apart.
+// concurrency is what connects made at one instant lost, and SYNs a few milliseconds apart; those that left otherwise than planned are in neither.
 type concurrency struct {
 	together, apart silences
 	// twice counts the connects that lost a repeat as well, which leaves beside others' in the tick of one timer; other is true where one
@@ -20,7 +20,7 @@ type concurrency struct {
 
 func readConcurrency(in *Input) concurrency {
 	var c concurrency
-	late := in.patience()
+	late, beside := in.patience(), readCompany(in)
 	for i := range in.Observations {
 		o := &in.Observations[i]
 		spaced := o.Kind == plan.KindQuadrants || o.Kind == plan.KindSticky || o.Kind == plan.KindPaced
@@ -31,7 +31,11 @@ func readConcurrency(in *Input) concurrency {
 			c.explains = append(c.explains, i)
 		}
 		for j := range o.Attempts {
-			if f, ok := readFate(&o.Attempts[j]); ok {
+			f, ok := readFate(&o.Attempts[j])
+			if !ok {
+				continue
+			}
+			if d, seen := beside.nearest(f.a); !seen || spaced == (d >= apartBy) {
 				c.add(&f, gaveUp(o.Kind, f.a, late), spaced)
 			}
 		}
@@ -70,7 +74,7 @@ func unheeded(a *observe.Attempt) bool {
 // collide reports whether the losses look like collisions: of SYNs at one instant many, of those a few milliseconds apart one in eight of that at most,
 // and the repeats mostly work.
 func (c *concurrency) collide() bool {
-	return c.together.silent >= 3 && !c.other && 4*c.twice <= c.together.silent && c.apart.n >= 16 && 8*share(c.apart) <= share(c.together)
+	return c.together.silent >= 3 && !c.other && 4*c.twice <= c.together.silent && c.apart.n >= 16 && hardly(c.apart, c.together)
 }
 
 // checkRace: connects that leave at one instant lose a first SYN here and there, and the repeat works; SYNs a few milliseconds apart lose hardly any, and
@@ -98,7 +102,7 @@ func checkRace(in *Input) []Finding {
 		return nil
 	}
 	f.Level = firm(p, in.bursts(plan.KindConnect))
-	if paced := sum(fates(in, plan.KindPaced)); f.Level >= Suspected && c.apart.silent > 0 {
+	if paced := sum(readCompany(in).alone(fates(in, plan.KindPaced))); f.Level >= Suspected && c.apart.silent > 0 {
 		switch {
 		case paced.lost() > 0:
 			return nil

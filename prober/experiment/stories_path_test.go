@@ -39,6 +39,26 @@ func asksECN(seed uint64, filtered bool) *fakenet.World {
 	return w
 }
 
+// clashing loses a share of the first SYNs that come within half a millisecond of another's.
+func clashing(seed uint64, share float64) *fakenet.World {
+	var last time.Time
+	clash := func(h fakenet.Hop, _ *fakenet.Packet) bool {
+		now := h.World().Now()
+		near := !last.IsZero() && now.Sub(last) < 500*time.Microsecond
+		last = now
+		return near && h.Chance(share)
+	}
+	w, _ := fakenet.Server(seed, fakenet.Drop(fakenet.Both(fakenet.Nth(fakenet.SYNs, 1), clash)))
+	return w
+}
+
+// starved lets a prober act but once in 8 to 30 ms.
+func starved(r *rand.Rand, w *fakenet.World) *fakenet.World {
+	turn := lasting(r, 8*time.Millisecond, 30*time.Millisecond)
+	w.Starved = func(due time.Duration) time.Duration { return due.Truncate(turn) + turn }
+	return w
+}
+
 func pathStories() []story {
 	forward, back, healthy := only(diagnose.ForwardSYNLoss), only(diagnose.SYNACKLoss), only(diagnose.Healthy)
 	return []story{
@@ -144,6 +164,14 @@ func pathStories() []story {
 			}},
 		{name: "SNAT ports allocated twice at once", right: only(diagnose.SNATPortRace), also: []diagnose.Verdict{diagnose.ForwardSYNLoss}, quiet: true,
 			world: func(seed uint64, r *rand.Rand) *fakenet.World { return fakenet.SNATRace(seed, between(r, 30, 400)) }},
+		{few: true, plain: true, name: "of SYNs of one instant some clash", right: only(diagnose.SNATPortRace), share: 0.55,
+			world: func(seed uint64, r *rand.Rand) *fakenet.World { return clashing(seed, upTo(r, 0.3, 0.7)) }},
+		{few: true, plain: true, name: "of SYNs of one instant some clash, and this prober is starved: what was to leave apart leaves at once", right: only(diagnose.SNATPortRace), share: 0.2,
+			world: func(seed uint64, r *rand.Rand) *fakenet.World { return starved(r, clashing(seed, upTo(r, 0.3, 0.7))) }},
+		{few: true, name: "near miss: this prober is starved, and SYNs are lost, 10 to 50 %", rare: chance, right: forward, share: 0.7,
+			world: func(seed uint64, r *rand.Rand) *fakenet.World {
+				return starved(r, fakenet.SYNLoss(seed, upTo(r, 0.1, 0.5)))
+			}},
 		{name: "near miss: SNAT with ports for all", right: healthy, share: 1,
 			world: func(seed uint64, _ *rand.Rand) *fakenet.World { return fakenet.SNATPool(seed, 20000, 0, time.Second) }},
 		{name: "a reused port loses its first SYN", right: only(diagnose.IPVSPortReuseDrop, diagnose.Healthy), quiet: true,

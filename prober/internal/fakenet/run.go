@@ -182,6 +182,9 @@ func (w *World) launch(r *run) {
 			continue
 		}
 		at := r.start + max(r.burst.Shots[i].Offset, 0)
+		if w.Starved != nil {
+			at = max(at, w.Starved(at))
+		}
 		if s.raw {
 			at = max(at, ring)
 			ring = at + rawCost

@@ -26,6 +26,8 @@ type World struct {
 	Lose float64
 	// SYNs and Requests count what has left the vantage.
 	SYNs, Requests int
+	// Starved is when this host's program, kept from its CPU, sends a SYN that is due at a time: then or later, never before another that was due earlier. nil: then.
+	Starved func(due time.Duration) time.Duration
 	// Business is what others on this very host send to the target from its own address: a survey sees it.
 	Business []*Primer
 	// Hosts are the servers, for their counters and their state, and Balancer what stands before them, if anything does.

@@ -81,6 +81,10 @@ func (l *Link) arp(what string, f func(context.Context, *socket.Conn, unix.Socka
 			c.Close()
 			return fmt.Errorf("bind packet socket: %w", err)
 		}
+		if err := StampArrivals(c); err != nil {
+			c.Close()
+			return err
+		}
 		l.Host.net.OnClose(func() { c.Close() })
 		l.Host.net.Go(func(ctx context.Context) { f(ctx, c, &unix.SockaddrLinklayer{Ifindex: l.Index}) })
 		return nil
@@ -93,7 +97,7 @@ func htons(v uint16) uint16 { return binary.NativeEndian.Uint16(binary.BigEndian
 func (r Responder) serve(ctx context.Context, c *socket.Conn, to unix.Sockaddr) {
 	b := make([]byte, 128)
 	for {
-		n, _, err := c.Recvfrom(ctx, b, 0)
+		n, at, err := ReceiveArrival(ctx, c, b)
 		if err != nil {
 			return
 		}
@@ -101,7 +105,7 @@ func (r Responder) serve(ctx context.Context, c *socket.Conn, to unix.Sockaddr) 
 		if !ok {
 			continue
 		}
-		time.AfterFunc(r.Delay, func() {
+		time.AfterFunc(time.Until(at.Add(r.Delay)), func() {
 			for range r.Copies {
 				_ = c.Sendto(ctx, answer, 0, to)
 			}

@@ -33,6 +33,7 @@ type Line struct {
 	stages []Stage
 	queue  events
 	count  uint64
+	past   time.Time // of what the stages saw last: their time never goes back
 }
 
 // NewLine makes a line of stages.
@@ -62,11 +63,14 @@ func (q *events) Pop() any {
 	return e
 }
 
-// Push puts a packet onto the line.
+// Push puts a packet onto the line that came at a time. One that comes too late, the line being past its time already, counts as of what happened there last.
 func (l *Line) Push(now time.Time, p Packet) {
 	first := 0
 	if p.Dir == Out {
 		first = len(l.stages) - 1
+	}
+	if now.Before(l.past) {
+		now = l.past
 	}
 	l.schedule(Departure{p, now}, first)
 }
@@ -100,6 +104,9 @@ func (l *Line) Advance(now time.Time) []Packet {
 		at, ok := l.Next()
 		if !ok || at.After(now) {
 			return out
+		}
+		if l.past.Before(at) {
+			l.past = at
 		}
 		if len(l.queue) == 0 || at.Before(l.queue[0].at) {
 			l.fire(at)

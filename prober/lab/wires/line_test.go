@@ -141,3 +141,20 @@ func TestOvertakenIsLetGoBehindItsCopy(t *testing.T) {
 		t.Errorf("without a copy it is due at %s, %t", at, ok)
 	}
 }
+
+// A packet that its reader brings late takes part as of when it came, but time on the line never goes back.
+func TestLatePacketsCountFromWhenTheyCame(t *testing.T) {
+	c := &Clash{Within: 2 * time.Millisecond, Lost: func() bool { return true }}
+	l := NewLine(c, Delay(10*time.Millisecond, 0, nil, Any))
+	start := time.Unix(0, 0)
+	for i := range 3 { // 4 ms apart, read all at once 50 ms later
+		l.Push(start.Add(time.Duration(i)*4*time.Millisecond), packet(In, wire.SYN, port(uint16(5000+i))))
+	}
+	if n := len(l.Advance(start.Add(50 * time.Millisecond))); n != 3 {
+		t.Errorf("%d of 3 SYNs that came 4 ms apart left at once, 50 ms later; want all", n)
+	}
+	l.Push(start.Add(5*time.Millisecond), packet(In, wire.SYN, port(6000))) // as of 18 ms, when the last of the three left
+	if at, ok := l.Next(); !ok || !at.Equal(start.Add(18*time.Millisecond)) {
+		t.Errorf("a packet from before what the line has done is due at %v, %v", at.Sub(start), ok)
+	}
+}

@@ -73,7 +73,7 @@ func insert(n *topo.Net, w *topo.Host, inner, outer *topo.Link, stages []Stage) 
 	if n.Err() != nil {
 		return
 	}
-	frames := make(chan Packet, 256)
+	frames := make(chan arrived, 256)
 	for _, e := range []*end{a, b} {
 		n.OnClose(func() { e.conn.Close() })
 		n.Go(func(ctx context.Context) {
@@ -108,6 +108,10 @@ func open(l *topo.Link, dir Direction) (*end, error) {
 			return nil, fmt.Errorf("set %s on %s: %w", o.name, l.Name, err)
 		}
 	}
+	if err := topo.StampArrivals(c); err != nil {
+		c.Close()
+		return nil, fmt.Errorf("%s: %w", l.Name, err)
+	}
 	if err := c.Bind(&unix.SockaddrLinklayer{Protocol: uint16(all), Ifindex: l.Index}); err != nil {
 		c.Close()
 		return nil, fmt.Errorf("bind packet socket to %s: %w", l.Name, err)
@@ -115,11 +119,17 @@ func open(l *topo.Link, dir Direction) (*end, error) {
 	return &end{c, &unix.SockaddrLinklayer{Ifindex: l.Index}, dir}, nil
 }
 
+// arrived is a packet and when the kernel had it.
+type arrived struct {
+	Packet
+	at time.Time
+}
+
 // read hands on every frame that arrives at one end.
-func (e *end) read(ctx context.Context, frames chan<- Packet) {
+func (e *end) read(ctx context.Context, frames chan<- arrived) {
 	b := make([]byte, vnetHeader+1<<16)
 	for {
-		n, _, err := e.conn.Recvfrom(ctx, b, 0)
+		n, at, err := topo.ReceiveArrival(ctx, e.conn, b)
 		if err != nil {
 			return
 		}
@@ -129,15 +139,16 @@ func (e *end) read(ctx context.Context, frames chan<- Packet) {
 		p := Read(e.dir, append([]byte(nil), b[vnetHeader:n]...))
 		p.offload = [vnetHeader]byte(b[:vnetHeader])
 		select {
-		case frames <- p:
+		case frames <- arrived{p, at}:
 		case <-ctx.Done():
 			return
 		}
 	}
 }
 
-// run owns the line: it alone moves packets along it, and writes those that leave.
-func run(ctx context.Context, line *Line, frames <-chan Packet, inner, outer *end) {
+// run owns the line: it alone moves packets along it, and writes those that leave. What happens on the line counts from when the kernel had a frame, however
+// late this program comes to it.
+func run(ctx context.Context, line *Line, frames <-chan arrived, inner, outer *end) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	b := make([]byte, 0, vnetHeader+1<<16)
@@ -146,8 +157,10 @@ func run(ctx context.Context, line *Line, frames <-chan Packet, inner, outer *en
 		case <-ctx.Done():
 			return
 		case p := <-frames:
-			line.Push(time.Now(), p)
+			line.Push(p.at, p.Packet)
+			drain(line, frames)
 		case <-timer.C:
+			drain(line, frames)
 		}
 		for _, p := range line.Advance(time.Now()) {
 			e := inner
@@ -161,5 +174,13 @@ func run(ctx context.Context, line *Line, frames <-chan Packet, inner, outer *en
 		if at, ok := line.Next(); ok {
 			timer.Reset(time.Until(at))
 		}
+	}
+}
+
+// drain puts all that waits on the line before time goes on there.
+func drain(line *Line, frames <-chan arrived) {
+	for range len(frames) {
+		p := <-frames
+		line.Push(p.at, p.Packet)
 	}
 }
