@@ -150,7 +150,7 @@ func checkRandomLoss(in *Input) []Finding {
 		out = append(out, backLoss(f, in, fs, t))
 	}
 	if t.forward > 0 {
-		loss := forwardLoss(f, in, t, paced, other)
+		loss := forwardLoss(f, in, fs, t, paced, other)
 		if loss.Level >= Suspected && beside.crowds(fs) {
 			loss.Level, loss.Settle = Inconclusive, "SYNs that leave apart: loss falls on those that left within "+apartBy.String()+" of another, and hardly on others"
 		}
@@ -207,6 +207,8 @@ func backLoss(f Finding, in *Input, fs []fate, t tally) Finding {
 	steady := readSteadiness(in)
 	switch {
 	case t.back < fewTold:
+	case firstNever(fs):
+		f.Settle, f.Wants = firstDropped, nil
 	case steady.unsteady() && !steady.outnumbered(instants(fs)):
 		f.Settle = "answers that come in time: " + steady.String() + ", so a late one is not known to be lost"
 	case readTiming(in, fs).slow():
@@ -223,7 +225,7 @@ func backLoss(f Finding, in *Input, fs []fate, t tally) Finding {
 
 // forwardLoss: a SYN that made no request may have been lost on the way or dropped by the listener. Another port of the same address
 // tells: what loses its SYNs too is the path.
-func forwardLoss(f Finding, in *Input, t, paced, other tally) Finding {
+func forwardLoss(f Finding, in *Input, fs []fate, t, paced, other tally) Finding {
 	f.Verdict = ForwardSYNLoss
 	f.Disproof = "no loss towards another port of the same address; loss that ends when SYNs are sent far apart"
 	f.Remedy = "follow the path from here to the target hop by hop (counters of drops and errors on each interface); the listener itself is not the cause"
@@ -235,6 +237,14 @@ func forwardLoss(f Finding, in *Input, t, paced, other tally) Finding {
 	if repeated == 0 && t.back == 0 {
 		f.Verdict, f.Settle, f.Wants = SYNStallUnclassified, "a listener that keeps state: without it an echo does not tell which way a SYN or its answer was lost", nil
 		f.Summary += "; the listener never repeats a SYN-ACK (cookies, or a SYN proxy), so the direction is not known"
+		return f
+	}
+	if firstNever(fs) {
+		f.Settle, f.Wants = firstDropped, nil
+		return f
+	}
+	if told, from := turnedAway(in); told >= fewTold {
+		f.Settle, f.Wants = fmt.Sprintf("what %s refuses: %d SYNs of the same drew an ICMP error, and who sends these sends few, so that SYNs beside them may be silent for the same reason", from, told), nil
 		return f
 	}
 	if headPattern(in) || headElsewhere(in) {

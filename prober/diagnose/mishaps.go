@@ -3,6 +3,7 @@ package diagnose
 import (
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -89,6 +90,17 @@ func (m *mishaps) how() string {
 	return " (" + strings.Join(parts, ", ") + ")"
 }
 
+// toldBy counts the failed that an ICMP error of a name ended.
+func (m *mishaps) toldBy(name string) int {
+	n := 0
+	for what, k := range m.told {
+		if strings.HasPrefix(what, "ICMP "+name+" ") {
+			n += k
+		}
+	}
+	return n
+}
+
 // enoughFirst is how many flows must lose their first SYN alone, and none less or more, to speak of a rule.
 const enoughFirst = 8
 
@@ -99,7 +111,10 @@ func (m *mishaps) tells() []string {
 		out = append(out, "a connection that is accepted and then reset reached a listener: an application or a proxy turned it away (a limit on connections or their rate, an access "+
 			"list, no member behind it); ask its log")
 	}
-	if len(m.told) > 0 {
+	if own := m.toldBy("port_unreachable"); own > 0 {
+		out = append(out, "ICMP port unreachable comes from the host that has no such port, or from a filter that rejects in its name; hosts send few of these (Linux one a second to each "+
+			"sender, net.ipv4.icmp_ratelimit), so that silence beside them is the same")
+	} else if len(m.told) > 0 {
 		out = append(out, "ICMP unreachable comes from a router that has no way to the host or finds no neighbour there; routers send few of these (Linux one a second to each "+
 			"sender, net.ipv4.icmp_ratelimit), so that silence beside them is the same")
 	}
@@ -108,4 +123,25 @@ func (m *mishaps) tells() []string {
 			"whether it is repeated (protection from floods), or that sets the flow up with it", m.first))
 	}
 	return out
+}
+
+// turnedAway counts the SYNs to the target that an ICMP error answered, and says who sent most of these. Linux sends one a second to each host, six at once
+// (net.ipv4.icmp_ratelimit, inet_peer_xrlim_allow in net/ipv4/inetpeer.c, 2.6.32 to 6.18), and routers are no more talkative.
+func turnedAway(in *Input) (n int, from netip.Addr) {
+	by := map[netip.Addr]int{}
+	for a := range attempts(in) {
+		if a.Outcome != observe.Unreachable {
+			continue
+		}
+		if k := slices.IndexFunc(a.Answers, func(ans observe.Answer) bool { return ans.Kind == observe.ICMP && ans.Ends() }); k >= 0 {
+			n++
+			by[a.Answers[k].From]++
+		}
+	}
+	for _, who := range slices.SortedFunc(maps.Keys(by), netip.Addr.Compare) {
+		if by[who] > by[from] {
+			from = who
+		}
+	}
+	return n, from
 }

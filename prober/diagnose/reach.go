@@ -54,6 +54,10 @@ func checkICMP(in *Input) []Finding {
 				f.Level, f.Settle = Inconclusive, "whether it refuses by rate: of a burst the first SYNs pass, and a filter by policy refuses all alike"
 			}
 		}
+		if c.name == "ttl_exceeded" {
+			f.Summary = fmt.Sprintf("%d of %d SYNs ran out of hops at %s", hits, n, c.from)
+			f.Settle = "where they go: two routers that send them to one another, or a device that sets the hop limit (trace a flow like these)"
+		}
 		out = append(out, f)
 	}
 	sortFindings(out)

@@ -15,6 +15,9 @@ func checkClosed(in *Input) []Finding {
 	n, refused, accepted, prompt := 0, 0, 0, 0
 	late := in.patience()
 	for a := range attempts(in) {
+		if refusedHere(a) {
+			continue
+		}
 		switch a.Outcome {
 		case observe.Accepted, observe.Reset:
 			accepted++
@@ -53,6 +56,12 @@ func checkClosed(in *Input) []Finding {
 		return []Finding{f}
 	}
 	return []Finding{refusedSome(in, f, refused)}
+}
+
+// refusedHere reports whether a connect was refused though no SYN of it left this host by any device: a filter of the prober's own host rejects it, whose RST the tap sees on the
+// loopback device.
+func refusedHere(a *observe.Attempt) bool {
+	return a.Via == plan.Kernel && a.Outcome == observe.Refused && a.Unseen > 0 && len(a.SYNs) == 0
 }
 
 const oneRefuses = "; the rest were not: one member of several refuses, or the listener came or went"

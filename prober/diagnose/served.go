@@ -27,6 +27,9 @@ type service struct {
 	after        time.Duration
 	// told: an ICMP error named a smaller MTU.
 	told bool
+	// twice: one SYN drew SYN-ACKs of different sequence numbers, as two hosts send that both get it. Whoever of them we did not acknowledge goes on and resets what
+	// he does not know.
+	twice bool
 }
 
 // repeatAfter is the least time after a SYN-ACK at which another is a listener's repeat: Linux waits 1 s (TCP_TIMEOUT_INIT, include/net/tcp.h);
@@ -60,7 +63,7 @@ func sentData(o *observe.Observation, arm string) int {
 }
 
 func readService(a *observe.Attempt, data int) (service, bool) {
-	s := service{a: a}
+	s := service{a: a, twice: answeredTwice(a)}
 	first := time.Time{}
 	for k := range a.Answers {
 		ans := &a.Answers[k]
@@ -104,12 +107,14 @@ func lastSYN(a *observe.Attempt) time.Time {
 // checkServed: handshakes that look complete from outside and are not.
 func checkServed(in *Input) []Finding {
 	ss := services(in, plan.KindServed)
-	var ignored, hollow, aborted, acked int
+	var ignored, hollow, aborted, acked, twice int
 	for i := range ss {
 		s := &ss[i]
 		switch {
 		case s.acked:
 			acked++
+		case s.twice:
+			twice++
 		case s.repeats > 0 && !s.reset:
 			ignored++
 		case s.abortedAtOnce():
@@ -124,6 +129,9 @@ func checkServed(in *Input) []Finding {
 	}
 	if aborted > 0 {
 		out = append(out, abortOverflow(aborted, len(ss)))
+	}
+	if twice > 0 {
+		out = append(out, twoAnswer(in))
 	}
 	if hollow >= 4 && hollow == len(ss) && firm(math.Pow(lossAtMost(in), float64(hollow)), 1) >= Suspected {
 		out = append(out, masks(hollow, len(ss), in.bursts(plan.KindServed)))
@@ -201,7 +209,7 @@ func servedAfter(in *Input, t time.Time) bool {
 // abortedAtOnce reports whether the listener's stack reset a handshake right after our ACK, as a segment that fits no connection, and not because it had long
 // forgotten its request: the SYN-ACK was no late one.
 func (s *service) abortedAtOnce() bool {
-	return s.reset && s.plain && s.after < repeatAfter && s.a.Handshake < repeatAfter
+	return s.reset && s.plain && !s.twice && s.after < repeatAfter && s.a.Handshake < repeatAfter
 }
 
 // lossAtMost is the share of SYNs without effect in a round, one more than were seen: what data and its answers suffer is no more likely lost.

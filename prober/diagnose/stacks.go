@@ -192,9 +192,9 @@ func checkFingerprints(in *Input) []Finding {
 	}
 	f := Finding{
 		Verdict: BackendHeterogeneity, Level: Confirmed,
-		Summary:  fmt.Sprintf("one address answers as %d different stacks: its members are not alike", len(stacks)),
+		Summary:  fmt.Sprintf("one address answers as %d different stacks: its members are not alike, or not the ways to them", len(stacks)),
 		Evidence: append(apart(stacks), "option kinds, MSS, window scale and TTL of the SYN-ACKs:"),
-		Disproof: "one fingerprint over as many flows",
+		Disproof: "one fingerprint over as many flows; members alike where each is asked directly: then a device on one of several ways edits TCP options",
 		Remedy:   "align the members' kernels and TCP settings, or know the difference: what stalls on one member only looks intermittent at the VIP",
 	}
 	for i := range stacks {
