@@ -25,6 +25,8 @@ type deadEnd struct {
 	fresh, dead silences
 }
 
+const openElsewhere = "other ports of the address: do as many of their flows die?"
+
 func readDeadEnd(in *Input, fs []fate) deadEnd {
 	var e deadEnd
 	lists := [][]fate{fs, freshFlows(in), fates(in, plan.KindQuadrants), fates(in, plan.KindConnect)}
@@ -155,24 +157,25 @@ func (f Finding) deadEnd(in *Input, fs []fate, g *again) Finding {
 	}
 	e := readDeadEnd(in, fs)
 	switch {
+	case e.shared(in) && (headElsewhere(in) || changing(fates(in, plan.KindOther))):
+		f.Level, f.Settle = Inconclusive, "what runs out: on other ports the first of a burst are answered and later ones not, or all of one burst and few of another"
+	case e.shared(in) && e.alive():
+		f = f.filteredFlows(&e)
 	case e.shared(in):
-		if headElsewhere(in) || changing(fates(in, plan.KindOther)) {
-			f.Level, f.Settle = Inconclusive, "what runs out: on other ports the first of a burst are answered and later ones not, or all of one burst and few of another"
-			return f
-		}
-		return f.onTheWay(&e)
+		f = f.onTheWay(&e)
 	case e.alive():
-		return f.oneListener(in, &e)
+		f = f.oneListener(in, &e)
+	default:
+		f = f.deadMember(in, &e)
 	}
-	return f.deadMember(in, &e)
+	return f
 }
 
 // onTheWay is that flows to other ports die alike.
 func (f Finding) onTheWay(e *deadEnd) Finding {
 	f.Verdict, f.Level = ECMPPathLoss, Suspected
 	f.Summary += "; on other ports of the address as well, so that it is no member behind this port"
-	f.Evidence = append(f.Evidence, fmt.Sprintf("other ports of the address: %d of %d flows dead; where SYNs were answered at all, %d of %d were lost", e.there.silent, e.there.n,
-		e.spared.silent, e.spared.n),
+	f.Evidence = append(f.Evidence, e.others(),
 		"a new source port works where a dead one does not: one of several ways that a flow's hash chooses from swallows what it gets, or one of several hosts that share the whole address")
 	f.Disproof = "an answer on one of the dead flows; another port of the address whose flows all live"
 	f.Remedy = "trace a dead flow and a live one side by side with fixed ports and see where they part: an ECMP next hop, a member of a link bundle, one host of an anycast " +
@@ -180,19 +183,41 @@ func (f Finding) onTheWay(e *deadEnd) Finding {
 	return f
 }
 
+// filteredFlows is that flows to other ports die alike, by their SYNs alone: no way that swallows what it gets, and no listener.
+func (f Finding) filteredFlows(e *deadEnd) Finding {
+	f.Verdict, f.Level = ACLDrop, Suspected
+	f.Summary += "; on other ports of the address as well, and bare ACKs pass on the dead flows: a filter before the ports drops SYNs alone, by their flow"
+	f.Evidence = append(f.Evidence, e.others(), e.strays(),
+		"a new source port works where a dead one does not: what drops the SYN chooses by ports, or stands on one of several ways, or by what one of them makes of a SYN")
+	f.Disproof = "an answer on one of the dead flows; another port of the address whose flows all live; bare ACKs swallowed on the dead flows as well"
+	f.Remedy = "capture a dead flow's SYN and a live one's on either side of each device on the way, with fixed ports: a rule on source ports, one node of several that protect from " +
+		"floods, or a next hop that changes options which a filter asks for"
+	return f
+}
+
+// others says what flows to other ports met.
+func (e *deadEnd) others() string {
+	return fmt.Sprintf("other ports of the address: %d of %d flows dead; where SYNs were answered at all, %d of %d were lost", e.there.silent, e.there.n, e.spared.silent, e.spared.n)
+}
+
+// strays says what bare ACKs met.
+func (e *deadEnd) strays() string {
+	return fmt.Sprintf("bare ACKs on the dead flows themselves: %d of %d drew an RST from as far as SYN-ACKs come; on fresh flows %d of %d", e.dead.n-e.dead.silent, e.dead.n,
+		e.fresh.n-e.fresh.silent, e.fresh.n)
+}
+
 // oneListener is that the stack where the dead flows end is alive and drops SYNs alone. Of listeners that share a port (SO_REUSEPORT) Linux picks one by the hash of
 // the addresses and ports, full or not (net/core/sock_reuseport.c reuseport_select_sock, 4.5 … 6.18).
 func (f Finding) oneListener(in *Input, e *deadEnd) Finding {
 	f.Verdict, f.Level = AcceptQueueOverflow, Suspected
 	f.Summary += "; the stack at their end is alive and drops SYNs alone: one of several listeners is full"
-	f.Evidence = append(f.Evidence, fmt.Sprintf("bare ACKs on the dead flows themselves: %d of %d drew an RST from as far as SYN-ACKs come; on fresh flows %d of %d", e.dead.n-e.dead.silent,
-		e.dead.n, e.fresh.n-e.fresh.silent, e.fresh.n),
+	f.Evidence = append(f.Evidence, e.strays(),
 		"a new source port works where a dead one does not: one worker of several that listen on the port (SO_REUSEPORT), or one member, does not accept")
 	f.Disproof = "a SYN answered on one of the dead flows; `ss -ltn` without a listener whose Recv-Q is above its Send-Q (a full SYN queue without cookies, or a filter for SYNs, looks the same)"
 	f.Remedy = "on each server `ss -ltnp 'sport = :PORT'`: the listener whose Recv-Q is above its Send-Q is the one; unblock or restart that process. Of listeners that share a " +
 		"port by SO_REUSEPORT each keeps its share of the flows, though it hangs. ListenOverflows counts each drop"
-	if e.wants(in) != nil && e.there.n == 0 {
-		f.Wants = e.wants(in)
+	if !e.mute && !e.apart(in) { // a listener has one port: what drops SYNs to others as well stands before it
+		f.Level, f.Settle, f.Wants = Inconclusive, openElsewhere, e.wants(in)
 	}
 	return f
 }
@@ -201,7 +226,7 @@ func (f Finding) oneListener(in *Input, e *deadEnd) Finding {
 func (f Finding) deadMember(in *Input, e *deadEnd) Finding {
 	f.Wants = e.wants(in)
 	if e.there.silent > 0 && !e.mute && !e.apart(in) {
-		f.Level, f.Settle = Inconclusive, "other ports of the address: do as many of their flows die?"
+		f.Level, f.Settle = Inconclusive, openElsewhere
 	}
 	if e.some() {
 		f.Level, f.Settle = Inconclusive, "bare ACKs on the dead flows: does a stack answer on all of them?"

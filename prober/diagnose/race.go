@@ -78,10 +78,10 @@ func (c *concurrency) collide() bool {
 }
 
 // checkRace: connects that leave at one instant lose a first SYN here and there, and the repeat works; SYNs a few milliseconds apart lose hardly any, and
-// those far apart none. Neither the first nor the last of the burst suffer more, so no queue or bucket does it.
+// those far apart none. Neither the first nor the last of the burst suffer more, nor the same places of each, so no queue or bucket does it.
 func checkRace(in *Input) []Finding {
 	c := readConcurrency(in)
-	if !c.collide() || ordered(in) || inHeaps(in) < 1e-3 {
+	if !c.collide() || ordered(in) || inHeaps(in) < 1e-3 || inPlaces(in) < 1e-2 {
 		return nil
 	}
 	p := fisher(c.together, c.apart)
@@ -171,4 +171,37 @@ func ordered(in *Input) bool {
 	}
 	share := float64(inversions) / float64(pairs)
 	return share < 0.15 || share > 0.85
+}
+
+// inPlaces is the chance that bursts of as many connects, the losses of each at random, lose as many in the same places as the burst before did: who collides
+// is drawn anew each time; what a bucket passes is the same each time: the first ones, and those for which it has refilled.
+func inPlaces(in *Input) float64 {
+	var ps []float64
+	var last []bool
+	for i := range in.Observations {
+		o := &in.Observations[i]
+		if o.Kind != plan.KindConnect || !trusted(o) || in.explained[i] {
+			continue
+		}
+		var lost []bool
+		for _, a := range firstSYNOrder(o) {
+			lost = append(lost, a.Retransmissions > 0)
+		}
+		if len(last) == len(lost) {
+			var where [2]silences // of the places that were not lost before, and of those that were
+			for k := range lost {
+				if last[k] {
+					where[1].add(lost[k])
+				} else {
+					where[0].add(lost[k])
+				}
+			}
+			ps = append(ps, fisher(where[1], where[0]))
+		}
+		last = lost
+	}
+	if len(ps) == 0 {
+		return 1
+	}
+	return combined(ps...)
 }

@@ -83,6 +83,8 @@ func sourceDropped(in *Input, f Finding, usual, good *bySource) Finding {
 	case p >= 1e-2:
 		f.Settle = "more SYNs from both addresses"
 		return f
+	case servedBefore(in, usual.src) > 0:
+		return blockedSince(in, f, usual, good)
 	case everything:
 		// A filter by source address looks the same from here, and so does a missing way back.
 		f.Verdict, f.Level = ReversePathFilter, Suspected
@@ -99,5 +101,26 @@ func sourceDropped(in *Input, f Finding, usual, good *bySource) Finding {
 		}
 	}
 	f.explains = allOf(in)
+	return f
+}
+
+// servedBefore counts the SYNs from an address of ours that were answered in this round, on whatever port.
+func servedBefore(in *Input, src netip.Addr) int {
+	n := 0
+	for a := range attempts(in) {
+		if a.Flow.Src.Addr() == src && (a.Outcome == observe.Accepted || a.Outcome == observe.Refused) {
+			n++
+		}
+	}
+	return n
+}
+
+// blockedSince is that the usual address was answered until some moment of this round. What filters by source, or has no way back to it, did not answer before
+// either; a guard that counts and then blocks did, and so does a way that breaks.
+func blockedSince(in *Input, f Finding, usual, good *bySource) Finding {
+	f.Wants, f.Level = nil, Inconclusive
+	f.Summary = fmt.Sprintf("nothing from %s is answered any more, after %d of its SYNs were, while %s is: a guard that counts has blocked the first address since, or its way has broken",
+		usual.src, servedBefore(in, usual.src), good.src)
+	f.Settle = "time: a guard forgets, and blocks again after as many connections as before; the logs of what protects the target from floods and scans (fail2ban, an IPS, a scrubbing service)"
 	return f
 }

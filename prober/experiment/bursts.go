@@ -230,7 +230,7 @@ func (v *Investigation) paced(seen []observe.Observation) plan.Burst {
 	}
 	b := plan.Burst{Listen: patience(seen)}
 	b.Arms = []plan.Arm{{Name: "paced", Via: plan.Raw, Script: v.script(v.clock(seen), plan.Single(), plan.Reset)}}
-	v.shots(&b, 0, v.flows(8), max(gap-patience(seen), 0), gap) // a burst before it ended with as long a silence
+	v.shots(&b, 0, v.flows(8), gap, gap) // far from what came before as well: a burst that was answered whole ended at once
 	return b
 }
 
@@ -248,10 +248,14 @@ func refused(seen []observe.Observation) bool {
 }
 
 // other asks two neighbouring ports of the same address, which nobody is expected to serve: a host that resets there is up, and what
-// the target's port suffers is its own.
+// the target's port suffers is its own. Where flows stay dead, each is asked up to three times: one that loses its only SYN looks dead.
 func (v *Investigation) other(seen []observe.Observation) plan.Burst {
-	b := plan.Burst{Listen: patience(seen)}
-	b.Arms = []plan.Arm{{Name: "other port", Via: plan.Raw, Script: v.script(v.clock(seen), plan.Single(), plan.Reset)}}
+	b, ladder := plan.Burst{Listen: patience(seen)}, plan.Single()
+	if count(seen, plan.KindAgain) > 0 {
+		gap := patience(seen) / 2
+		ladder, b.Listen = plan.Custom(0, gap, 2*gap), b.Listen+2*gap
+	}
+	b.Arms = []plan.Arm{{Name: "other port", Via: plan.Raw, Script: v.script(v.clock(seen), ladder, plan.Reset)}}
 	for i := range v.flows(16) {
 		dst := v.contrast()
 		if i%2 == 1 && !v.Contrast.IsValid() {

@@ -189,8 +189,7 @@ func clockHazards() []hazard {
 				return fakenet.SYNs(h, p) && ok
 			}))
 		}},
-		// No packets of one vantage tell this from old servers behind a balancer that gives all others one clock.
-		{"SYNs without timestamps dropped", may(diagnose.TWRecyclePAWSDropSNAT), func(x *wild) bool {
+		{"SYNs without timestamps dropped", may(diagnose.ACLDrop), func(x *wild) bool {
 			return x.drop(func(h fakenet.Hop, p *fakenet.Packet) bool {
 				_, _, ok := p.Seg.Options.Timestamps()
 				return fakenet.SYNs(h, p) && !ok
@@ -267,7 +266,7 @@ func boxHazards() []hazard {
 			x.near = append(x.near, fakenet.ClampMSS(uint16(between(x.r, 536, 1460)), fakenet.Any))
 			return true
 		}},
-		{"some source ports lost", may(diagnose.BlackholeBackend, diagnose.ECMPPathLoss), func(x *wild) bool {
+		{"some source ports lost", may(diagnose.ACLDrop), func(x *wild) bool {
 			mod, rest := uint16(between(x.r, 2, 16)), uint16(x.r.IntN(2))
 			return x.drop(func(h fakenet.Hop, p *fakenet.Packet) bool { return fakenet.SYNs(h, p) && p.Seg.Src.Port()%mod == rest })
 		}},
