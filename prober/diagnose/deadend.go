@@ -228,6 +228,9 @@ func (f Finding) deadMember(in *Input, e *deadEnd) Finding {
 	if e.there.silent > 0 && !e.mute && !e.apart(in) {
 		f.Level, f.Settle = Inconclusive, openElsewhere
 	}
+	if e.dead.n == 0 && e.there.n == 0 {
+		f.Level, f.Settle = Inconclusive, "bare ACKs on the dead flows, and flows to other ports: a way of several, a filter or a listener of several may drop a share as well"
+	}
 	if e.some() {
 		f.Level, f.Settle = Inconclusive, "bare ACKs on the dead flows: does a stack answer on all of them?"
 	}

@@ -82,6 +82,27 @@ func (e *evenness) add(burst, flows int, trials []flowTrial) {
 	}
 }
 
+// onlyFirsts is the chance that losses at random over the SYNs of flows that were asked again and again fall on each one's first as they did.
+func onlyFirsts(in *Input) float64 {
+	var first, later silences
+	for i := range in.Observations {
+		o := &in.Observations[i]
+		if o.Kind != plan.KindEven || !trusted(o) || in.explained[i] {
+			continue
+		}
+		for j := range o.Attempts {
+			for n, t := range asks(&o.Attempts[j], 0) {
+				if n == 0 {
+					first.add(t.lost)
+				} else {
+					later.add(t.lost)
+				}
+			}
+		}
+	}
+	return fisher(first, later)
+}
+
 // flowTrial is one SYN of a flow that was asked many times.
 type flowTrial struct {
 	at   time.Time

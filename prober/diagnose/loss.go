@@ -255,6 +255,10 @@ func forwardLoss(f Finding, in *Input, fs []fate, t, paced, other tally) Finding
 		f.Settle = "more flows, each asked many times: loss does not fall on all alike"
 		return f
 	}
+	if onlyFirsts(in) < 1e-3 {
+		f.Settle = "losses fall on the first SYN of each flow, and on later ones hardly any: protection that passes what is repeated does that, and no path"
+		return f
+	}
 	if even.deadByChance(t.back > 0) < 1e-3 {
 		f.Settle = "the flows that are never answered, apart from those that lose a part: two causes at once, and which of them loses SYNs is open"
 		return f

@@ -289,19 +289,26 @@ func (v *Investigation) reuse(seen []observe.Observation) plan.Burst {
 }
 
 // even asks each flow again and again, whether or not it was answered before: loss that a path or member makes falls on some flows and
-// spares the others; loss at random falls on all alike. Each flow's moments are drawn by lot, so that loss which depends on the order of SYNs does too.
+// spares the others; loss at random falls on all alike. Each flow's moments are drawn by lot, for every turn anew, so that loss which depends on the order of
+// SYNs does too: a flow that was always ahead of the others would get the tokens of a limiter.
 func (v *Investigation) even(seen []observe.Observation) plan.Burst {
 	gap := spacing(seen)
 	b := plan.Burst{Listen: evenRungs*gap + patience(seen)}
-	for k := range v.flows(16) {
+	lot := func() time.Duration { return time.Duration(v.Rand.Int64N(int64(gap / 2))) }
+	starts := make([]time.Duration, v.flows(16))
+	for k := range starts {
+		starts[k] = lot()
+	}
+	slices.Sort(starts) // as shots leave
+	for k, start := range starts {
 		at := make([]time.Duration, evenRungs)
 		for i := 1; i < evenRungs; i++ {
-			at[i] = time.Duration(i)*gap + time.Duration(v.Rand.Int64N(int64(gap/2)))
+			at[i] = time.Duration(i)*gap + lot() - start
 		}
 		s := v.script(v.clock(seen), plan.Custom(at...), plan.Reset)
 		s.Persist = true
 		b.Arms = append(b.Arms, plan.Arm{Name: fmt.Sprintf("flow %d", k), Via: plan.Raw, Script: s})
-		v.shots(&b, k, 1, time.Duration(v.Rand.Int64N(int64(gap/2))), 0)
+		v.shots(&b, k, 1, start, 0)
 	}
 	return b
 }

@@ -2,6 +2,7 @@ package experiment_test
 
 import (
 	"math/rand/v2"
+	"net/netip"
 	"time"
 
 	"github.com/vipprobe/vipprobe/prober/diagnose"
@@ -149,6 +150,34 @@ func wildStories() []story {
 		{name: "near miss: nearly everything is lost for everybody, and no member is dead", also: append(lossy(), diagnose.SYNRateLimited), quiet: true,
 			world: func(seed uint64, r *rand.Rand) *fakenet.World {
 				return fakenet.SYNLoss(seed, upTo(r, 0.9, 0.99))
+			}},
+		{few: true, name: "near miss: SYNs of some source ports are dropped before the host, and no listener of several is full", right: only(diagnose.ACLDrop), share: 0.6, quiet: true,
+			world: func(seed uint64, r *rand.Rand) *fakenet.World {
+				mod := uint16(between(r, 4, 8))
+				w, _ := fakenet.Server(seed, fakenet.Drop(func(h fakenet.Hop, p *fakenet.Packet) bool { return fakenet.SYNs(h, p) && p.Seg.Src.Port()%mod == 1 }))
+				return w
+			}},
+		{few: true, name: "near miss: a source that opens too much is blocked, and no route back is missing", plain: true, quiet: true, also: may(diagnose.SYNRateLimited),
+			world: func(seed uint64, r *rand.Rand) *fakenet.World {
+				w, _ := fakenet.Server(seed, &guardian{most: between(r, 12, 40), window: 30 * time.Second, block: lasting(r, time.Minute, 5*time.Minute), everything: true})
+				w.Client.Others = []netip.Addr{w.Client.Source.Next()}
+				return w
+			}},
+		{few: true, name: "near miss: few tokens that come back within a burst, and no ports collide", plain: true, quiet: true, also: may(diagnose.SYNRateLimited),
+			world: func(seed uint64, r *rand.Rand) *fakenet.World {
+				w, _ := fakenet.Server(seed, &fakenet.Limiter{Rate: skewed(r, 3000, 10_000), Burst: between(r, 3, 6)}, &fakenet.Shape{Each: 20 * time.Microsecond, Depth: time.Second})
+				return w
+			}},
+		{few: true, name: "near miss: two SYNs at once and hundreds a second, and no path loses", plain: true, quiet: true, also: may(diagnose.SYNRateLimited),
+			world: func(seed uint64, r *rand.Rand) *fakenet.World {
+				w, _ := fakenet.Server(seed, &fakenet.Limiter{Rate: upTo(r, 100, 250), Burst: between(r, 1, 2)})
+				w.Client.Scout = true
+				return w
+			}},
+		{few: true, name: "near miss: the first SYN of each flow is swallowed unless it is doubled, and no path loses", plain: true, quiet: true,
+			world: func(seed uint64, r *rand.Rand) *fakenet.World {
+				w, _ := fakenet.Server(seed, fakenet.Twice(lasting(r, 10*time.Microsecond, time.Millisecond), fakenet.Chance(upTo(r, 0.2, 0.6), fakenet.Any)), &verifier{within: 20 * time.Second})
+				return w
 			}},
 	}
 }
