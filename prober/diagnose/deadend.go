@@ -3,6 +3,7 @@ package diagnose
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/vipprobe/vipprobe/prober/observe"
 	"github.com/vipprobe/vipprobe/prober/plan"
@@ -19,6 +20,8 @@ type deadEnd struct {
 	// here are the flows to the port that were never answered, there the SYNs to other ports that were not; mute: those never are.
 	here, there silences
 	mute        bool
+	// twice: each of those was asked twice or more.
+	twice bool
 	// spared is how many SYNs the flows lost that were answered in the end: loss that falls on all.
 	spared silences
 	// bare ACKs on fresh and on dead flows: silent are those that drew no RST from as far as SYN-ACKs come.
@@ -40,7 +43,9 @@ func readDeadEnd(in *Input, fs []fate) deadEnd {
 			}
 		}
 	}
-	other := sum(fates(in, plan.KindOther))
+	others := fates(in, plan.KindOther)
+	other := sum(others)
+	e.twice = !slices.ContainsFunc(others, func(f fate) bool { return !f.answered && f.sent < 2 })
 	e.there, e.mute = silences{other.dead, other.flows}, other.flows > 0 && other.dead == other.flows
 	hops := synHops(in)
 	for i := range in.Observations {
@@ -90,7 +95,13 @@ func (e *deadEnd) likelier() float64 {
 		return 0
 	}
 	died := logBetaBinomial(e.there, float64(e.here.silent)+0.5, float64(e.here.n-e.here.silent)+0.5)
-	return died - logBetaBinomial(e.there, float64(e.spared.silent)+0.5, float64(e.spared.n-e.spared.silent)+0.5)
+	lost, kept := float64(e.spared.silent)+0.5, float64(e.spared.n-e.spared.silent)+0.5
+	if e.twice { // both lost by chance: E[p²] of Beta(a, b) is a(a+1)/((a+b)(a+b+1)); a third SYN counts for nothing, as losses may hang together
+		n := lost + kept
+		lost *= (lost + 1) / (n + 1)
+		kept = n - lost
+	}
+	return died - logBetaBinomial(e.there, lost, kept)
 }
 
 // Odds from which it is taken for settled whether other ports share the dead flows, and those that will do once enough was asked.

@@ -49,7 +49,7 @@ func pairs() []pair {
 		{"ECMP loss, bad backend",
 			side{diagnose.ECMPPathLoss, func(seed uint64, r *rand.Rand) *fakenet.World {
 				return fakenet.ECMPLoss(seed, between(r, 2, 4), upTo(r, 0.35, 0.6))
-			}, 0.5, nil}, side{diagnose.BlackholeBackend, deaf, 0.9, nil}, nil},
+			}, 0.4, nil}, side{diagnose.BlackholeBackend, deaf, 0.9, nil}, nil},
 		{"SYN-ACK loss, SYN loss",
 			side{diagnose.SYNACKLoss, func(seed uint64, r *rand.Rand) *fakenet.World { return fakenet.SYNACKLoss(seed, upTo(r, 0.15, 0.5)) }, 0.8, nil},
 			side{diagnose.ForwardSYNLoss, func(seed uint64, r *rand.Rand) *fakenet.World { return fakenet.SYNLoss(seed, upTo(r, 0.15, 0.5)) }, 0.8, nil}, nil},
