@@ -139,6 +139,11 @@ func logBetaBinomial(s silences, a, b float64) float64 {
 // alive: bare ACKs on the dead flows themselves draw the RST of a stack, from as far as those who serve.
 func (e *deadEnd) alive() bool { return e.dead.n >= 2 && 4*e.dead.silent <= e.dead.n }
 
+// swallowed: bare ACKs on the dead flows are lost as their SYNs are, and those on fresh flows come through.
+func (e *deadEnd) swallowed() bool {
+	return e.dead.n >= 2 && e.dead.silent == e.dead.n && e.fresh.n-e.fresh.silent >= 2
+}
+
 // some: a stack answers on some of the dead flows and not on others.
 func (e *deadEnd) some() bool { return e.dead.silent < e.dead.n && !e.alive() }
 
@@ -172,8 +177,11 @@ func (f Finding) deadEnd(in *Input, fs []fate, g *again) Finding {
 		f.Level, f.Settle = Inconclusive, "what runs out: on other ports the first of a burst are answered and later ones not, or all of one burst and few of another"
 	case e.shared(in) && e.alive():
 		f = f.filteredFlows(&e)
-	case e.shared(in):
+	case e.shared(in) && e.swallowed():
 		f = f.onTheWay(&e)
+	case e.shared(in):
+		f.Level, f.Settle, f.Wants = Inconclusive, "bare ACKs on the dead flows, where those on fresh ones are answered: does the way there swallow all, or SYNs alone?", e.wants(in)
+		f.Summary += "; on other ports of the address as well, so that it is no member behind this port"
 	case e.alive():
 		f = f.oneListener(in, &e)
 	default:

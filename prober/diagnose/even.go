@@ -268,7 +268,7 @@ func checkUneven(in *Input) []Finding {
 		Remedy: "trace a lossy and a clean flow side by side with fixed ports and compare where they part (ECMP, LAG member, one uplink); check that link's errors and drops. " +
 			"Over IPv6 keep the flow label fixed",
 	}
-	if f.Level < Suspected || headPattern(in) || !e.lasting() {
+	if f.Level < Suspected || headPattern(in) || !e.lasting() || onlyFirsts(in) < 1e-3 { // a path does not know a flow's first SYN
 		f.Level, f.Settle = Inconclusive, "more flows, each asked many times"
 		f.Wants = []Want{{Kind: plan.KindEven, Why: "the same on more flows", Most: 4}}
 		return []Finding{f}

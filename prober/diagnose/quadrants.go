@@ -140,12 +140,12 @@ func checkQuadrants(in *Input) []Finding {
 	f.explains = allOf(in)
 	f.Arms = q.arms(&c)
 	f.Wants, f.Settle = nil, ""
-	f.complete(in, &c, &t)
+	f.complete(in, &q, &c, &t)
 	return []Finding{f}
 }
 
 // complete asks for what a confirmed dependence still lacks: whose clock it is, the share of flows, the remembered TSval.
-func (f *Finding) complete(in *Input, c *cells, t *tsvals) {
+func (f *Finding) complete(in *Input, q *quadrants, c *cells, t *tsvals) {
 	if f.Level < Confirmed {
 		return
 	}
@@ -163,7 +163,7 @@ func (f *Finding) complete(in *Input, c *cells, t *tsvals) {
 		f.Evidence = append(f.Evidence, line)
 	}
 	if f.Verdict != ClientRandomTSVsRecycle {
-		f.remember(in)
+		f.remember(in, &Memory{share: share(t.allIn), Lo: q.start[(t.k+1)%4], Hi: q.start[(t.k+2)%4]})
 	}
 	if (share(t.allIn) < 0.9 || share(t.allOut) > 0.2) && c.bursts == 0 {
 		f.Wants = append(f.Wants, Want{Kind: plan.KindCells, Why: "which share of the flows is refused?", Most: 1})

@@ -8,11 +8,12 @@ import (
 	"github.com/vipprobe/vipprobe/prober/wire"
 )
 
-// remember adds what the server remembers to a finding, how that moves and whom it refuses for how long; and asks for what is not known of it.
-func (f *Finding) remember(in *Input) {
+// remember adds what the server remembers to a finding, how that moves and whom it refuses for how long; and asks for what is not known of it. Where no search
+// was worth it, unsought is between which TSvals the border lies.
+func (f *Finding) remember(in *Input, unsought *Memory) {
 	m, ok := in.memory()
 	if !ok {
-		f.borders(&m)
+		f.borders(unsought)
 		return
 	}
 	f.Wants = append(f.Wants, m.wants(in)...)
