@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 )
 
 // Names are targets resolved once, so that what is permitted and what is probed cannot differ.
@@ -52,6 +53,17 @@ func (n *Names) Lookup(ctx context.Context, host string) ([]netip.Addr, error) {
 		return nil, fmt.Errorf("look up: %w", err)
 	}
 	return addrs, nil
+}
+
+// distinct returns addresses in their order, each once and IPv4 as such: a hosts file may have one twice.
+func distinct(addrs []netip.Addr) []netip.Addr {
+	var out []netip.Addr
+	for _, a := range addrs {
+		if a = a.Unmap(); !slices.Contains(out, a) {
+			out = append(out, a)
+		}
+	}
+	return out
 }
 
 // choose returns those of a name's addresses that the module probes.

@@ -144,10 +144,7 @@ func (p *Prober) resolve(ctx context.Context, ep Endpoint, m Module) ([]netip.Ad
 	if err != nil {
 		return nil, &ResolveError{Host: ep.Host, Err: err}
 	}
-	for i := range addrs {
-		addrs[i] = addrs[i].Unmap()
-	}
-	addrs = m.choose(slices.Compact(addrs))
+	addrs = m.choose(distinct(addrs))
 	switch {
 	case len(addrs) > 0:
 		return addrs, nil

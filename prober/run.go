@@ -101,7 +101,7 @@ var errClosed = errors.New("the prober is closed")
 // timeOver is why an attempt has timed out before its burst's own time.
 const timeOver = "no answer when the time of the round was over"
 
-// Run executes one burst and returns what it showed. An error means that nothing was sent: not allowed, no way there, no source ports,
+// run executes one burst and returns what it showed. An error means that nothing was sent: not allowed, no way there, no source ports,
 // a limit that it would pass, ctx over before it began. A ctx that ends later gives the partial observation.
 func (e *engine) run(ctx context.Context, q request) (observe.Observation, error) {
 	ctx, cancel := context.WithCancelCause(ctx)

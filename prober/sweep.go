@@ -142,7 +142,7 @@ func (e *engine) sweepDefaults(q SweepRequest) (SweepRequest, error) {
 	return q, q.Watch.check(q.Transmit)
 }
 
-// sweepChunk is how many SYNs wait for their tokens together: what is due within two milliseconds, so that a fast sweep shares system calls and
+// chunk is how many SYNs wait for their tokens together: what is due within two milliseconds, so that a fast sweep shares system calls and
 // a slow one sends evenly.
 func (q *SweepRequest) chunk(l *rate.Limiter) int {
 	return max(1, min(int(q.Rate/500), 256, l.Burst()))

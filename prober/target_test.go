@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -236,5 +237,14 @@ func TestErrorsAreOneSentenceThatNamesThePlace(t *testing.T) {
 	}
 	if !errors.Is(&ResolveError{"x", inner}, inner) || !errors.Is(&EnvironmentError{"x", inner}, inner) {
 		t.Error("the cause is hidden")
+	}
+}
+
+// TestDistinct: a hosts file may have an address twice, apart from each other and spelt otherwise; it is probed once.
+func TestDistinct(t *testing.T) {
+	a, b := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")
+	got := distinct([]netip.Addr{a, b, netip.MustParseAddr("::ffff:192.0.2.1"), b})
+	if want := []netip.Addr{a, b}; !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
 	}
 }

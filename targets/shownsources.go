@@ -2,7 +2,7 @@ package targets
 
 import "github.com/goccy/go-yaml"
 
-// showSources shows where a job's targets come from, without secrets.
+// show shows where a job's targets come from, without secrets.
 func (s *Sources) show(v *view) {
 	if s == nil {
 		return

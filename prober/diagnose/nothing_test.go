@@ -1,6 +1,7 @@
 package diagnose_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -48,6 +49,30 @@ func TestHeadlineOfInterruption(t *testing.T) {
 		d := diagnose.Diagnose(diagnose.Input{Observations: []observe.Observation{{Kind: plan.KindConnect, Captured: true, Started: start, Finished: start.Add(time.Second), Attempts: tt.list}}})
 		if d.Headline != tt.want {
 			t.Errorf("%s: %q, want %q", tt.name, d.Headline, tt.want)
+		}
+	}
+}
+
+// TestWayOutOfUnclassified: what is to be done about silence without a cause depends on what has been tried; a diagnosis does not send to itself.
+func TestWayOutOfUnclassified(t *testing.T) {
+	start := time.Unix(1_700_000_000, 0)
+	silent := observe.Attempt{Via: plan.Kernel, Outcome: observe.TimedOut, Retransmissions: 1, SYNs: []observe.SYN{{At: start}, {At: start.Add(time.Second)}}}
+	observed := func(k plan.Kind, captured bool) observe.Observation {
+		return observe.Observation{Kind: k, Captured: captured, Started: start, Finished: start.Add(2 * time.Second), Attempts: []observe.Attempt{silent, silent, silent, silent}}
+	}
+	for _, tt := range []struct {
+		name string
+		seen []observe.Observation
+		want string
+	}{
+		{"a probe without capture", []observe.Observation{observed(plan.KindConnect, false)}, "CAP_NET_RAW"},
+		{"a probe", []observe.Observation{observed(plan.KindConnect, true)}, "left: vipprobe diagnose"},
+		{"a diagnosis", []observe.Observation{observed(plan.KindConnect, true), observed(plan.KindDirection, true)}, "--testimony"},
+	} {
+		d := diagnose.Diagnose(diagnose.Input{Observations: tt.seen})
+		i := slices.IndexFunc(d.Causes, func(c diagnose.Cause) bool { return c.Verdict == diagnose.SYNStallUnclassified })
+		if i < 0 || !strings.Contains(d.Causes[i].Remedy, tt.want) {
+			t.Errorf("%s: want %q in the remedy of %+v", tt.name, tt.want, d.Causes)
 		}
 	}
 }

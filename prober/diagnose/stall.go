@@ -126,7 +126,7 @@ func checkStalls(in *Input) []Finding {
 		Summary:  fmt.Sprintf("%d of %d connections stalled and %d failed%s; the cause is not separated yet", stalled, n, failed, m.how()),
 		Evidence: append(repeatCounts(in, m.stalls), m.tells()...),
 		Disproof: "no SYN repeated over a round of the same size",
-		Remedy:   "run the experiments that separate the causes left: vipprobe diagnose",
+		Remedy:   separating(in),
 		Settle:   "a raw burst beside the kernel's, a cold and a warm burst, and the direction of the loss",
 	}
 	if settle := unsure(in, m.stalls, failed, n); settle != "" {
@@ -142,6 +142,24 @@ func checkStalls(in *Input) []Finding {
 	}
 	f.Evidence = append(f.Evidence, "ladder in force, s: "+strings.TrimSpace(in.Ladder.String()))
 	return []Finding{f}
+}
+
+// separating says how to come to a cause that is not separated yet: a probe has made no experiment, a diagnosis has made all it could.
+func separating(in *Input) string {
+	captured, experiments := false, false
+	for i := range in.Observations {
+		o := &in.Observations[i]
+		captured = captured || o.Captured
+		experiments = experiments || o.Kind != plan.KindConnect && o.Kind != plan.KindSYN && o.Kind != plan.KindCheck
+	}
+	switch {
+	case !captured:
+		return "run the experiments that separate the causes left, as root or with CAP_NET_RAW, without which they cannot be made: vipprobe diagnose"
+	case !experiments:
+		return "run the experiments that separate the causes left: vipprobe diagnose"
+	}
+	return "meet the real servers directly as well (vipprobe diagnose --member), ask for the server's own counters (--testimony), or capture at both ends " +
+		"in the same minute (--evidence)"
 }
 
 // stallNoise is the share of connects that stall on a path which nobody would call faulty.

@@ -24,7 +24,7 @@ type Waker interface {
 	Fire(now time.Time) []Departure
 }
 
-// Pass is the departure of one packet at once.
+// pass is the departure of one packet at once.
 func pass(now time.Time, p Packet) []Departure { return []Departure{{p, now}} }
 
 // Line is a wire's stages in series, from the outside in: an In packet meets the first stage first, an Out packet the last.
