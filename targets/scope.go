@@ -198,11 +198,14 @@ func ParsePrefix(text string) (netip.Prefix, error) {
 	return netip.MustParsePrefix(asPrefix(allow.Entries()[0])), nil
 }
 
+// maxLine bounds a line of a file with targets, octets.
+const maxLine = 1 << 20
+
 // readWords hands on each word of a file.
 func readWords(name string, r io.Reader, take func(word string) error) error {
 	var errs Errors
 	lines := bufio.NewScanner(r)
-	lines.Buffer(nil, 1<<20)
+	lines.Buffer(nil, maxLine)
 	n := 0
 	for n = 1; lines.Scan(); n++ {
 		line, _, _ := strings.Cut(lines.Text(), "#")
@@ -220,7 +223,11 @@ func readWords(name string, r io.Reader, take func(word string) error) error {
 			}
 		}
 	}
-	if err := lines.Err(); err != nil {
+	err := lines.Err()
+	if errors.Is(err, bufio.ErrTooLong) {
+		err = fmt.Errorf("a line of more than %d octets; want targets with white space between, in lines", maxLine)
+	}
+	if err != nil {
 		errs = append(errs, &Error{File: name, Line: n, Column: 1, Message: err.Error()})
 	}
 	if len(errs) > 0 {

@@ -123,3 +123,18 @@ func FuzzScope(f *testing.F) {
 		}
 	})
 }
+
+// TestReadScopesLongLine: a line that is no list of targets is called too long, in words of ours.
+func TestReadScopesLongLine(t *testing.T) {
+	_, err := ReadScopes("vips.txt", strings.NewReader("192.0.2.1:80\n"+strings.Repeat("x", maxLine+1)), nil)
+	if want := "vips.txt:2:1: a line of more than 1048576 octets"; err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("%v, want %q", err, want)
+	}
+}
+
+// TestReadSecretIsBounded: what never ends is no secret, and is not read to its end.
+func TestReadSecretIsBounded(t *testing.T) {
+	if _, err := ReadSecret("/dev/zero"); err == nil || !strings.Contains(err.Error(), "does not hold one line of text") {
+		t.Errorf("%v", err)
+	}
+}

@@ -1,6 +1,7 @@
 package targets
 
 import (
+	"io"
 	"os"
 	"strings"
 
@@ -45,7 +46,12 @@ const maxSecret = 4096
 // ReadSecret reads a token or password from a file, without the white space around it. Errors: it cannot be read, is empty, or is too long to be
 // one.
 func ReadSecret(path string) (prober.Secret, error) {
-	b, err := os.ReadFile(path)
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, 2*maxSecret)) // with the white space around it
 	if err != nil {
 		return "", err
 	}
