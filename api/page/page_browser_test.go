@@ -29,6 +29,12 @@ func TestPage(t *testing.T) {
 func result(id int64) string { return fmt.Sprintf("result/%d", id) }
 
 func tryGrid(b *browser) {
+	for _, odd := range []string{"constructor", "toString/x", "nosuch/%zz"} { // addresses that somebody has typed
+		b.open(odd, ".notice.bad")
+		if text := b.text(); strings.Contains(text, "function") || strings.Contains(text, "URI") {
+			b.t.Errorf("#/%s is told as a mistake of the page: %s", odd, text)
+		}
+	}
 	b.open("", ".group .cell")
 	if got := eval[int](b, `document.querySelectorAll("a.cell").length`); got != 9 {
 		b.t.Errorf("%d targets are shown, want 9: %s", got, b.text())

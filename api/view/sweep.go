@@ -128,7 +128,7 @@ func NewSweepSummary(t *sweep.Tally, r *prober.SweepReport) SweepSummary {
 		}
 	}
 	if r != nil {
-		v.Started, v.Finished, v.CaptureDrops, v.Ignored = &r.Started, &r.Finished, r.CaptureDrops, r.Ignored
+		v.Started, v.Finished, v.CaptureDrops, v.Ignored = when(r.Started), when(r.Finished), r.CaptureDrops, r.Ignored
 	}
 	return v
 }

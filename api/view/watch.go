@@ -106,11 +106,8 @@ func NewWatch(r *watch.Reading, final, all bool) Watch {
 		delta, span, who = r.Whole, r.Since, r.PeersWhole
 	}
 	w := Watch{
-		Place: r.Place, Kernel: r.Kernel, Seconds: span.Seconds(), Final: final,
+		Place: r.Place, Kernel: r.Kernel, At: when(r.At), Seconds: span.Seconds(), Final: final,
 		Topics: []WatchTopic{}, Verdicts: []WatchVerdict{}, Missing: append([]string{}, r.Missing...), Reset: append([]string{}, r.Reset...),
-	}
-	if !r.At.IsZero() {
-		w.At = &r.At
 	}
 	if r.Err != nil {
 		w.Error = r.Err.Error()

@@ -32,7 +32,16 @@ let first = true;
 function where() {
   const [path, query] = location.hash.replace(/^#\/?/, "").split("?");
   const [view, ...rest] = path.split("/");
-  return { view, arg: rest.map(decodeURIComponent).join("/"), query: new URLSearchParams(query) };
+  return { view, arg: rest.map(decoded).join("/"), query: new URLSearchParams(query) };
+}
+
+/** decoded reads a part of the address; one that is spelt wrong stands as it is, and is not found. */
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
 }
 
 async function go() {
@@ -40,7 +49,7 @@ async function go() {
   leave = new AbortController();
   const { signal } = leave;
   const at = where();
-  const view = views[at.view];
+  const view = Object.hasOwn(views, at.view) ? views[at.view] : undefined;
   for (const a of document.querySelectorAll("[data-view]")) {
     if (a.dataset.view === view?.nav) a.setAttribute("aria-current", "page");
     else a.removeAttribute("aria-current");
