@@ -105,6 +105,7 @@ func (f *probeFlags) diagnose(cmd *cobra.Command, args []string, o prober.Diagno
 	if err := inBounds(&o); err != nil {
 		return err
 	}
+	args = once(args)
 	if err := wantMembers(args, o.Members); err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/spf13/cobra"
@@ -49,6 +50,7 @@ func (f *probeFlags) probe(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
+	args = once(args)
 	if err := f.wantCompared(args); err != nil {
 		return err
 	}
@@ -139,6 +141,17 @@ func (f *probeFlags) open(ctx context.Context, cmd *cobra.Command, cfg *targets.
 		return nil, errors.Join(err, p.Close())
 	}
 	return p, nil
+}
+
+// once leaves out what is named a second time.
+func once(targets []string) []string {
+	var out []string
+	for _, t := range targets {
+		if !slices.Contains(out, t) {
+			out = append(out, t)
+		}
+	}
+	return out
 }
 
 // readable are the targets that can be read. The others are refused one by one, each in its turn.

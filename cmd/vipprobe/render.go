@@ -213,8 +213,11 @@ func (p *printer) headline(r *prober.Round) {
 	p.f("%s%s\n", p.tint(bold, text[:who]), p.tint(c, text[who:]))
 }
 
-// bursts writes a row for each.
+// bursts writes a row for each; nothing where there is none.
 func (p *printer) bursts(rows []bursts) {
+	if len(rows) == 0 {
+		return
+	}
 	const head, times, timesWidth = "connections", "RTT least / median / most", len("RTT least / median / most")
 	label, marks, count := 13, len(head), len("accepted")
 	all, counted := "", ""

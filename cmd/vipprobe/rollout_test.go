@@ -18,6 +18,7 @@ import (
 	"github.com/vipprobe/vipprobe/prober/lab/topo"
 	"github.com/vipprobe/vipprobe/prober/lab/wires"
 	"github.com/vipprobe/vipprobe/prober/wire"
+	"github.com/vipprobe/vipprobe/targets"
 )
 
 var rolloutHosts = flag.Int("rollout.hosts", 1, "hosts of a rollout that are like the golden one, beside five that are not; 25 is the full size")
@@ -157,5 +158,21 @@ func TestARollout(t *testing.T) {
 	}
 	if notes := string(validate(exitFinding, "-o", "github")); strings.Count(notes, "::error file=") < len(oddHosts) {
 		t.Errorf("annotations:\n%s", notes)
+	}
+}
+
+// TestPolicyHasBaseline: what was finished against a golden host is not taken for what another one would have given, though its file is called the
+// same.
+func TestPolicyHasBaseline(t *testing.T) {
+	r := &targets.Rollout{Baseline: filepath.Join(t.TempDir(), "golden.json")}
+	seen := map[string]bool{policyOf(r): true}
+	for _, text := range []string{"one", "another"} {
+		if err := os.WriteFile(r.Baseline, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		seen[policyOf(r)] = true
+	}
+	if len(seen) != 3 {
+		t.Errorf("%d policies, want 3: of no file, and of two that differ", len(seen))
 	}
 }

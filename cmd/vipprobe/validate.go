@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strings"
@@ -91,6 +92,9 @@ func (f *validateFlags) run(cmd *cobra.Command) error {
 		p.rolloutPlan(r)
 		return p.err
 	}
+	if err := writable(f.html); err != nil {
+		return usageError{fmt.Errorf("--html: %w", err)}
+	}
 	state, err := openState(f.state, policyOf(r))
 	if err != nil {
 		return usageError{err}
@@ -103,9 +107,13 @@ func (f *validateFlags) run(cmd *cobra.Command) error {
 	return f.finish(cmd, v)
 }
 
-// policyOf is a digest of all that decides a result.
+// policyOf is a digest of all that decides a result: the checks, what may be measured, and the baseline with what it holds where it is a file.
 func policyOf(r *targets.Rollout) string {
 	h := sha256.New()
+	if file, err := os.Open(r.Baseline); err == nil {
+		_, _ = io.Copy(h, io.LimitReader(file, maxImport)) // what cannot be read is refused when it is read as a baseline
+		_ = file.Close()
+	}
 	for i := range r.Checks {
 		fmt.Fprintln(h, r.Checks[i].Text)
 	}
@@ -281,6 +289,19 @@ func (f *validateFlags) finish(cmd *cobra.Command, v *view.Validation) error {
 		return exitError(exitInconclusive)
 	}
 	return nil
+}
+
+// writable reports why a file cannot be written, before minutes are spent on what it is to hold. It makes an empty one where there is none; "" is
+// no file.
+func writable(path string) error {
+	if path == "" {
+		return nil
+	}
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o666) //nolint:gosec // as os.Create has it: the umask decides
+	if err != nil {
+		return err
+	}
+	return file.Close()
 }
 
 func writeHTML(path string, v *view.Validation) error {
