@@ -183,7 +183,11 @@ func (d *Diagnosis) describe(in *Input) {
 
 func headline(d *Diagnosis) string {
 	if len(d.Causes) == 0 {
+		trouble := slices.ContainsFunc(d.Notes, func(n Finding) bool { return n.Verdict == SYNStallUnclassified })
 		for i := range d.Notes {
+			if trouble && d.Notes[i].Verdict == SlowPathNotStall {
+				continue // slow answers are the lesser trouble
+			}
 			if !d.Notes[i].Verdict.Benign() {
 				return fmt.Sprintf("inconclusive: %s", d.Notes[i].Summary)
 			}

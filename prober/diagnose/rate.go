@@ -53,6 +53,8 @@ type metering struct {
 	steady bool
 	// order is, a burst each, the chance that answered and lost ones alternate as much in a random order.
 	order []float64
+	// small: the first SYNs of bursts fared no better than those behind them; a limit of that has a small bucket.
+	small bool
 }
 
 func (d denial) metering(in *Input) metering {
@@ -193,7 +195,11 @@ func combined(ps ...float64) float64 {
 func checkRate(in *Input) []Finding {
 	paced := sum(fates(in, plan.KindPaced))
 	burst := sum(fates(in, plan.KindQuadrants, plan.KindSticky, plan.KindSYN))
-	if burst.lost() == 0 || burst.flows < 8 || !headPattern(in) {
+	if burst.lost() == 0 || burst.flows < 8 {
+		return nil
+	}
+	head := headPattern(in)
+	if !head && !swallowed.rationed(in) {
 		return nil
 	}
 	f := Finding{
@@ -202,7 +208,11 @@ func checkRate(in *Input) []Finding {
 		Wants:   []Want{{Kind: plan.KindRate, Why: "a limiter lets through its own rate and no more", Most: 2}},
 		Settle:  "single SYNs far apart, and at a steady rate",
 	}
+	if !head {
+		f.Summary = fmt.Sprintf("%d of %d SYNs had no effect, and those that had came through as from a bucket of tokens", burst.lost(), burst.syns)
+	}
 	m := swallowed.metering(in)
+	m.small = !head
 	if m.bursts > 0 {
 		f.Wants = append([]Want{{Kind: plan.KindPaced, Why: "do SYNs far apart all pass?", Most: 2}}, f.Wants...)
 	} else if head, n := swallowed.heads(in); head == n && n >= onlyHeads {
@@ -235,6 +245,11 @@ func (m *metering) limits(in *Input, f Finding, paced, burst tally) Finding {
 		return f
 	}
 	l := swallowed.readLimit(in, m.rates)
+	if m.small && !l.sharp() {
+		f.Level, f.Settle = Inconclusive, "a bucket of tokens that accounts for every SYN of the round: the first ones of bursts fared no better than those behind them"
+		f.Wants = []Want{{Kind: plan.KindRate, Why: "does one bucket account for these as well?", Most: 3}}
+		return f
+	}
 	f.limit = &l
 	if l.Scope == ScopeOpen {
 		f.Wants = []Want{{Kind: plan.KindScope, Why: "is the limit each source's own, and how many SYNs pass at once after a rest?", Most: l.bursts()}}
@@ -250,99 +265,14 @@ func (m *metering) limits(in *Input, f Finding, paced, burst tally) Finding {
 
 // evidence is what steady SYNs and the order within bursts show of a bucket; p is of both together.
 func (m *metering) evidence(p float64) []string {
+	shape := "the answered SYNs of a burst are its first ones, on whatever flow: a bucket that empties"
+	if m.small {
+		shape = "those that pass do so as tokens come, on whatever flow and in whatever place of a burst: a small bucket, which bursts find empty"
+	}
 	return []string{
-		"the answered SYNs of a burst are its first ones, on whatever flow: a bucket that empties",
+		shape,
 		fmt.Sprintf("steady SYNs: %d of %d lost, %d of them of flows that had just been answered; one came through after each wait, %d times: a bucket that refills", m.lost, m.asked,
 			m.known, m.refills),
 		fmt.Sprintf("p = %.2g for bursts against far apart and for the even order together", p),
 	}
-}
-
-// headPattern reports whether, in most bursts with losses, the first SYNs that were answered at once come before those that were not.
-func headPattern(in *Input) bool { return swallowed.headPattern(in) }
-
-func (d denial) headPattern(in *Input) bool {
-	head, n := d.heads(in)
-	return n > 0 && 2*head > n
-}
-
-// OnlyFirstPass reports whether in each of three bursts or more the first SYNs were answered at once and the later ones not.
-func OnlyFirstPass(in Input) bool {
-	in.explained = map[int]bool{}
-	head, n := swallowed.heads(&in)
-	return head >= onlyHeads && head == n
-}
-
-// onlyHeads is how many bursts whose first SYNs alone are answered call for a steady pace before anything else.
-const onlyHeads = 3
-
-// heads counts the bursts of which some SYNs were answered at once and others not, and those of them in which the first were.
-func (d denial) heads(in *Input) (head, n int) {
-	for i := range in.Observations {
-		o := &in.Observations[i]
-		if !trusted(o) || in.explained[i] || (o.Kind != plan.KindQuadrants && o.Kind != plan.KindSticky && o.Kind != plan.KindConnect && o.Kind != plan.KindSYN) {
-			continue
-		}
-		switch first, both := d.firstPass(o); {
-		case first:
-			head++
-			fallthrough
-		case both:
-			n++
-		}
-	}
-	return head, n
-}
-
-// FirstPass reports whether the first SYNs of a burst were answered at once and the later ones not.
-func FirstPass(o *observe.Observation) bool {
-	first, _ := swallowed.firstPass(o)
-	return first
-}
-
-// firstPass reports whether the SYNs of a burst that were answered at once are its first, and whether there are both sorts.
-func (d denial) firstPass(o *observe.Observation) (first, both bool) {
-	ok, bad, inversions := 0, 0, 0
-	for _, a := range firstSYNOrder(o) {
-		switch good, told := d.atOnce(a); {
-		case !told:
-			continue
-		case !good:
-			bad++
-			continue
-		}
-		ok++
-		inversions += bad
-	}
-	// The Mann-Whitney count: random order has half of all pairs inverted.
-	return ok > 0 && bad > 0 && float64(inversions) <= 0.1*float64(ok*bad), ok > 0 && bad > 0
-}
-
-// atOnce reports whether an attempt was answered at once; told is false where that is neither here nor there, as a router's word is where limits have none.
-func (d denial) atOnce(a *observe.Attempt) (good, told bool) {
-	if d == swallowed {
-		return a.Retransmissions == 0 && len(a.Answers) > 0, a.Outcome != observe.Unreachable
-	}
-	x := d.fared(a)
-	return x == passed, x != perhaps
-}
-
-// headElsewhere reports whether on another port of the address, or of bare ACKs, too, the first of a burst were answered and later ones not.
-func headElsewhere(in *Input) bool {
-	for i := range in.Observations {
-		o := &in.Observations[i]
-		if o.Kind != plan.KindOther && o.Kind != plan.KindStray || !trusted(o) {
-			continue
-		}
-		var lost []bool
-		for _, a := range firstSYNOrder(o) {
-			if a.Arm == o.Arms[0].Name { // not on flows that are known to be dead
-				lost = append(lost, len(a.Answers) == 0)
-			}
-		}
-		if inTurn(lost) > inOrder {
-			return true
-		}
-	}
-	return false
 }

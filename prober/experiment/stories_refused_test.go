@@ -55,5 +55,13 @@ func refusedStories() []story {
 			world: func(seed uint64, r *rand.Rand) *fakenet.World {
 				return fakenet.PlacesRefusing(seed, between(r, 1, 8), lasting(r, 300*time.Millisecond, 3*time.Second))
 			}},
+		{few: true, name: "a limit whose bucket holds one or two", right: limited, share: 0.5,
+			world: func(seed uint64, r *rand.Rand) *fakenet.World {
+				return fakenet.RateLimit(seed, upTo(r, 1.5, 8), between(r, 1, 2))
+			}},
+		{few: true, name: "near miss: most is lost, at no rate", right: only(diagnose.ForwardSYNLoss), also: lossy(), quiet: true,
+			world: func(seed uint64, r *rand.Rand) *fakenet.World {
+				return fakenet.SYNLoss(seed, upTo(r, 0.5, 0.85))
+			}},
 	}
 }
