@@ -110,12 +110,12 @@ func checkSilence(in *Input) []Finding {
 		return []Finding{silentSince(in, f, from, other, stray, strayResets)}
 	}
 	if strayResets > 0 {
-		return []Finding{stackOnly(in, f)}
+		return []Finding{looked(in, stackOnly(in, f))}
 	}
 	// The chance that the same silence fell on this port alone, were ports treated alike.
 	p := fisher(silences{t.dead + stray - strayResets, t.dead + stray}, silences{other.dead, other.flows})
 	f.Summary += "; another port answers, this one gives no sign of a stack"
-	return []Finding{walked(in, f, p)}
+	return []Finding{looked(in, walked(in, f, p))}
 }
 
 // stackAlive is what bare ACKs answered by RST say of a port that answers no SYN.

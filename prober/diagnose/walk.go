@@ -166,6 +166,7 @@ func filtered(in *Input, f Finding, where reached, p float64) Finding {
 		f.Level = Suspected
 	}
 	f.Summary = fmt.Sprintf("something drops everything to this port, always: %s", f.Summary)
+	f.Evidence = append(f.Evidence, "a listener that takes only signed segments drops all others without a word as well (TCP-MD5, RFC 2385; TCP-AO, RFC 5925): from outside it looks the same")
 	f.Disproof = "any answer from this port; silence of the other port as well"
 	f.Remedy = "look for the rule that drops this port: on the host itself (nft list ruleset, iptables-save), its hypervisor's security group, or the last " +
 		"router that the evidence names"

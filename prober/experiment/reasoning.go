@@ -215,6 +215,7 @@ func harmOf(k plan.Kind) string {
 		plan.KindFreed:    "half-open SYNs on one flow, reset at once",
 		plan.KindBacklog:  "many half-open connections for about 3 s, then reset: others meet SYN cookies meanwhile, or where these are off nothing (permitted by its owner)",
 		plan.KindIdle:     "a few connections left silent for 8 s, then aborted",
+		plan.KindLook:     "half-open SYNs, reset at once, also with a TTL that a listener may take for a neighbour's",
 		plan.KindScope:    "half-open SYNs over a limit for seconds, from two addresses of this host, reset at once: whoever shares the limit gets less meanwhile",
 		plan.KindHeal:     "none but the wait",
 		plan.KindSource:   "half-open SYNs from other addresses of this host, reset at once",

@@ -3,6 +3,7 @@ package experiment
 import (
 	"time"
 
+	"github.com/vipprobe/vipprobe/prober/diagnose"
 	"github.com/vipprobe/vipprobe/prober/observe"
 	"github.com/vipprobe/vipprobe/prober/plan"
 	"github.com/vipprobe/vipprobe/prober/wire"
@@ -31,6 +32,23 @@ func (v *Investigation) plain(seen []observe.Observation) plan.Burst {
 	v.twos(&b, v.flows(16)/2, 0, wire.Flow{Src: v.Source, Dst: v.Dst})
 	if !v.Contrast.IsValid() { // where it is, it is a service, which may remember TSvals as well
 		v.twos(&b, v.flows(8)/2, time.Duration(len(b.Shots))*pairGap, wire.Flow{Src: v.Source, Dst: v.contrast()})
+	}
+	return b
+}
+
+// look sends single SYNs as hosts send them, such with a hop limit of 255, and such without timestamps, in an order drawn by lot.
+func (v *Investigation) look(seen []observe.Observation) plan.Burst {
+	b := plan.Burst{Listen: patience(seen)}
+	usual := v.script(v.clock(seen), plan.Single(), plan.Reset)
+	far, bare := usual, usual
+	far.HopLimit = 255
+	bare.Options = wire.LinuxSYNWithoutTimestamps(v.MSS, scale)
+	b.Arms = make([]plan.Arm, 3)
+	b.Arms[diagnose.LookUsual] = plan.Arm{Name: "as usual", Via: plan.Raw, Script: usual}
+	b.Arms[diagnose.LookFar] = plan.Arm{Name: "hop limit 255", Via: plan.Raw, Script: far}
+	b.Arms[diagnose.LookBare] = plan.Arm{Name: "no timestamps", Via: plan.Raw, Script: bare}
+	for i, k := range v.Rand.Perm(max(v.flows(16), len(b.Arms))) {
+		b.Shots = append(b.Shots, plan.Shot{Arm: k % len(b.Arms), Offset: time.Duration(i) * pairGap, Flow: wire.Flow{Src: v.Source, Dst: v.Dst}})
 	}
 	return b
 }

@@ -158,6 +158,9 @@ func deferred(v *Values) Label {
 func limited(v *Values) Label {
 	says := map[string]string{"all": "both draw on one bucket", "each": "each has a bucket of its own", "one": "only the first is limited"}
 	fault := Is(diagnose.SYNRateLimited).Saying(says[v.String("counts")])
+	if where, refuses := map[string]string{"reset": "the RSTs come from as far away as the SYN-ACKs", "icmp": "there the filter stands"}[v.String("over")]; refuses {
+		fault = fault.Saying(where)
+	}
 	switch rate, at := v.Int("rate"), v.Int("burst"); {
 	case rate >= 1000:
 		return Healthy()
@@ -165,6 +168,20 @@ func limited(v *Values) Label {
 		return doubtful(fault)
 	}
 	return fault
+}
+
+// choosy is a port whose filter, or whose listener, drops what is not as it wants it; a filter may be for another port, and a TTL that every host sends is no trouble.
+func choosy(v *Values) Label {
+	fault := Is(diagnose.ACLDrop)
+	switch v.String("by") {
+	case "ttl":
+		return unless(v.Int("least") <= 64, fault.Saying("is dropped by a listener without a word"))
+	case "timestamps":
+		fault = fault.Saying("TSvals from all four quadrants of the circle were silent")
+	case "signature":
+		return fault.Saying("takes only signed segments")
+	}
+	return unless(v.Int("port") != port, fault)
 }
 
 func filtered(v *Values) Label {

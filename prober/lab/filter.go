@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"net/netip"
 	"time"
 
 	"github.com/vipprobe/vipprobe/prober/diagnose"
@@ -27,8 +28,8 @@ func synRateLimit() Scenario {
 		NearMisses: []NearMiss{{"generous", map[string]string{"rate": "5000", "burst": "5000"}, Healthy()},
 			{"each source by itself", map[string]string{"counts": "each"}, Is(diagnose.SYNRateLimited).Saying("each has a bucket of its own")},
 			{"one source only", map[string]string{"counts": "one"}, Is(diagnose.SYNRateLimited).Saying("only the first is limited")},
-			{"with an RST", map[string]string{"over": "reset"}, Is(diagnose.SYNRateLimited).Saying("refused by RST")},
-			{"with an ICMP error", map[string]string{"over": "icmp"}, Is(diagnose.SYNRateLimited).Saying("refused by ICMP")},
+			{"with an RST", map[string]string{"over": "reset"}, Is(diagnose.SYNRateLimited).Saying("the RSTs come from as far away as the SYN-ACKs")},
+			{"with an ICMP error", map[string]string{"over": "icmp"}, Is(diagnose.SYNRateLimited).Saying("there the filter stands")},
 			{"generous, with an RST", map[string]string{"rate": "5000", "burst": "5000", "over": "reset"}, Healthy()}},
 		Build: func(st *Stage) {
 			d := st.direct()
@@ -54,16 +55,34 @@ func synRateLimit() Scenario {
 
 func aclDrop() Scenario {
 	return Scenario{
-		Name:       "acl-drop",
-		Story:      "A filter drops everything to the port, always. Another port of the same server answers.",
-		Params:     []Param{{"port", "80", "the port that is dropped", whole(1, port, port, 65535)}, familyParam()},
-		Label:      Is(diagnose.ACLDrop),
-		Expect:     func(v *Values) Label { return unless(v.Int("port") != port, Is(diagnose.ACLDrop)) },
-		NearMisses: []NearMiss{{"another port", map[string]string{"port": "4711"}, Healthy()}},
+		Name:  "acl-drop",
+		Story: "A filter drops everything to the port, always. Another port of the same server answers. Or the listener itself drops what is not as it wants it.",
+		Params: []Param{{"port", "80", "the port that is dropped", whole(1, port, port, 65535)}, {"by", "filter", "who drops: a filter; a listener that wants a TTL of least; a filter that drops SYNs with " +
+			"timestamps; a listener that wants signed segments", among("filter", "ttl", "timestamps", "signature")}, {"least", "255", "TTL that the listener wants", whole(1, 65, 255, 255)}, familyParam()},
+		Label:  Is(diagnose.ACLDrop),
+		Expect: choosy,
+		NearMisses: []NearMiss{{"another port", map[string]string{"port": "4711"}, Healthy()},
+			{"a listener that wants TTL 255", map[string]string{"by": "ttl"}, Is(diagnose.ACLDrop).Saying("is dropped by a listener without a word")},
+			{"a listener that wants TTL 64", map[string]string{"by": "ttl", "least": "64"}, Healthy()},
+			{"timestamps alone are dropped", map[string]string{"by": "timestamps"}, Is(diagnose.ACLDrop).Saying("TSvals from all four quadrants of the circle were silent")},
+			{"a listener that wants signatures", map[string]string{"by": "signature"}, Is(diagnose.ACLDrop).Saying("takes only signed segments")}},
 		Build: func(st *Stage) {
 			d := st.pair()
-			d.server.Serve(topo.Service{Port: port, Then: topo.Echo})
-			d.server.Rules(st.filter("acl", nft.Input, nft.Rule{nft.DstPort(uint16(st.Int("port"))), nft.Drop()}))
+			to := nft.DstPort(uint16(st.Int("port")))
+			s := topo.Service{Port: port, Then: topo.Echo}
+			switch by := st.String("by"); by {
+			case "filter":
+				d.server.Rules(st.filter("acl", nft.Input, nft.Rule{to, nft.Drop()}))
+			case "timestamps":
+				d.server.Rules(st.filter("acl", nft.Input, nft.Rule{to, nft.SYN(), nft.Timestamps(), nft.Drop()}))
+			case "ttl":
+				s.LeastTTL = st.Int("least")
+			case "signature":
+				s.Signed = []netip.Addr{addr(clientIP), addr(clientIP6)}
+			default:
+				st.keep("by", errNotOneOf("filter", "ttl", "timestamps", "signature"))
+			}
+			d.server.Serve(s)
 		},
 	}
 }

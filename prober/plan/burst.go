@@ -201,6 +201,7 @@ const (
 	KindSides     Kind = "sides"     // TSvals drawn by lot, older and newer than one that may be remembered
 	KindCircle    Kind = "circle"    // TSvals evenly around the circle, all at one instant
 	KindPlain     Kind = "plain"     // SYNs with and without timestamps, interleaved
+	KindLook      Kind = "look"      // SYNs with another hop limit, and without timestamps, interleaved with usual ones
 	KindServed    Kind = "served"    // handshakes completed by us: is the connection really there?
 	KindData      Kind = "data"      // handshake, then a request
 	KindECN       Kind = "ecn"       // SYNs that ask for ECN and SYNs that do not, interleaved

@@ -57,10 +57,12 @@ func aclDrop() Entry {
 			{"A filter that drops is silent; one that rejects answers with ICMP, administratively prohibited among its codes, or with an RST.", "RFC 1812 §5.2.7.1; RFC 4443 §3.1"},
 			{"Some filters drop SYNs for what they carry and not for where they go: those that ask for ECN, those without timestamps or MSS. Clients of one make then fail, or wait for a repeat.", "RFC 3168 §6.1.1.1; RFC 3360"},
 			{"A listener may refuse so by itself: one that wants signed segments (TCP-MD5, TCP-AO: routers' BGP) or TTL 255 drops every other SYN, and bare ACKs, without a word.", "RFC 2385; RFC 5925 §7; RFC 5082 §3"},
+			{"A minimum TTL shows when a SYN comes with 255, where no router stands between; signatures cannot be told from a filter from outside.", "RFC 5082 §3; RFC 2385"},
 		},
 		Proof: []Proof{
 			{plan.KindConnect, diagnose.Confirmed, "ICMP \"prohibited\" errors that quote our own SYNs, and who sent them"},
 			{plan.KindOther, diagnose.Inconclusive, "silence on this port while another port of the address answers: a filter, or a VIP whose members are all dead; silence alone does not tell"},
+			{plan.KindLook, diagnose.Confirmed, "in turn with usual SYNs, which are silent, those with TTL 255 are answered (a minimum TTL), or those without timestamps (a filter for the option; a memory of TSvals refuses half of them)"},
 			{plan.KindECN, diagnose.Confirmed, "pairs of SYNs, with and without ECE and CWR: only those that ask for ECN are silent"},
 			{plan.KindPlain, diagnose.Suspected, "SYNs without timestamps are silent at a port where nobody listens as well, those with them are reset there"},
 		},

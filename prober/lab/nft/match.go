@@ -32,6 +32,12 @@ func TCP() Part {
 	return Part{&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: reg}, equal([]byte{unix.IPPROTO_TCP})}
 }
 
+// Timestamps matches segments with the timestamps option (kind 8, RFC 7323 §3.2).
+func Timestamps() Part {
+	const kind = 8
+	return Part{&expr.Exthdr{DestRegister: reg, Type: kind, Len: 1, Op: expr.ExthdrOpTcpopt}, equal([]byte{kind})}
+}
+
 // EchoRequest matches ICMP echo requests (RFC 792).
 func EchoRequest() Part {
 	return Part{&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: reg}, equal([]byte{unix.IPPROTO_ICMP}), load(expr.PayloadBaseTransportHeader, 0, 1, reg), equal([]byte{8})}

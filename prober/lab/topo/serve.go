@@ -2,6 +2,7 @@ package topo
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -44,6 +45,10 @@ type Service struct {
 	Size int
 	// DeferAccept is TCP_DEFER_ACCEPT in whole seconds: wake the listener only for data.
 	DeferAccept time.Duration
+	// LeastTTL is the hop limit below which the listener drops segments (IP_MINTTL, IPV6_MINHOPCOUNT); 0: any will do.
+	LeastTTL int
+	// Signed are the peers whose segments the listener drops that are not signed with a key which they do not have (TCP_MD5SIG).
+	Signed []netip.Addr
 }
 
 // Serve starts a service that lives as long as the network.
@@ -66,12 +71,7 @@ func (h *Host) Serve(s Service) {
 // listen opens the socket; it runs on the host's thread.
 func (h *Host) listen(s Service) (*net.TCPListener, error) {
 	cfg := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
-		return control(c, func(fd int) error {
-			if s.DeferAccept == 0 {
-				return nil
-			}
-			return unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_DEFER_ACCEPT, int(s.DeferAccept/time.Second))
-		})
+		return control(c, s.choosy)
 	}}
 	cfg.SetMultipathTCP(false)
 	l, err := cfg.Listen(h.net.ctx, "tcp", netip.AddrPortFrom(netip.IPv6Unspecified(), s.Port).String())
@@ -92,6 +92,42 @@ func (h *Host) listen(s Service) (*net.TCPListener, error) {
 		return nil, fmt.Errorf("set backlog %d: %w", s.Backlog, err)
 	}
 	return tcp, nil
+}
+
+// choosy sets what a listener asks of those who come.
+func (s *Service) choosy(fd int) error {
+	if s.DeferAccept > 0 {
+		if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_DEFER_ACCEPT, int(s.DeferAccept/time.Second)); err != nil {
+			return fmt.Errorf("set TCP_DEFER_ACCEPT: %w", err)
+		}
+	}
+	if s.LeastTTL > 0 {
+		if err := unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_MINTTL, s.LeastTTL); err != nil {
+			return fmt.Errorf("set IP_MINTTL: %w", err)
+		}
+		if err := unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_MINHOPCOUNT, s.LeastTTL); err != nil {
+			return fmt.Errorf("set IPV6_MINHOPCOUNT: %w", err)
+		}
+	}
+	for _, peer := range s.Signed {
+		if err := signed(fd, peer); err != nil {
+			return fmt.Errorf("set TCP_MD5SIG for %s: %w", peer, err)
+		}
+	}
+	return nil
+}
+
+// signed asks for RFC 2385's signatures from a peer: struct tcp_md5sig (include/uapi/linux/tcp.h, 6.18) is a sockaddr_storage of 128 octets, flags and prefix length, the key's
+// length as 16 bits of the machine's order, an interface index, and 80 octets for the key. A listener of both families takes IPv4 peers in their mapped form.
+func signed(fd int, peer netip.Addr) error {
+	const key = "not known to the peer"
+	var sig [216]byte
+	binary.NativeEndian.PutUint16(sig[:], unix.AF_INET6)
+	addr := peer.As16()
+	copy(sig[8:], addr[:])
+	binary.NativeEndian.PutUint16(sig[130:], uint16(len(key)))
+	copy(sig[136:], key)
+	return unix.SetsockoptString(fd, unix.IPPROTO_TCP, unix.TCP_MD5SIG, string(sig[:]))
 }
 
 func control(c syscall.RawConn, f func(fd int) error) error {
