@@ -2,30 +2,45 @@ package diagnose
 
 import (
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/vipprobe/vipprobe/prober/observe"
 	"github.com/vipprobe/vipprobe/prober/plan"
 )
 
-// The arms of a burst of looks.
+// guise is how the SYNs of an arm look. All that have timestamps have TSvals drawn by lot, each its own.
+type guise uint8
+
 const (
-	LookUsual = iota
-	LookFar
-	LookBare
+	lookUsual guise = iota
+	lookFar         // with the largest hop limit
+	lookBare        // without timestamps
+	allLooks
 )
+
+func guiseOf(s *plan.Script) guise {
+	_, _, stamped := s.Options.Timestamps()
+	switch {
+	case !stamped:
+		return lookBare
+	case s.HopLimit == math.MaxUint8:
+		return lookFar
+	}
+	return lookUsual
+}
 
 // looks is what SYNs to a silent port met that differ in one thing each from those that hosts send: none can be told from a filter by silence, but who answers them is.
 type looks struct {
 	bursts int
-	arms   [LookBare + 1]silences
+	arms   [allLooks]silences
 }
 
 func readLooks(in *Input) looks {
 	var l looks
 	for i := range in.Observations {
 		o := &in.Observations[i]
-		if o.Kind != plan.KindLook || !trusted(o) || len(o.Arms) != len(l.arms) {
+		if o.Kind != plan.KindLook || !trusted(o) {
 			continue
 		}
 		l.bursts++
@@ -35,11 +50,12 @@ func readLooks(in *Input) looks {
 			if arm < 0 || a.Unseen > 0 || len(a.SYNs) == 0 {
 				continue
 			}
+			s := &l.arms[guiseOf(&o.Arms[arm].Script)]
 			switch a.Outcome {
 			case observe.Accepted, observe.Reset, observe.Refused:
-				l.arms[arm].add(false)
+				s.add(false)
 			case observe.TimedOut:
-				l.arms[arm].add(true)
+				s.add(true)
 			case observe.OutcomeUnknown, observe.Unreachable, observe.NotSent, observe.LocalDrop:
 			}
 		}
@@ -47,19 +63,19 @@ func readLooks(in *Input) looks {
 	return l
 }
 
-// differs is the one arm that is answered where the usual one is not; 0: there is none, or more than one.
-func (l *looks) differs() int {
-	far, bare := l.arms[LookFar], l.arms[LookBare]
-	if u := l.arms[LookUsual]; u.n == 0 || u.silent < u.n || far.silent < far.n && bare.silent < bare.n {
-		return 0
+// differs is the one look that is answered where the usual one is not; that itself where there is none, or more than one.
+func (l *looks) differs() guise {
+	far, bare := l.arms[lookFar], l.arms[lookBare]
+	if u := l.arms[lookUsual]; u.n == 0 || u.silent < u.n || far.silent < far.n && bare.silent < bare.n {
+		return lookUsual
 	}
 	switch {
 	case far.silent < far.n:
-		return LookFar
+		return lookFar
 	case bare.silent < bare.n:
-		return LookBare
+		return lookBare
 	}
-	return 0
+	return lookUsual
 }
 
 // mostLooks is how many bursts of looks a difference is worth.
@@ -74,23 +90,23 @@ func looked(in *Input, f Finding) Finding {
 	case l.bursts == 0:
 		f.Wants = append(f.Wants, want)
 		return f
-	case arm == 0:
-		if u := l.arms[LookUsual]; u.n > 0 && u.silent == u.n {
-			f.Evidence = append(f.Evidence, fmt.Sprintf("SYNs of another look, in turn with usual ones: with TTL 255 %s, without timestamps %s", l.arms[LookFar], l.arms[LookBare]))
+	case arm == lookUsual:
+		if u := l.arms[lookUsual]; u.n > 0 && u.silent == u.n {
+			f.Evidence = append(f.Evidence, fmt.Sprintf("SYNs of another look, in turn with usual ones: with TTL 255 %s, without timestamps %s", l.arms[lookFar], l.arms[lookBare]))
 		}
 		return f
 	}
-	usual, other := l.arms[LookUsual], l.arms[arm]
+	usual, other := l.arms[lookUsual], l.arms[arm]
 	f.P = fisher(usual, other)
-	f.Verdict, f.Level = ACLDrop, firm(f.P, int(LookBare)*l.bursts)
-	if f.Level < Suspected || 10*other.silent > other.n || arm == LookBare && !silentAllRound(in) {
+	f.Verdict, f.Level = ACLDrop, firm(f.P, int(lookBare)*l.bursts)
+	if f.Level < Suspected || 10*other.silent > other.n {
 		want.Most = mostLooks
 		f.Level, f.Wants, f.Settle = Inconclusive, []Want{want}, want.Why
 		return f
 	}
 	f.Wants, f.Settle, f.explains = nil, "", allOf(in)
 	f.Evidence = append(f.Evidence[:min(2, len(f.Evidence))], fmt.Sprintf("in an order drawn by lot: usual SYNs %s, these %s; p = %.2g (Fisher, one-sided)", usual, other, f.P))
-	if arm == LookFar {
+	if arm == lookFar {
 		return f.minimumTTL(usual, other)
 	}
 	return f.refusesTimestamps(usual, other)
@@ -112,7 +128,7 @@ func (f Finding) minimumTTL(usual, far silences) Finding {
 func (f Finding) refusesTimestamps(usual, bare silences) Finding {
 	f.Summary = fmt.Sprintf("SYNs without timestamps are answered (%d of %d), those with them are not (%d of %d), whatever the TSval: a filter drops them for the option",
 		bare.n-bare.silent, bare.n, usual.n-usual.silent, usual.n)
-	f.Evidence = append(f.Evidence, "TSvals from all four quadrants of the circle were silent: a server that remembers one refuses half of the circle and serves the rest")
+	f.Evidence = append(f.Evidence, "their TSvals were drawn by lot: a server that remembers one refuses half of the circle, a filter on bits of it some, and either serves the rest")
 	f.Disproof = "a SYN with timestamps answered by this port; one without silent"
 	f.Remedy = "find the device or rule that judges SYNs by their options (nft `tcp option timestamp`, iptables --tcp-option 8, protection from floods) and let these through; until then " +
 		"net.ipv4.tcp_timestamps=0 here"

@@ -31,6 +31,11 @@ func portStories() []story {
 			world: func(seed uint64, _ *rand.Rand) *fakenet.World {
 				return stampFilter(seed, func(_ wire.TSval, ok bool) bool { return ok })
 			}},
+		{few: true, name: "near miss: SYNs of half of all TSvals dropped at one port, by a bit", quiet: true, also: lossy(),
+			world: func(seed uint64, r *rand.Rand) *fakenet.World {
+				bit := uint(between(r, 0, 29))
+				return stampFilter(seed, func(v wire.TSval, ok bool) bool { return ok && v>>bit&1 == 1 })
+			}},
 		{name: "a listener with a minimum TTL", right: only(diagnose.ACLDrop), share: 0.9,
 			world: func(seed uint64, r *rand.Rand) *fakenet.World { return nearOnly(seed, uint8(between(r, 65, 255))) }},
 		{name: "near miss: a minimum TTL that every host's has", right: only(diagnose.Healthy), share: 1,

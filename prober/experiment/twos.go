@@ -1,9 +1,10 @@
 package experiment
 
 import (
+	"fmt"
+	"math"
 	"time"
 
-	"github.com/vipprobe/vipprobe/prober/diagnose"
 	"github.com/vipprobe/vipprobe/prober/observe"
 	"github.com/vipprobe/vipprobe/prober/plan"
 	"github.com/vipprobe/vipprobe/prober/wire"
@@ -36,19 +37,19 @@ func (v *Investigation) plain(seen []observe.Observation) plan.Burst {
 	return b
 }
 
-// look sends single SYNs as hosts send them, such with a hop limit of 255, and such without timestamps, in an order drawn by lot.
+// look sends single SYNs as hosts send them, such with a hop limit of 255, and such without timestamps, in an order drawn by lot; each TSval is.
 func (v *Investigation) look(seen []observe.Observation) plan.Burst {
 	b := plan.Burst{Listen: patience(seen)}
-	usual := v.script(v.clock(seen), plan.Single(), plan.Reset)
-	far, bare := usual, usual
-	far.HopLimit = 255
-	bare.Options = wire.LinuxSYNWithoutTimestamps(v.MSS, scale)
-	b.Arms = make([]plan.Arm, 3)
-	b.Arms[diagnose.LookUsual] = plan.Arm{Name: "as usual", Via: plan.Raw, Script: usual}
-	b.Arms[diagnose.LookFar] = plan.Arm{Name: "hop limit 255", Via: plan.Raw, Script: far}
-	b.Arms[diagnose.LookBare] = plan.Arm{Name: "no timestamps", Via: plan.Raw, Script: bare}
-	for i, k := range v.Rand.Perm(max(v.flows(16), len(b.Arms))) {
-		b.Shots = append(b.Shots, plan.Shot{Arm: k % len(b.Arms), Offset: time.Duration(i) * pairGap, Flow: wire.Flow{Src: v.Source, Dst: v.Dst}})
+	for i, k := range v.Rand.Perm(max(v.flows(16), 3)) {
+		name, s := "as usual", v.script(wire.TSval(v.Rand.Uint32()), plan.Single(), plan.Reset)
+		switch k % 3 {
+		case 1:
+			name, s.HopLimit = "hop limit 255", math.MaxUint8
+		case 2:
+			name, s.Options = "no timestamps", wire.LinuxSYNWithoutTimestamps(v.MSS, scale)
+		}
+		b.Arms = append(b.Arms, plan.Arm{Name: fmt.Sprintf("%s, %d", name, k/3), Via: plan.Raw, Script: s})
+		b.Shots = append(b.Shots, plan.Shot{Arm: i, Offset: time.Duration(i) * pairGap, Flow: wire.Flow{Src: v.Source, Dst: v.Dst}})
 	}
 	return b
 }

@@ -182,6 +182,8 @@ func clockHazards() []hazard {
 			p := oneOf(x.r, 1, 1, upTo(x.r, 0.1, 0.9))
 			if p < 1 { // all SYNs of this host
 				x.may = append(x.may, diagnose.ForwardSYNLoss)
+			} else {
+				x.may = append(x.may, diagnose.ACLDrop)
 			}
 			x.note("%.2f", p)
 			return x.drop(fakenet.Chance(p, func(h fakenet.Hop, p *fakenet.Packet) bool {

@@ -177,7 +177,7 @@ func choosy(v *Values) Label {
 	case "ttl":
 		return unless(v.Int("least") <= 64, fault.Saying("is dropped by a listener without a word"))
 	case "timestamps":
-		fault = fault.Saying("TSvals from all four quadrants of the circle were silent")
+		fault = fault.Saying("their TSvals were drawn by lot")
 	case "signature":
 		return fault.Saying("takes only signed segments")
 	}

@@ -64,7 +64,7 @@ func aclDrop() Scenario {
 		NearMisses: []NearMiss{{"another port", map[string]string{"port": "4711"}, Healthy()},
 			{"a listener that wants TTL 255", map[string]string{"by": "ttl"}, Is(diagnose.ACLDrop).Saying("is dropped by a listener without a word")},
 			{"a listener that wants TTL 64", map[string]string{"by": "ttl", "least": "64"}, Healthy()},
-			{"timestamps alone are dropped", map[string]string{"by": "timestamps"}, Is(diagnose.ACLDrop).Saying("TSvals from all four quadrants of the circle were silent")},
+			{"timestamps alone are dropped", map[string]string{"by": "timestamps"}, Is(diagnose.ACLDrop).Saying("their TSvals were drawn by lot")},
 			{"a listener that wants signatures", map[string]string{"by": "signature"}, Is(diagnose.ACLDrop).Saying("takes only signed segments")}},
 		Build: func(st *Stage) {
 			d := st.pair()
