@@ -32,6 +32,9 @@ func labScoreCommand() *cobra.Command {
 			if err := lab.CheckLoss(loss); err != nil {
 				return usageError{err}
 			}
+			if o.Seeds < 1 || parallel < 0 {
+				return usageError{fmt.Errorf("--seeds %d, --parallel %d: want 1 or more seeds, and 0 or more at once", o.Seeds, parallel)}
+			}
 			if !topo.Inside() {
 				return insideAs(cmd, os.Args[1:], o.Only != "" && needsRoot(o.Only))
 			}

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -97,15 +98,9 @@ type service struct {
 }
 
 func (f *serveFlags) serve(ctx context.Context, stderr io.Writer) error {
-	level, err := zerolog.ParseLevel(f.logLevel)
+	level, shard, err := f.read(ctx)
 	if err != nil {
-		return usageError{fmt.Errorf("--log.level: %w", err)}
-	}
-	shard := targets.Shard{}
-	if f.shard != "" {
-		if shard, err = targets.ParseShard(f.shard); err != nil {
-			return usageError{fmt.Errorf("--shard: %w", err)}
-		}
+		return usageError{err}
 	}
 	over, err := supervised()
 	if err != nil {
@@ -145,6 +140,37 @@ func (f *serveFlags) serve(ctx context.Context, stderr io.Writer) error {
 	err = s.run(ctx)
 	s.discovery.Close()
 	return errors.Join(err, s.prober.Close(), s.results.Close())
+}
+
+// read reads the flags, and refuses what can be seen to be wrong before anything is opened.
+func (f *serveFlags) read(ctx context.Context) (level zerolog.Level, shard targets.Shard, err error) {
+	if level, err = zerolog.ParseLevel(f.logLevel); err != nil {
+		return level, shard, fmt.Errorf("--log.level %q: want debug, info, warn or error", f.logLevel)
+	}
+	if f.shard != "" {
+		if shard, err = targets.ParseShard(f.shard); err != nil {
+			return level, shard, fmt.Errorf("--shard: %w", err)
+		}
+	}
+	if f.reloadEvery < 0 {
+		return level, shard, fmt.Errorf("--config.auto-reload-interval %s: want 0, which is never, or more", f.reloadEvery)
+	}
+	for _, at := range f.listen {
+		if strings.HasPrefix(at, "vsock://") { // the toolkit has these too
+			continue
+		}
+		_, port, err := net.SplitHostPort(at)
+		if err == nil {
+			_, err = net.DefaultResolver.LookupPort(ctx, "tcp", port)
+		}
+		if err != nil {
+			return level, shard, fmt.Errorf("--web.listen-address %q: want ADDR:PORT, or :PORT for every address: %w", at, err)
+		}
+	}
+	if err := web.Validate(f.webConfig); err != nil {
+		return level, shard, fmt.Errorf("--web.config.file: %w", err)
+	}
+	return level, shard, nil
 }
 
 // sayReady logs what this machine is like and what the configuration may not have meant.
