@@ -272,8 +272,13 @@ func (e *engine) open(r *run, i int, w *want, port uint16) {
 		return
 	}
 	rec, iss := e.flows.add(s.flow, r.slot, uint32(i), s.way)
+	if anew := r.burst.Shots[i].ISS; anew != nil {
+		iss = *anew
+		e.flows.renumber(rec, iss)
+	}
 	s.rec = rec
 	s.conn = handshake.New(r.script(i), iss)
+	s.conn.Acknowledge(r.burst.Shots[i].Acks)
 	r.first++
 	r.corr.ISS(i, iss)
 }

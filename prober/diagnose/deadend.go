@@ -55,7 +55,11 @@ func readDeadEnd(in *Input, fs []fate) deadEnd {
 		}
 		for j := range o.Attempts {
 			a, arm := &o.Attempts[j], &e.fresh
-			if a.Arm != o.Arms[strayFresh].Name {
+			switch a.Arm {
+			case o.Arms[strayFresh].Name:
+			case ThirdAgain:
+				continue
+			default:
 				arm = &e.dead
 			}
 			arm.n++

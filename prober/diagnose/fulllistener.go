@@ -35,6 +35,17 @@ func fullOrCounted(f Finding, in *Input, accepted int) Finding {
 	return f
 }
 
+// fullByACKs names a full queue that what follows the SYNs of our own connections shows, whatever becomes of SYNs.
+func fullByACKs(f Finding, in *Input, accepted int) (Finding, bool) {
+	if s := readSwallowed(in); s.level() >= Suspected {
+		return s.fullListener(f, in, accepted), true
+	}
+	if c := readFilled(in); c.level() >= Suspected {
+		return c.fullListener(f, in, accepted), true
+	}
+	return f, false
+}
+
 // filledByNone reports whether the last SYN that was answered was reset before it came to be a connection: it took no place in an accept queue, so that the
 // silence after it is none that we made.
 func filledByNone(in *Input) bool {
@@ -71,13 +82,20 @@ func fullListener(f Finding, in *Input, accepted int) Finding {
 	for i := range in.Observations {
 		n += len(in.Observations[i].Attempts)
 	}
-	f.Verdict, f.Level, f.P = AcceptQueueOverflow, Confirmed, stats.ContiguousTail(n, accepted)
+	f.Level, f.P = Confirmed, stats.ContiguousTail(n, accepted)
 	if f.P > 1e-4 {
 		f.Level = Suspected
 	}
-	f.Settle = ""
+	f = tellFull(f, in, accepted)
+	f.Evidence = append(f.Evidence, "another address of this host is dropped on this port as well and answered on another: nothing that counts SYNs by their source")
+	return f
+}
+
+// tellFull names the full accept queue.
+func tellFull(f Finding, in *Input, accepted int) Finding {
+	f.Verdict, f.Settle, f.Wants = AcceptQueueOverflow, "", nil
 	f.Summary = fmt.Sprintf("the first %d connections were accepted and took the last places; every SYN since is dropped, though the listener's stack is alive: its accept queue is full", accepted)
-	f.Evidence = append(f.Evidence, "another address of this host is dropped on this port as well and answered on another: nothing that counts SYNs by their source",
+	f.Evidence = append(f.Evidence,
 		"answered SYNs are exactly the first ones, and time does not bring more: a queue that nobody empties, no rate limit",
 		"a bare ACK is answered with RST by the listener's own stack: the way there is open")
 	f.Disproof = "a SYN answered while nothing was accepted; bare ACKs swallowed as well (then a filter or a table limit is full)"

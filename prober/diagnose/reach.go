@@ -157,6 +157,9 @@ func silentSince(in *Input, f Finding, accepted int, other tally, stray, strayRe
 		f.Summary += stackAlive
 		f.Settle = "SYNs whose TSvals differ in more: one bit of the TSval parts those that were answered from those that were not"
 	case 2*other.dead < other.flows && strayResets >= 3*stray/4 && sameHops(in):
+		if full, ok := fullByACKs(f, in, accepted); ok {
+			return full
+		}
 		if silentTime(in) < noRefill {
 			f.Summary += stackAlive
 			f.Settle = "time: a bucket that refills slowly lets one SYN through at last"

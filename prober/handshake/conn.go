@@ -71,8 +71,9 @@ type Conn struct {
 	holed   int  // segments behind the hole that have left
 	sentAny bool // Data went out at least once
 	peerFIN bool
-	owed    bool // the handshake's ACK has not left yet
-	asked   bool // whether the connection stands was asked
+	owed    bool       // the handshake's ACK has not left yet
+	acks    []wire.Seq // what the first segments acknowledge in turn; nil: plan.FirstAck
+	asked   bool       // whether the connection stands was asked
 	// Of an answer that is acknowledged with a hole in front: whether the peer permits SACK, up to where its octets have come without a gap, where
 	// its segments end, and whether that was done.
 	sackOK bool
@@ -91,6 +92,9 @@ const (
 func New(script *plan.Script, iss wire.Seq) Conn {
 	return Conn{script: script, iss: iss, armed: true, sndUna: iss, sndNxt: iss + 1}
 }
+
+// Acknowledge gives a connection whose script begins with an ACK what its first segments acknowledge (plan.Shot.Acks).
+func (c *Conn) Acknowledge(acks []wire.Seq) { c.acks = acks }
 
 // State returns where the connection stands.
 func (c *Conn) State() State { return c.state }
@@ -140,6 +144,9 @@ func (c *Conn) Stop(now time.Duration, out []Send) []Send {
 	case HalfOpen, Established, FinWait, PeerDone, LastAck:
 		return c.abort(now, out)
 	case SynSent, Unsent:
+		if c.state == SynSent && len(c.acks) > 0 { // the peer may have taken it for the handshake's end
+			out = append(out, Send{Flags: wire.RST, Seq: c.iss.Add(len(c.script.Then.Data)), SYN: -1})
+		}
 		c.finish(Dead)
 	case Closed, Reset, Refused, Aborted, Dead:
 		c.armed = false
@@ -185,6 +192,12 @@ func (c *Conn) sendSYN(now time.Duration, out []Send) []Send {
 	}
 	if c.script.First != 0 {
 		s.Flags, s.Ack = c.script.First, plan.FirstAck(c.iss)
+		if len(c.acks) > 0 {
+			s.Ack = c.acks[c.syns%len(c.acks)]
+			if s.Ack == c.acks[0] {
+				s.Payload = c.script.Then.Data
+			}
+		}
 	}
 	out = append(out, s)
 	c.state = SynSent

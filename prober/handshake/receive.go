@@ -63,7 +63,7 @@ func (c *Conn) onReset(seg *wire.Segment) {
 	switch c.state {
 	case SynSent:
 		toSYN := seg.Flags&wire.ACK != 0 && seg.Ack == c.iss+1
-		toACK := c.script.First&wire.ACK != 0 && seg.Flags&wire.ACK == 0 && seg.Seq == plan.FirstAck(c.iss)
+		toACK := len(c.acks) == 0 && c.script.First&wire.ACK != 0 && seg.Flags&wire.ACK == 0 && seg.Seq == plan.FirstAck(c.iss)
 		if toSYN && c.undeterred() {
 			return
 		}

@@ -2,6 +2,7 @@ package observe
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/vipprobe/vipprobe/prober/plan"
@@ -10,7 +11,7 @@ import (
 
 // judge derives an attempt's outcome and counts from what was recorded.
 func (c *Correlator) judge(a *Attempt, st *flowState) {
-	st.first = firstAnswer(a, st.script.First)
+	st.first = firstAnswer(a, st.script.First, c.burst.Shots[a.Index].Acks)
 	switch {
 	case st.notSent != "":
 		a.Outcome, a.Reason = NotSent, st.notSent
@@ -31,14 +32,14 @@ func (c *Correlator) judge(a *Attempt, st *flowState) {
 
 // firstAnswer is the index of the answer that settled the attempt, or −1: a SYN-ACK to ISS+1, an RST to what was sent first (SYN where
 // that is 0), or an ICMP error that ends a connect, whichever came first; a SYN-ACK wins over what came before it.
-func firstAnswer(a *Attempt, sent wire.Flags) int {
+func firstAnswer(a *Attempt, sent wire.Flags, acks []wire.Seq) int {
 	first := -1
 	for k := range a.Answers {
 		switch ans := &a.Answers[k]; {
 		case ans.Kind == SYNACK:
 			return k
 		case first >= 0:
-		case ans.Kind == RST && ans.refuses(a.ISS, sent), ans.Kind == ICMP && ans.Ends():
+		case ans.Kind == RST && ans.refuses(a.ISS, sent, acks), ans.Kind == ICMP && ans.Ends():
 			first = k
 		}
 	}
@@ -47,7 +48,10 @@ func firstAnswer(a *Attempt, sent wire.Flags) int {
 
 // refuses reports whether an RST is the answer to a SYN, which it acknowledges (RFC 9293 §3.10.7.3), or to an ACK sent first, whose
 // acknowledgment number is its sequence number (§3.5.2).
-func (ans *Answer) refuses(iss wire.Seq, sent wire.Flags) bool {
+func (ans *Answer) refuses(iss wire.Seq, sent wire.Flags, acks []wire.Seq) bool {
+	if sent&wire.ACK != 0 && len(acks) > 0 {
+		return ans.Flags&wire.ACK == 0 && slices.Contains(acks, ans.Seq)
+	}
 	if sent&wire.ACK != 0 {
 		return ans.Flags&wire.ACK == 0 && ans.Seq == plan.FirstAck(iss)
 	}

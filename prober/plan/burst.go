@@ -180,9 +180,13 @@ type Shot struct {
 	// Again goes on with the flow of an earlier raw shot that nobody answered: Flow.Src names its port, and the SYN keeps its initial sequence
 	// number, so that it is one more repeat to everybody on the way. Where that flow is not known any more, nothing is sent.
 	Again bool
-	// ISS begins the flow of an Again shot anew, in place of the earlier initial sequence number: one that both sides have closed can be asked
+	// ISS begins the flow of an Again shot, or of one whose port the plan names, anew, in place of the earlier initial sequence number: one that both sides have closed can be asked
 	// what its TIME_WAIT makes of a new SYN. nil: the number is kept.
 	ISS *wire.Seq
+	// Acks are what the segments of the ladder acknowledge in turn, where what is sent first has the ACK bit (Script.First): the third segment of an
+	// earlier handshake once more, and others beside it. An RST that they draw ends nothing: its sequence number is that of the segment that drew it. The first of them,
+	// and each that acknowledges the same, carries Then.Data. The flow's port is named and the number of its first octet is ISS; in the end it is reset. nil: FirstAck.
+	Acks []wire.Seq
 }
 
 // Kind names an experiment's bursts.

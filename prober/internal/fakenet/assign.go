@@ -219,7 +219,11 @@ func (w *World) bind(r *run, i int, f wire.Flow, mac wire.MAC, again bool) {
 		if again {
 			x.iss = old.iss
 		}
+		if anew := r.burst.Shots[i].ISS; anew != nil {
+			x.iss = *anew
+		}
 		s.conn = handshake.New(&r.burst.Arms[r.burst.Shots[i].Arm].Script, x.iss)
+		s.conn.Acknowledge(r.burst.Shots[i].Acks)
 		r.corr.ISS(i, x.iss)
 	}
 }

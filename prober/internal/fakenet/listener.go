@@ -151,12 +151,12 @@ func (h *Host) cookieAck(at Hop, l *Listener, seg *wire.Segment) bool {
 	if !ok || seg.Ack != iss+1 {
 		return false
 	}
-	delete(l.cookies, seg.Flow())
-	if l.Queued > l.backlog() {
+	if l.Queued > l.backlog() { // the cookie stays good: it is a sum, and nothing that is kept
 		h.Counters["TcpExt.ListenOverflows"]++
 		h.drop("")
 		return true
 	}
+	delete(l.cookies, seg.Flow())
 	syn := *seg
 	syn.Seq--
 	c := h.newRequest(at, l, &syn, iss)

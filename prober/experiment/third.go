@@ -1,0 +1,38 @@
+package experiment
+
+import (
+	"time"
+
+	"github.com/vipprobe/vipprobe/prober/diagnose"
+	"github.com/vipprobe/vipprobe/prober/observe"
+	"github.com/vipprobe/vipprobe/prober/plan"
+	"github.com/vipprobe/vipprobe/prober/wire"
+)
+
+// thirdRungs is how often a flow is asked, with the right number and with another in turn.
+const thirdRungs = 6
+
+// thirdAgain adds the third segments of the last handshakes that were answered, right and wrong, among the bare ACKs: a valid SYN cookie that is swallowed
+// shows a full accept queue. Where it is taken after all, it carries a line end, so that the connection shows itself, and is reset.
+func (v *Investigation) thirdAgain(b *plan.Burst, s plan.Script, seen []observe.Observation) {
+	list := diagnose.Thirds(seen)
+	list = list[max(len(list)-v.flows(16), 0):]
+	if len(list) == 0 {
+		return
+	}
+	gap := patience(seen) / 4
+	at := make([]time.Duration, thirdRungs)
+	for i := range at {
+		at[i] = time.Duration(i) * gap
+	}
+	s.Ladder, s.Then.Data = plan.Custom(at...), []byte("\r\n")
+	b.Arms = append(b.Arms, plan.Arm{Name: diagnose.ThirdAgain, Via: plan.Raw, Script: s})
+	for _, t := range list {
+		b.Shots = append(b.Shots, plan.Shot{Arm: len(b.Arms) - 1, Flow: wire.Flow{Src: t.Flow.Src, Dst: v.Dst}, ISS: &t.Seq, Acks: []wire.Seq{t.Ack, t.Ack + diagnose.ThirdOff}})
+	}
+	v.Rand.Shuffle(len(b.Shots), func(i, j int) { b.Shots[i], b.Shots[j] = b.Shots[j], b.Shots[i] })
+	for i := range b.Shots {
+		b.Shots[i].Offset = time.Duration(i) * 10 * time.Millisecond
+	}
+	b.Listen += at[thirdRungs-1]
+}
