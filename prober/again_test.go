@@ -51,3 +51,34 @@ func TestAnUnansweredFlowIsAskedAgain(t *testing.T) {
 		t.Errorf("no port named: %s", a.Outcome)
 	}
 }
+
+// The ACK that ended a handshake is sent again on its own port, with its own number and another; what each drew is kept, and the flow is reset.
+func TestAnEarlierHandshakeIsEndedAgain(t *testing.T) {
+	t.Parallel()
+	const right, wrong, first = wire.Seq(5001), wire.Seq(9001), wire.Seq(77)
+	r := newRig(t, EngineOptions{})
+	p := r.listen(t, func(p *peer, s *wire.Segment) {
+		if s.Dst.Port() == 80 && s.Flags == wire.ACK && s.Ack != right {
+			p.send(wire.Segment{Src: s.Dst, Dst: s.Src, Seq: s.Ack, Flags: wire.RST})
+		}
+	})
+	r.scouted(t, p)
+	arm := rawArm(plan.Custom(0, 20*ms, 40*ms, 60*ms))
+	arm.Script.First, arm.Script.Options, arm.Script.Then.Data = wire.ACK, wire.Options{}, []byte("hi")
+	earlier := r.burst(t, to(20*ms, 1, []plan.Arm{kernelArm(plan.Single())}, on(ghostV4, 80))).Attempts[0].Flow
+	b := to(200*ms, 1, []plan.Arm{arm}, on(ghostV4, 80))
+	seq := first
+	b.Shots[0].Flow.Src, b.Shots[0].ISS, b.Shots[0].Acks = earlier.Src, &seq, []wire.Seq{right, wrong}
+	a := r.burst(t, b).Attempts[0]
+	if a.Flow != earlier || a.ISS != first || len(a.SYNs) != 4 || len(a.Answers) != 2 {
+		t.Fatalf("%s from %d: %d sent, %d answers, want 4 and 2: %s", a.Flow, a.ISS, len(a.SYNs), len(a.Answers), a.Reason)
+	}
+	for _, ans := range a.Answers {
+		if ans.Kind != observe.RST || ans.Seq != wrong {
+			t.Errorf("%s at %d, want an RST at %d", ans.Kind, ans.Seq, wrong)
+		}
+	}
+	if last := a.Sent; len(last) != 1 || last[0].Flags != wire.RST || last[0].Seq != first+2 {
+		t.Errorf("in the end: %+v, want an RST at %d", last, first+2)
+	}
+}

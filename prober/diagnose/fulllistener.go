@@ -91,7 +91,7 @@ func fullListener(f Finding, in *Input, accepted int) Finding {
 	return f
 }
 
-// tellFull names the full accept queue.
+// tellFull names the full accept queue, whose last places accepted connections of ours took.
 func tellFull(f Finding, in *Input, accepted int) Finding {
 	f.Verdict, f.Settle, f.Wants = AcceptQueueOverflow, "", nil
 	f.Summary = fmt.Sprintf("the first %d connections were accepted and took the last places; every SYN since is dropped, though the listener's stack is alive: its accept queue is full", accepted)

@@ -110,7 +110,7 @@ func (s *swallowed) add(a *observe.Attempt, ack wire.Seq) {
 			other = true
 		}
 	}
-	switch n := len(a.SYNs) / 2; {
+	switch n := (len(a.SYNs) + 1) / 2; {
 	case other:
 		s.live++
 	case right:
@@ -141,8 +141,12 @@ func (s *swallowed) level() Level {
 func (s *swallowed) fullListener(f Finding, in *Input, accepted int) Finding {
 	f.Level, f.P = s.level(), s.p
 	f = tellFull(f, in, accepted)
-	f.Evidence = append(f.Evidence, fmt.Sprintf("of %d connections of the first burst the handshake's ACK, sent again, is swallowed (%d of %d), and with another number draws an RST: the number is a valid "+
-		"SYN cookie, and a listener drops the ACK that brings one back only where its accept queue is full; lost by chance with p = %.2g (Fisher, one-sided)", s.flows, s.right, s.right, s.p))
+	if f.Summary = fmt.Sprintf("of the first %d connections, which all looked accepted, %d never were: the listener drops the ACKs that end their handshakes, and every SYN since; its accept queue is full",
+		accepted, s.flows); accepted == s.flows {
+		f.Summary = fmt.Sprintf("the first %d connections looked accepted and never were: the listener drops the ACKs that end their handshakes, and every SYN since; its accept queue is full", accepted)
+	}
+	f.Evidence = append(f.Evidence, fmt.Sprintf("the ACK that ended the handshake, sent again, is swallowed on %d connections (%d of %d times), and with another number it draws an RST: the number brings a "+
+		"SYN cookie back, and a listener drops that without a word only where its accept queue is full; lost by chance with p = %.2g (Fisher, one-sided)", s.flows, s.right, s.right, s.p))
 	f.Disproof = "an ACK of data on one of these connections; a SYN answered while nothing was accepted"
 	return f
 }

@@ -15,6 +15,12 @@ func guarded(seed uint64, r *rand.Rand) *fakenet.World {
 	return w
 }
 
+// alone is a vantage of one address.
+func alone(w *fakenet.World) *fakenet.World {
+	w.Client.Others = nil
+	return w
+}
+
 func listenerStories() []story {
 	overflow, healthy := only(diagnose.AcceptQueueOverflow), only(diagnose.Healthy)
 	return []story{
@@ -24,11 +30,23 @@ func listenerStories() []story {
 			world: func(seed uint64, r *rand.Rand) *fakenet.World {
 				return lose(fakenet.AcceptFull(seed, between(r, 1, 30)), 0.03)
 			}},
-		{name: "nobody accepts, and one address to ask from", right: overflow, quiet: true,
+		{name: "nobody accepts, and one address to ask from", right: overflow, share: 0.25, quiet: true,
 			world: func(seed uint64, r *rand.Rand) *fakenet.World {
-				w := fakenet.AcceptFull(seed, between(r, 1, 30))
-				w.Client.Others = nil
+				return alone(fakenet.AcceptFull(seed, between(r, 1, 30)))
+			}},
+		{name: "nobody accepts, backlog 1 to 5, and one address to ask from", right: overflow, share: 0.7, quiet: true,
+			world: func(seed uint64, r *rand.Rand) *fakenet.World {
+				return alone(fakenet.AcceptFull(seed, between(r, 1, 5)))
+			}},
+		{name: "nobody accepts, no cookies, and one address to ask from", right: overflow, quiet: true,
+			world: func(seed uint64, r *rand.Rand) *fakenet.World {
+				w := alone(fakenet.AcceptFull(seed, between(r, 1, 30)))
+				w.Hosts[0].Ports[80].Cookies = fakenet.CookiesOff
 				return w
+			}},
+		{name: "nobody accepts, 3 % loss, and one address to ask from", right: overflow, quiet: true, also: lossy(),
+			world: func(seed uint64, r *rand.Rand) *fakenet.World {
+				return lose(alone(fakenet.AcceptFull(seed, between(r, 1, 5))), 0.03)
 			}},
 		{name: "a guard counts the SYNs of each source", right: only(diagnose.SYNRateLimited), share: 0.8,
 			world: func(seed uint64, r *rand.Rand) *fakenet.World {
@@ -38,6 +56,30 @@ func listenerStories() []story {
 			}},
 		{name: "a guard counts the SYNs of each source, and one address to ask from", quiet: true,
 			world: guarded},
+		{name: "a guard counts the SYNs of each source, cookies always, and one address to ask from", quiet: true,
+			world: func(seed uint64, r *rand.Rand) *fakenet.World {
+				w := guarded(seed, r)
+				w.Hosts[0].Ports[80].Cookies = fakenet.CookiesAlways
+				return w
+			}},
+		{name: "a guard counts the SYNs of each source, a deferred accept, and one address to ask from", quiet: true,
+			world: func(seed uint64, r *rand.Rand) *fakenet.World {
+				w := guarded(seed, r)
+				w.Hosts[0].Ports[80].DeferAccept = between(r, 1, 4)
+				return w
+			}},
+		{name: "a guard counts the SYNs of each source, much is lost, and one address to ask from", also: lossy(), quiet: true,
+			world: func(seed uint64, r *rand.Rand) *fakenet.World {
+				w := guarded(seed, r)
+				w.Hosts[0].Ports[80].Cookies = []fakenet.Cookies{fakenet.CookiesOnFull, fakenet.CookiesAlways}[r.IntN(2)]
+				return lose(w, upTo(r, 0.02, 0.5))
+			}},
+		{name: "a guard counts the SYNs of each source before a SYN proxy, and one address to ask from", quiet: true, also: []diagnose.Verdict{diagnose.SYNCookiesActive, diagnose.LBFullProxyMasks},
+			world: func(seed uint64, r *rand.Rand) *fakenet.World {
+				w, _ := fakenet.Server(seed, &fakenet.Limiter{Rate: upTo(r, 0.0003, 0.01), Burst: between(r, 3, 40), PerSource: true, Match: fakenet.Both(fakenet.SYNs, fakenet.ToPorts(80))},
+					fakenet.NewSYNProxy(seed))
+				return w
+			}},
 		{name: "near miss: nobody accepts, backlog 1,000", right: healthy, share: 1, also: overflow[0],
 			world: func(seed uint64, _ *rand.Rand) *fakenet.World { return fakenet.AcceptFull(seed, 1000) }},
 		{name: "near miss: accepts slowly, queue deep enough", right: healthy, share: 1,

@@ -193,10 +193,7 @@ func (c *Conn) sendSYN(now time.Duration, out []Send) []Send {
 	if c.script.First != 0 {
 		s.Flags, s.Ack = c.script.First, plan.FirstAck(c.iss)
 		if len(c.acks) > 0 {
-			s.Ack = c.acks[c.syns%len(c.acks)]
-			if s.Ack == c.acks[0] {
-				s.Payload = c.script.Then.Data
-			}
+			s.Ack, s.Payload = c.acks[c.syns%len(c.acks)], c.script.Then.Data
 		}
 	}
 	out = append(out, s)

@@ -2,6 +2,7 @@ package handshake
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -199,6 +200,32 @@ func TestABareACKSentFirstIsEndedByItsRST(t *testing.T) {
 	ack := step{0, nil, []string{". 0 ack " + fmt.Sprint(plan.FirstAck(iss).Sub(irs))}, SynSent}
 	converse(t, script, []step{ack, {1, &wire.Segment{Flags: wire.RST, Seq: plan.FirstAck(iss) + 1}, nil, SynSent},
 		{2, &wire.Segment{Flags: wire.RST, Seq: plan.FirstAck(iss)}, nil, Refused}})
+}
+
+// The end of an earlier handshake once more, and another number beside it: no RST ends that, and what the peer may have taken for a connection is reset.
+func TestEarlierHandshakesAreEndedAgain(t *testing.T) {
+	t.Parallel()
+	script := plan.Script{First: wire.ACK, Ladder: plan.Custom(0, ms, 2*ms), Then: plan.Exchange{Data: []byte("hi")}}
+	c := New(&script, iss)
+	c.Acknowledge([]wire.Seq{irs + 1, irs + 1000})
+	var got []string
+	for at := range 3 {
+		out := c.Step(time.Duration(at)*ms, nil, nil)
+		for k := range out {
+			got = append(got, show(&out[k]))
+		}
+		c.Step(time.Duration(at)*ms, &wire.Segment{Flags: wire.RST, Seq: irs + 1000}, nil)
+	}
+	if c.State() != SynSent || c.Settled() {
+		t.Errorf("after RSTs: %s, settled %v", c.State(), c.Settled())
+	}
+	out := c.Stop(time.Second, nil)
+	for k := range out {
+		got = append(got, show(&out[k]))
+	}
+	if want := []string{". 0 ack 1 \"hi\"", ". 0 ack 1000 \"hi\"", ". 0 ack 1 \"hi\"", "R 2"}; !slices.Equal(got, want) {
+		t.Errorf("sent %q, want %q", got, want)
+	}
 }
 
 func TestAnICMPErrorEndsAnUnansweredSYNOnly(t *testing.T) {

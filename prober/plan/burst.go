@@ -184,8 +184,8 @@ type Shot struct {
 	// what its TIME_WAIT makes of a new SYN. nil: the number is kept.
 	ISS *wire.Seq
 	// Acks are what the segments of the ladder acknowledge in turn, where what is sent first has the ACK bit (Script.First): the third segment of an
-	// earlier handshake once more, and others beside it. An RST that they draw ends nothing: its sequence number is that of the segment that drew it. The first of them,
-	// and each that acknowledges the same, carries Then.Data. The flow's port is named and the number of its first octet is ISS; in the end it is reset. nil: FirstAck.
+	// earlier handshake once more, and others beside it, each with Then.Data. An RST ends nothing: its sequence number tells which of them drew it. The plan names the
+	// flow's port, and the number of its first octet as ISS; in the end the flow is reset. nil: FirstAck.
 	Acks []wire.Seq
 }
 

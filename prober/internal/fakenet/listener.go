@@ -145,18 +145,17 @@ func (h *Host) sendCookie(c *conn) {
 	h.emit(c.hop, seg)
 }
 
-// cookieAck takes an ACK that completes a handshake by cookie.
+// cookieAck takes an ACK that completes a handshake by cookie. The cookie stays good: it is a sum, and nothing that is used up.
 func (h *Host) cookieAck(at Hop, l *Listener, seg *wire.Segment) bool {
 	iss, ok := l.cookies[seg.Flow()]
 	if !ok || seg.Ack != iss+1 {
 		return false
 	}
-	if l.Queued > l.backlog() { // the cookie stays good: it is a sum, and nothing that is kept
+	if l.Queued > l.backlog() {
 		h.Counters["TcpExt.ListenOverflows"]++
 		h.drop("")
 		return true
 	}
-	delete(l.cookies, seg.Flow())
 	syn := *seg
 	syn.Seq--
 	c := h.newRequest(at, l, &syn, iss)

@@ -111,6 +111,11 @@ func Beyond(perSecond uint64, burst uint32) Part {
 	return Part{&expr.Limit{Type: expr.LimitTypePkts, Rate: perSecond, Unit: expr.LimitTimeSecond, Burst: burst, Over: true}}
 }
 
+// BeyondAnHour is Beyond of a bucket that gains perHour tokens an hour.
+func BeyondAnHour(perHour uint64, burst uint32) Part {
+	return Part{&expr.Limit{Type: expr.LimitTypePkts, Rate: perHour, Unit: expr.LimitTimeHour, Burst: burst, Over: true}}
+}
+
 // ConnectionsOver matches when more than count tracked connections have come by this rule and still live.
 func ConnectionsOver(count uint32) Part {
 	return Part{&expr.Connlimit{Count: count, Flags: expr.NFT_CONNLIMIT_F_INV}}
