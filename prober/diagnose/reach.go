@@ -160,6 +160,9 @@ func silentSince(in *Input, f Finding, accepted int, other tally, stray, strayRe
 		if full, ok := fullByACKs(f, in, accepted); ok {
 			return full
 		}
+		if len(Thirds(in.Observations)) > 0 && in.bursts(plan.KindStray) < 2 {
+			f.Wants = append(f.Wants, Want{Kind: plan.KindStray, Why: "does the listener take back the SYN cookies that it sent?", Most: 2})
+		}
 		if silentTime(in) < noRefill {
 			f.Summary += stackAlive
 			f.Settle = "time: a bucket that refills slowly lets one SYN through at last"

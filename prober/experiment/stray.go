@@ -24,7 +24,9 @@ func (v *Investigation) stray(seen []observe.Observation) plan.Burst {
 	}
 	v.shots(&b, 0, n, 0, 10*time.Millisecond)
 	v.strayAgain(&b, s, seen)
-	v.thirdAgain(&b, s, seen)
+	if count(seen, plan.KindStray) > 0 {
+		v.thirdAgain(&b, s, seen)
+	}
 	return b
 }
 

@@ -12,14 +12,16 @@ import (
 // thirdRungs is how often a flow is asked, with the right number and with another in turn.
 const thirdRungs = 6
 
-// thirdAgain adds the third segments of the last handshakes that were answered, right and wrong, among the bare ACKs: a valid SYN cookie that is swallowed
+// thirdAgain sends the third segments of the last handshakes that were answered, right and wrong, with a few bare ACKs among them: a valid SYN cookie that is swallowed
 // shows a full accept queue. Where it is taken after all, it carries a line end, so that the connection shows itself, and is reset.
 func (v *Investigation) thirdAgain(b *plan.Burst, s plan.Script, seen []observe.Observation) {
 	list := diagnose.Thirds(seen)
-	list = list[max(len(list)-v.flows(16), 0):]
 	if len(list) == 0 {
 		return
 	}
+	all := v.flows(16)
+	list = list[max(len(list)-max(3*all/4, 1), 0):]
+	b.Shots = b.Shots[:min(len(b.Shots), all-len(list))]
 	gap := patience(seen) / 4
 	at := make([]time.Duration, thirdRungs)
 	for i := range at {

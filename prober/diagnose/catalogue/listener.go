@@ -35,7 +35,7 @@ func acceptQueueOverflow() Entry {
 			{"Completed handshakes wait for accept(2) in a queue of min(backlog, somaxconn)+1. When it is full a new SYN is dropped.", "net/ipv4/tcp_input.c tcp_conn_request, Linux 6.18; measured on Linux 6.18"},
 			{"A handshake's last ACK that finds it full is dropped as well, and the listener goes on repeating its SYN-ACK at 1, 3, 7 s, while the client is already connected.",
 				"net/ipv4/tcp_ipv4.c tcp_v4_syn_recv_sock, Linux 6.18; net/ipv4/tcp_minisocks.c tcp_check_req, Linux 6.18; measured on Linux 6.18"},
-			{"So is an ACK that brings a SYN cookie back, though its number is right; any other ACK draws an RST.", "net/ipv4/syncookies.c cookie_v4_check, tcp_get_cookie_sock, Linux 6.18; measured on Linux 6.18"},
+			{"So is an ACK that brings a SYN cookie back, though its number is right; any other ACK draws an RST.", "net/ipv4/syncookies.c cookie_v4_check, Linux 6.18; net/ipv4/tcp_ipv4.c tcp_v4_syn_recv_sock, Linux 6.18; measured on Linux 6.18"},
 			{"Older kernels let a few more SYNs in while the queue is full.", "net/ipv4/tcp_ipv4.c tcp_v4_conn_request, Linux 3.10"},
 		},
 		Proof: []Proof{
