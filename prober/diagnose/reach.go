@@ -161,7 +161,10 @@ func silentSince(in *Input, f Finding, accepted int, other tally, stray, strayRe
 			return full
 		}
 		if len(Thirds(in.Observations)) > 0 && in.bursts(plan.KindStray) < 2 {
-			f.Wants = append(f.Wants, Want{Kind: plan.KindStray, Why: "does the listener take back the SYN cookies that it sent?", Most: 2})
+			f.Summary += stackAlive
+			f.Settle = "whether the listener takes back the SYN cookies that it sent"
+			f.Wants = []Want{{Kind: plan.KindStray, Why: "does the listener take back the SYN cookies that it sent?", Most: 2}}
+			return f
 		}
 		if silentTime(in) < noRefill {
 			f.Summary += stackAlive

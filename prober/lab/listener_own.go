@@ -12,7 +12,7 @@ import (
 // fullOrGuarded is what must be said where a full accept queue and a guard that counts SYNs look the same.
 const fullOrGuarded = "counts the SYNs of this address"
 
-// guardOf and its values say whether a guard in front of a server that works makes the silence.
+// Whether a guard in front of a server that works makes the silence, and how strict it is.
 const (
 	noGuard     = "none"
 	guard       = "counts"
@@ -41,15 +41,18 @@ func acceptFullOwn() Scenario {
 
 // fillsItself is a short queue that a burst fills, or a guard that lets as many through.
 func fillsItself(v *Values) Label {
-	switch room := v.Int("backlog") + 1; {
-	case v.String("guard") != noGuard:
-		return Open("")
+	fault, room := Is(diagnose.AcceptQueueOverflow), v.Int("backlog")+1
+	switch {
 	case room >= 500:
 		return Healthy()
-	case v.String("cookies") != "1", room >= usualBurst-2, v.Duration("rtt") < 2*time.Millisecond:
-		return doubtful(Is(diagnose.AcceptQueueOverflow)).OrAlso()
+	case room > 2*usualBurst:
+		return doubtful(fault).OrAlso()
+	case v.String("guard") != noGuard, v.String("cookies") == "0":
+		return Open(fullOrGuarded)
+	case room > usualBurst-3, v.Duration("rtt") < 2*time.Millisecond:
+		return fault.OrAlso()
 	}
-	return Is(diagnose.AcceptQueueOverflow)
+	return fault
 }
 
 func (st *Stage) fillsItself() {
