@@ -81,4 +81,8 @@ func TestAnEarlierHandshakeIsEndedAgain(t *testing.T) {
 	if last := a.Sent; len(last) != 1 || last[0].Flags != wire.RST || last[0].Seq != first+2 {
 		t.Errorf("in the end: %+v, want an RST at %d", last, first+2)
 	}
+	b.Shots[0].Again = true
+	if a := r.burst(t, b).Attempts[0]; a.Flow != earlier || a.ISS != first || len(a.Answers) != 2 {
+		t.Errorf("once more: %s from %d, %d answers, want 2: %s", a.Flow, a.ISS, len(a.Answers), a.Reason)
+	}
 }

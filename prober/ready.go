@@ -247,6 +247,7 @@ func (e *engine) revive(r *run, i int, w *want, port uint16) string {
 	r.corr.Bind(i, flow)
 	r.open++
 	s.conn = handshake.New(r.script(i), iss)
+	s.conn.Acknowledge(r.burst.Shots[i].Acks)
 	r.corr.ISS(i, iss)
 	return ""
 }

@@ -32,7 +32,23 @@ func fullOrCounted(f Finding, in *Input, accepted int) Finding {
 			return fullListener(f, in, accepted)
 		}
 	}
+	if full, ok := fullByACKs(f, in, accepted); ok {
+		full.Wants = f.Wants
+		return full
+	}
+	f.Evidence = append(f.Evidence, "what fits, and cannot be told apart from one address: a full accept queue whose last places our own connections took, or a guard that counts the SYNs of this address")
+	if s := readSwallowed(in); s.gone > 0 && s.flows == 0 {
+		f.Evidence = append(f.Evidence, fmt.Sprintf("the ACKs that ended %d of these handshakes, sent again, drew RSTs: they brought back no SYN cookie, which a full queue swallows", s.gone))
+	}
 	return f
+}
+
+// cookieLooks is how many bursts of bare ACKs are made before a full queue is given up, one more where the last suggests one.
+func cookieLooks(suspected bool) int {
+	if suspected {
+		return 3
+	}
+	return 2
 }
 
 // fullByACKs names a full queue that what follows the SYNs of our own connections shows, whatever becomes of SYNs.

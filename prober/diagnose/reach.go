@@ -157,13 +157,14 @@ func silentSince(in *Input, f Finding, accepted int, other tally, stray, strayRe
 		f.Summary += stackAlive
 		f.Settle = "SYNs whose TSvals differ in more: one bit of the TSval parts those that were answered from those that were not"
 	case 2*other.dead < other.flows && strayResets >= 3*stray/4 && sameHops(in):
-		if full, ok := fullByACKs(f, in, accepted); ok {
+		full, ok := fullByACKs(f, in, accepted)
+		if ok && full.Level >= Confirmed {
 			return full
 		}
-		if len(Thirds(in.Observations)) > 0 && in.bursts(plan.KindStray) < 2 {
+		if most := cookieLooks(ok); len(Thirds(in.Observations)) > 0 && in.bursts(plan.KindStray) < most {
 			f.Summary += stackAlive
 			f.Settle = "whether the listener takes back the SYN cookies that it sent"
-			f.Wants = []Want{{Kind: plan.KindStray, Why: "does the listener take back the SYN cookies that it sent?", Most: 2}}
+			f.Wants = []Want{{Kind: plan.KindStray, Why: "does the listener take back the SYN cookies that it sent?", Most: most}}
 			return f
 		}
 		if silentTime(in) < noRefill {

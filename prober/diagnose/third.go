@@ -71,7 +71,7 @@ type swallowed struct {
 }
 
 func readSwallowed(in *Input) swallowed {
-	acks := map[wire.Flow]wire.Seq{}
+	acks, counted := map[wire.Flow]wire.Seq{}, map[wire.Flow]bool{}
 	var s swallowed
 	for i := range in.Observations {
 		o := &in.Observations[i]
@@ -89,7 +89,7 @@ func readSwallowed(in *Input) swallowed {
 			case a.Arm == o.Arms[strayFresh].Name:
 				s.answered.add(len(a.Answers) == 0)
 			case a.Arm == ThirdAgain && known:
-				s.add(a, ack)
+				s.add(a, ack, counted)
 			}
 		}
 	}
@@ -97,8 +97,8 @@ func readSwallowed(in *Input) swallowed {
 	return s
 }
 
-// add takes the answers of one flow.
-func (s *swallowed) add(a *observe.Attempt, ack wire.Seq) {
+// add takes the answers of one flow, which may have been counted before.
+func (s *swallowed) add(a *observe.Attempt, ack wire.Seq, counted map[wire.Flow]bool) {
 	var right, wrong, other bool
 	for k := range a.Answers {
 		switch ans := &a.Answers[k]; {
@@ -116,8 +116,9 @@ func (s *swallowed) add(a *observe.Attempt, ack wire.Seq) {
 	case right:
 		s.gone++
 	case wrong:
-		s.flows++
-		s.right += n
+		if s.right += n; !counted[a.Flow] {
+			s.flows, counted[a.Flow] = s.flows+1, true
+		}
 		s.answered.add(false)
 	default:
 		s.answered.add(true)
@@ -129,7 +130,7 @@ func (s *swallowed) level() Level {
 	switch {
 	case s.flows == 0 || s.live > 0:
 		return Inconclusive
-	case s.p < 1e-4 && s.flows > 1:
+	case s.p < 1e-4:
 		return Confirmed
 	case s.p < 1e-2:
 		return Suspected

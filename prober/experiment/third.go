@@ -1,6 +1,7 @@
 package experiment
 
 import (
+	"slices"
 	"time"
 
 	"github.com/vipprobe/vipprobe/prober/diagnose"
@@ -30,11 +31,19 @@ func (v *Investigation) thirdAgain(b *plan.Burst, s plan.Script, seen []observe.
 	s.Ladder, s.Then.Data = plan.Custom(at...), []byte("\r\n")
 	b.Arms = append(b.Arms, plan.Arm{Name: diagnose.ThirdAgain, Via: plan.Raw, Script: s})
 	for _, t := range list {
-		b.Shots = append(b.Shots, plan.Shot{Arm: len(b.Arms) - 1, Flow: wire.Flow{Src: t.Flow.Src, Dst: v.Dst}, ISS: &t.Seq, Acks: []wire.Seq{t.Ack, t.Ack + diagnose.ThirdOff}})
+		f := wire.Flow{Src: t.Flow.Src, Dst: v.Dst}
+		b.Shots = append(b.Shots, plan.Shot{Arm: len(b.Arms) - 1, Flow: f, Again: strayed(seen, f), ISS: &t.Seq, Acks: []wire.Seq{t.Ack, t.Ack + diagnose.ThirdOff}})
 	}
 	v.Rand.Shuffle(len(b.Shots), func(i, j int) { b.Shots[i], b.Shots[j] = b.Shots[j], b.Shots[i] })
 	for i := range b.Shots {
 		b.Shots[i].Offset = time.Duration(i) * 10 * time.Millisecond
 	}
 	b.Listen += at[thirdRungs-1]
+}
+
+// strayed reports whether a flow had bare ACKs of ours before.
+func strayed(seen []observe.Observation, f wire.Flow) bool {
+	return slices.ContainsFunc(seen, func(o observe.Observation) bool {
+		return o.Kind == plan.KindStray && slices.ContainsFunc(o.Attempts, func(a observe.Attempt) bool { return a.Flow == f && len(a.SYNs) > 0 })
+	})
 }
