@@ -58,11 +58,11 @@ func thirds(o *observe.Observation) []Third {
 	return out
 }
 
-// swallowed is what the third segments of earlier handshakes drew once more. A listener that has room takes one with a valid SYN cookie for the end of a
+// swallowedACKs is what the third segments of earlier handshakes drew once more. A listener that has room takes one with a valid SYN cookie for the end of a
 // handshake, and acknowledges its data; one whose accept queue is full drops it without a word (net/ipv4/syncookies.c cookie_v4_check,
 // tcp_get_cookie_sock; tcp_ipv4.c tcp_v4_syn_recv_sock, 2.6.32 … 6.18); to any other ACK it answers with an RST. So of one flow the right number is
 // swallowed and a wrong one is not. What drops SYNs on the way knows nothing of these numbers.
-type swallowed struct {
+type swallowedACKs struct {
 	// flows drew an RST with the wrong number and nothing with the right one, right times asked; gone drew an RST with both, live something else.
 	flows, right, gone, live int
 	// answered counts bare ACKs beside these, on such flows with the wrong number and on fresh flows.
@@ -70,9 +70,9 @@ type swallowed struct {
 	p        float64
 }
 
-func readSwallowed(in *Input) swallowed {
+func readSwallowed(in *Input) swallowedACKs {
 	acks, counted := map[wire.Flow]wire.Seq{}, map[wire.Flow]bool{}
-	var s swallowed
+	var s swallowedACKs
 	for i := range in.Observations {
 		o := &in.Observations[i]
 		if o.Kind == plan.KindConnect {
@@ -98,7 +98,7 @@ func readSwallowed(in *Input) swallowed {
 }
 
 // add takes the answers of one flow, which may have been counted before.
-func (s *swallowed) add(a *observe.Attempt, ack wire.Seq, counted map[wire.Flow]bool) {
+func (s *swallowedACKs) add(a *observe.Attempt, ack wire.Seq, counted map[wire.Flow]bool) {
 	var right, wrong, other bool
 	for k := range a.Answers {
 		switch ans := &a.Answers[k]; {
@@ -126,7 +126,7 @@ func (s *swallowed) add(a *observe.Attempt, ack wire.Seq, counted map[wire.Flow]
 }
 
 // level is how firmly this says that the queue is full.
-func (s *swallowed) level() Level {
+func (s *swallowedACKs) level() Level {
 	switch {
 	case s.flows == 0 || s.live > 0:
 		return Inconclusive
@@ -139,7 +139,7 @@ func (s *swallowed) level() Level {
 }
 
 // fullListener names the queue.
-func (s *swallowed) fullListener(f Finding, in *Input, accepted int) Finding {
+func (s *swallowedACKs) fullListener(f Finding, in *Input, accepted int) Finding {
 	f.Level, f.P = s.level(), s.p
 	f = tellFull(f, in, accepted)
 	if f.Summary = fmt.Sprintf("of the first %d connections, which all looked accepted, %d never were: the listener drops the ACKs that end their handshakes, and every SYN since; its accept queue is full",
