@@ -66,7 +66,7 @@ func TestAnEarlierHandshakeIsEndedAgain(t *testing.T) {
 	arm := rawArm(plan.Custom(0, 20*ms, 40*ms, 60*ms))
 	arm.Script.First, arm.Script.Options, arm.Script.Then.Data = wire.ACK, wire.Options{}, []byte("hi")
 	earlier := r.burst(t, to(20*ms, 1, []plan.Arm{kernelArm(plan.Single())}, on(ghostV4, 80))).Attempts[0].Flow
-	b := to(200*ms, 1, []plan.Arm{arm}, on(ghostV4, 80))
+	b := to(600*ms, 1, []plan.Arm{arm}, on(ghostV4, 80))
 	seq := first
 	b.Shots[0].Flow.Src, b.Shots[0].ISS, b.Shots[0].Acks = earlier.Src, &seq, []wire.Seq{right, wrong}
 	a := r.burst(t, b).Attempts[0]
