@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/vipprobe/vipprobe/prober/handshake"
@@ -135,12 +136,12 @@ func (e *engine) run(ctx context.Context, q request) (observe.Observation, error
 	}
 	e.readyPings(r)
 	q.counters = q.counters || r.traced
-	before := e.snapshot(q)
+	before := e.snapshot(q, r.devices()...)
 	started := time.Now()
 	e.execute(ctx, r)
 	finished := time.Now()
 	conflict := answering.end()
-	after := e.snapshot(q)
+	after := e.snapshot(q, r.devices()...)
 	obs := e.finish(r, func(o *observe.Observation) {
 		o.Started, o.Finished, o.ClockStep = started, finished, clockStep(started, finished)
 		o.Unmeasured = append(o.Unmeasured, failed...)
@@ -295,10 +296,24 @@ type snapshotState struct {
 	drops    uint64
 }
 
-func (e *engine) snapshot(q request) snapshotState {
+// devices are those that the burst leaves by.
+func (r *run) devices() []int {
+	var out []int
+	for _, g := range r.groups {
+		if g.path != nil && !g.path.route.Local && !slices.Contains(out, g.path.route.IfIndex) {
+			out = append(out, g.path.route.IfIndex)
+		}
+	}
+	return out
+}
+
+func (e *engine) snapshot(q request, devices ...int) snapshotState {
 	s := snapshotState{wanted: q.counters, drops: e.captureDrops()}
-	if q.counters {
-		s.counters, s.err = hostproc.Read()
+	if !q.counters {
+		return s
+	}
+	if s.counters, s.err = hostproc.Read(); s.err == nil {
+		s.counters.ReadDevices(devices)
 	}
 	return s
 }

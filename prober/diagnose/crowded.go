@@ -16,6 +16,8 @@ import (
 // enqueue_to_backlog, 6.18; netif_rx, 2.6.32). The queues are the machine's: who floods them from another network namespace floods them for all. What leaves by a veth
 // waits in one as well, behind the tap. So a packet that is missing may have been lost here, whichever way it went.
 //
+// A device drops too, behind the tap on the way out and before it on the way in, and counts it (devices.go).
+//
 // One drop is one packet: of what a burst misses, all but as many as this host dropped meanwhile were lost elsewhere, for certain. A burst is set
 // aside where it dropped a quarter of that or more, and then no cause whose claim is loss is named but from the other bursts. What tells by contrast
 // (the TSval, the size, the second use of a flow, who is asked for an address) is left alone: a backlog knows nothing of these, and its drops fall as
@@ -44,14 +46,21 @@ type crowding struct {
 	// aside are the bursts, by index, whose losses may be this host's own; dropped and missing are theirs.
 	aside            map[int]bool
 	dropped, missing int
+	// backlog and devices are who dropped them.
+	backlog int
+	devices deviceDrops
 	// crowded and quiet count the bursts with drops here and without any, and those of them that miss something.
 	crowded, quiet silences
 	squeezed       int64
+	// same are the numbers of missing packets, each different, that a device counted as dropped to the very packet; short: in a burst more were missing than this host
+	// dropped.
+	same  map[int]bool
+	short bool
 }
 
 func readCrowding(in *Input) crowding {
-	c := crowding{aside: map[int]bool{}}
-	if !slices.ContainsFunc(in.Observations, func(o observe.Observation) bool { return o.Counters[softnetDropped] > 0 }) {
+	c := crowding{aside: map[int]bool{}, devices: deviceDrops{}, same: map[int]bool{}}
+	if !slices.ContainsFunc(in.Observations, func(o observe.Observation) bool { return droppedHere(&o) > 0 }) {
 		return c
 	}
 	odds := map[int]wager{}
@@ -61,12 +70,15 @@ func readCrowding(in *Input) crowding {
 		if o.Counters == nil || len(o.Attempts)+len(o.Transfers)+len(o.Pings) == 0 {
 			continue
 		}
-		drops, lost := o.Counters[softnetDropped], missing(o)
+		drops, lost := droppedHere(o), missing(o)
 		if drops <= 0 {
 			c.quiet.add(lost > 0)
 			continue
 		}
 		c.crowded.add(lost > 0)
+		if c.short = c.short || int64(lost) > drops; lost > 0 && int64(lost) == droppedOut(o) {
+			c.same[lost] = true
+		}
 		odds[i] = bet(o)
 		total.add(odds[i])
 		if quarter*drops >= int64(lost) && lost > 0 {
@@ -80,7 +92,9 @@ func readCrowding(in *Input) crowding {
 		}
 		if c.aside[i] {
 			o := &in.Observations[i]
-			c.dropped += int(o.Counters[softnetDropped])
+			c.dropped += int(droppedHere(o))
+			c.backlog += int(o.Counters[softnetDropped])
+			c.devices.add(o)
 			c.missing += missing(o)
 			c.squeezed += o.Counters["softnet.time_squeeze"]
 		}
@@ -169,11 +183,11 @@ func (w *wager) worth() float64 {
 // bet lays the stakes on one burst. Where the share of the worst CPU is not known nothing is won.
 func bet(o *observe.Observation) wager {
 	var w wager
-	dropped, taken := float64(o.Counters[softnetWorstDropped]), float64(o.Counters[softnetWorstProcessed])
-	if dropped <= 0 {
+	worst := worstHere(o)
+	if worst <= 0 {
 		return w
 	}
-	most := min(1, clumped*dropped/(dropped+taken))
+	most := min(1, clumped*worst)
 	for _, v := range volleys(o) {
 		for k, l := range stakes() {
 			w[k] += math.Log1p(l * (share(v)/most - 1))
@@ -258,10 +272,10 @@ func (in *Input) uncrowded() *Input {
 }
 
 func (c *crowding) String() string {
-	return fmt.Sprintf("its own backlog dropped %s packets while %s of ours went missing", number(c.dropped), number(c.missing))
+	return fmt.Sprintf("%s dropped %s packets while %s of ours went missing", c.who("its"), number(c.dropped), number(c.missing))
 }
 
-// checkCrowded: this host's own backlog dropped about as many packets as a burst misses, or more. It is named where nothing is missing but then.
+// checkCrowded: this host's own backlog, or a device of it, dropped about as many packets as a burst misses, or more. It is named where nothing is missing but then.
 func checkCrowded(in *Input) []Finding {
 	c := &in.crowding
 	if len(c.aside) == 0 {
@@ -269,28 +283,35 @@ func checkCrowded(in *Input) []Finding {
 	}
 	f := Finding{
 		Verdict: ProberLocalDrop, Level: Inconclusive, P: fisher(c.crowded, c.quiet),
-		Summary: fmt.Sprintf("this host dropped %s packets in its own backlog during %d bursts that miss %s: these may be lost here, and not on the way", number(c.dropped), len(c.aside),
+		Summary: fmt.Sprintf("%s dropped %s packets during %d bursts that miss %s: these may be lost here, and not on the way", c.who("this host's"), number(c.dropped), len(c.aside),
 			number(c.missing)),
 		Evidence: []string{
-			fmt.Sprintf("softnet_stat: %s packets dropped, the backlog of a CPU full, all network namespaces of this machine together; one drop is one packet", number(c.dropped)),
 			fmt.Sprintf("of %d bursts with such drops %d miss something, of %d without %d", c.crowded.n, c.crowded.silent, c.quiet.n, c.quiet.silent),
 		},
-		Disproof: "as much missing while the second column of /proc/net/softnet_stat stands still",
-		Remedy: "find who floods this machine (any namespace: a container, a generator of load; sar -n DEV 1); raise net.core.netdev_max_backlog (1,000 by default), spread the load " +
-			"over CPUs (RPS, /sys/class/net/DEV/queues/rx-*/rps_cpus; RSS) or keep one for the prober; then probe again, or from another vantage",
-		Settle: "the same bursts while this host drops nothing, or from another vantage",
-		Wants:  []Want{{Kind: plan.KindConnect, Why: "is anything missing while this host drops nothing?", Most: 4}},
+		Disproof: c.disproof(),
+		Remedy:   c.remedy(),
+		Settle:   "the same bursts while this host drops nothing, or from another vantage",
+		Wants:    []Want{{Kind: plan.KindConnect, Why: "is anything missing while this host drops nothing?", Most: 4}},
 	}
+	f.Evidence = append(c.sources(), f.Evidence...)
 	if c.squeezed > 0 {
 		f.Evidence = append(f.Evidence, fmt.Sprintf("time_squeeze: %s times a CPU left packets waiting, its turn over", number(int(c.squeezed))))
 	}
-	if c.quiet.silent == 0 && f.P < 1e-2 {
-		f.Level, f.Settle, f.Wants = Suspected, "", nil
+	exact := c.coincidence()
+	if c.quiet.silent > 0 || min(f.P, exact) >= 1e-2 {
+		return []Finding{f}
+	}
+	f.Level, f.Settle, f.Wants = Suspected, "", nil
+	if f.P < 1e-2 {
 		f.Evidence = append(f.Evidence, fmt.Sprintf("that only bursts with drops here miss anything happens by chance with p = %.2g (Fisher, one-sided)", f.P))
-		for i := range in.Observations {
-			if c.aside[i] {
-				f.explains = append(f.explains, i)
-			}
+	}
+	if exact < 1e-2 {
+		f.Evidence = append(f.Evidence, fmt.Sprintf("%d different numbers of missing packets are what a device counted in that burst, to the packet: by chance with p ≤ %.2g", len(c.same), exact))
+	}
+	f.P = min(f.P, exact)
+	for i := range in.Observations {
+		if c.aside[i] {
+			f.explains = append(f.explains, i)
 		}
 	}
 	return []Finding{f}

@@ -39,6 +39,24 @@ func shareOf(n, of int64) map[string]int64 {
 	return map[string]int64{"softnet.dropped": n, "softnet.worst_dropped": n, "softnet.worst_processed": of - n}
 }
 
+// deviceOf are counters of devices, "eth0.tx_dropped", 8 and so on.
+func deviceOf(pairs ...any) map[string]int64 {
+	m := map[string]int64{}
+	for i := 0; i < len(pairs); i += 2 {
+		m["link."+pairs[i].(string)] = int64(pairs[i+1].(int))
+	}
+	return m
+}
+
+// exactly are bursts that miss so many each, and as many the device dropped, and more.
+func exactly(more int, stalls ...int) []observe.Observation {
+	var out []observe.Observation
+	for _, n := range stalls {
+		out = append(out, stalling(n, deviceOf("eth0.tx_dropped", n+more)))
+	}
+	return out
+}
+
 func repeated(n int, o observe.Observation) []observe.Observation {
 	return slices.Repeat([]observe.Observation{o}, n)
 }
@@ -63,6 +81,19 @@ func TestOwnBacklogExcuses(t *testing.T) {
 		{"near miss: as much is missing in a burst without drops", append(repeated(2, stalling(8, dropped(0))), stalling(8, dropped(1000))), []diagnose.Verdict{stall}, true},
 		{"only bursts with drops miss anything", append(repeated(5, stalling(3, dropped(100))), repeated(5, stalling(0, dropped(0)))...), []diagnose.Verdict{own}, true},
 		{"the same, but for one without", append(append(repeated(5, stalling(3, dropped(100))), repeated(5, stalling(0, dropped(0)))...), stalling(1, dropped(0))), nil, true},
+		{"the device dropped as many, behind the tap", repeated(2, stalling(8, deviceOf("eth0.tx_dropped", 8))), nil, true},
+		{"the device missed a quarter of them on the way in", repeated(2, stalling(8, deviceOf("eth0.rx_missed_errors", 2))), nil, true},
+		{"a VLAN counts what the queue below it refused", repeated(2, stalling(8, deviceOf("eth0.100.tx_packets", 90, "eth0.100.tx_dropped", 4, "eth0.tx_packets", 90))), nil, true},
+		{"near miss: one less", repeated(2, stalling(8, deviceOf("eth0.rx_missed_errors", 1))), []diagnose.Verdict{stall}, false},
+		{"near miss: the same drop in two counters is one", repeated(2, stalling(8, deviceOf("eth0.rx_missed_errors", 1, "eth0.rx_fifo_errors", 1, "eth0.rx_over_errors", 1))),
+			[]diagnose.Verdict{stall}, false},
+		{"near miss: protocols that nobody here speaks", repeated(2, stalling(8, deviceOf("eth0.rx_dropped", 1000))), []diagnose.Verdict{stall}, false},
+		{"near miss: the device drops one of a million all the time", repeated(4, stalling(8, deviceOf("eth0.tx_dropped", 100, "eth0.tx_packets", 100_000_000))), []diagnose.Verdict{stall}, false},
+		{"five different numbers are the device's to the packet", exactly(0, 3, 8, 5, 6, 4), []diagnose.Verdict{own}, true},
+		{"near miss: four are", exactly(0, 3, 8, 5, 6, 6), nil, true},
+		{"near miss: five are off by one", exactly(1, 3, 8, 5, 6, 4), nil, true},
+		{"near miss: five are, and one burst misses something without", append(exactly(0, 3, 8, 5, 6, 4), stalling(3, deviceOf())), []diagnose.Verdict{stall}, true},
+		{"near miss: five are, and in a sixth more is missing than the device dropped", append(exactly(0, 3, 8, 5, 6, 4), stalling(8, deviceOf("eth0.tx_dropped", 3))), nil, true},
 		{"one of ten dropped all the time", repeated(4, stalling(8, shareOf(10_000, 100_000))), nil, true},
 		{"near miss: one of a million dropped all the time, eight of twenty missing", repeated(4, stalling(8, shareOf(100, 100_000_000))), []diagnose.Verdict{stall}, false},
 	} {
@@ -80,7 +111,7 @@ func TestOwnBacklogExcuses(t *testing.T) {
 			if noted != c.note {
 				t.Errorf("the backlog is noted: %v, want %v", noted, c.note)
 			}
-			if c.note && len(c.want) == 0 && !strings.Contains(d.Headline, "own backlog") {
+			if c.note && len(c.want) == 0 && !strings.Contains(d.Headline, "own backlog") && !strings.Contains(d.Headline, "own device") {
 				t.Errorf("headline %q does not say why nothing is named", d.Headline)
 			}
 		})

@@ -27,7 +27,7 @@ type Input struct {
 	explained map[int]bool
 	// read is what several rules read from the same observations.
 	read *readOnce
-	// crowding is what this host's own backlog may have done, once a diagnosis has read it.
+	// crowding is what this host's own backlog and devices may have done, once a diagnosis has read it.
 	crowding crowding
 }
 
@@ -43,7 +43,7 @@ func rules() []rule {
 	return []rule{
 		{"clock step", checkClockStep, []Verdict{SYNStallUnclassified}},
 		{"capture drops", checkCaptureDrops, []Verdict{SYNStallUnclassified}},
-		{"own backlog", checkCrowded, []Verdict{SYNStallUnclassified}},
+		{"own drops", checkCrowded, []Verdict{SYNStallUnclassified}},
 		{"refused rate", checkRefusedRate, []Verdict{VIPPoolEmpty, PortClosed, ACLDrop, BlackholeBackend, ECMPPathLoss, ForwardSYNLoss, SYNACKLoss, SYNStallUnclassified}},
 		{"pool", checkPool, []Verdict{PortClosed, ACLDrop, ECMPPathLoss, BlackholeBackend}},
 		{"neighbour table", checkTable, []Verdict{LocalARPUnresolved, ProberLocalDrop, SYNStallUnclassified}},

@@ -36,7 +36,7 @@ func facts() []fact {
 		{"trouble", sweep, "some attempts were not served at once", "every attempt was served at once", mostly, readTrouble},
 		{"stepped", connect, "this host's clock was set meanwhile", "this host's clock ran evenly", never, readStepped},
 		{"unseen", connect, "SYNs never left this host", "every SYN left this host", never, readUnseen},
-		{"crowded", connect, "this host's own backlog dropped packets meanwhile", "this host's own backlog dropped too little to matter", never, readCrowded},
+		{"crowded", connect, "this host itself dropped packets meanwhile", "this host itself dropped too little to matter", never, readCrowded},
 		{"asking", connect, "this host was asking for the next hop meanwhile", "this host knew the next hop", seldom, readAsking},
 		{"unfound", connect, "nobody answered for the next hop", "somebody answered for the next hop", never, readUnfound},
 		{"asked", connect, "the far side was asking for this host meanwhile", "the far side knew this host", seldom, readAsked},

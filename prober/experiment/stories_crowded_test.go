@@ -85,6 +85,22 @@ func crowdedStories() []story {
 			world: func(seed uint64, r *rand.Rand) *fakenet.World {
 				return crowded(fakenet.Blackhole(seed, between(r, 2, 4)), busy(r))
 			}},
+		{few: true, name: "this host's own device drops now and then what the tap saw leave", also: own,
+			world: func(seed uint64, r *rand.Rand) *fakenet.World {
+				s := flooded(r)
+				s.Device = "bond0.100"
+				return crowded(fakenet.CleanVIP(seed, between(r, 1, 4)), s)
+			}},
+		{few: true, name: "this host's own device drops a part of our SYNs, and nothing of others", right: only(diagnose.ProberLocalDrop), also: own, share: 0.5,
+			world: func(seed uint64, r *rand.Rand) *fakenet.World {
+				return crowded(fakenet.Clean(seed), &fakenet.Softnet{Device: "eth0", Lose: upTo(r, 0.2, 0.5), Of: fakenet.SYNs})
+			}},
+		{few: true, name: "near miss: this host's own device drops a few of very many packets, and the path loses SYNs", right: only(diagnose.ForwardSYNLoss), rare: chance, share: 0.8,
+			world: func(seed uint64, r *rand.Rand) *fakenet.World {
+				s := busy(r)
+				s.Device = "eth0"
+				return crowded(fakenet.SYNLoss(seed, upTo(r, 0.2, 0.5)), s)
+			}},
 		{name: "near miss: this host drops a few of very many packets, and a filter swallows all", right: only(diagnose.ACLDrop), share: 0.8,
 			world: func(seed uint64, r *rand.Rand) *fakenet.World { return crowded(fakenet.ACL(seed, false), busy(r)) }},
 		{few: true, name: "near miss: another CPU of this host is flooded now and then, and the path loses SYNs", right: only(diagnose.ForwardSYNLoss), rare: chance, quiet: true,

@@ -1,12 +1,14 @@
 package lab
 
 import (
+	"time"
+
 	"github.com/vipprobe/vipprobe/prober/diagnose"
 	"github.com/vipprobe/vipprobe/prober/lab/nft"
 	"github.com/vipprobe/vipprobe/prober/lab/topo"
 )
 
-func selfScenarios() []Scenario { return []Scenario{localDrop(), proberBusy()} }
+func selfScenarios() []Scenario { return []Scenario{localDrop(), ownDevice(), proberBusy()} }
 
 func localDrop() Scenario {
 	return Scenario{
@@ -23,6 +25,40 @@ func localDrop() Scenario {
 			if n := st.Int("one_in"); n > 0 {
 				st.Client.Rules(nft.Table{Family: nft.Netdev, Name: "full_queue", Chains: []nft.Chain{{Hook: nft.Egress, Device: d.clientLink.Name,
 					Rules: []nft.Rule{{nft.SYN(), nft.DstPort(port), nft.OneOf(uint32(n)), nft.Drop()}}}}})
+			}
+		},
+	}
+}
+
+func ownDevice() Scenario {
+	return Scenario{
+		Name: "own-device",
+		Story: "The prober sits on a macvlan, and the device below it lets few SYNs a second out: a shaper or a policer of this very host. Taps see every SYN leave. The " +
+			"network is innocent, though it looks as if it limited SYNs.",
+		Params: []Param{{"rate", "5", "SYNs a second that leave", whole(1, 3, 8, 1_000_000)}, {"burst", "5", "SYNs at once", whole(1, 3, 8, 1_000_000)},
+			{"where", "below", "who drops the rest: the device below the prober's; the server, alike", among("below", "server")}},
+		Budget: 45 * time.Second,
+		// By counters alone, and no burst without drops to compare with but the paced one.
+		Label: Label{Verdicts: []diagnose.Verdict{diagnose.ProberLocalDrop}, Level: diagnose.Suspected},
+		NearMisses: []NearMiss{{"generous", map[string]string{"rate": "5000", "burst": "5000"}, Healthy()},
+			{"the server drops them", map[string]string{"where": "server"}, Is(diagnose.SYNRateLimited)}},
+		Build: func(st *Stage) {
+			lan := st.Bridge("lan")
+			st.Client = st.Host("client")
+			below := st.Client.Attach(lan)
+			below.Macvlan(st.Client, clientIP+"/24")
+			server := st.Host("server")
+			server.Attach(lan, realIP(0)+"/24")
+			server.Serve(topo.Service{Port: port, Then: topo.Echo})
+			st.Target = at(realIP(0), port).String()
+			over := nft.Rule{nft.SYN(), nft.Beyond(uint64(st.Int("rate")), uint32(st.Int("burst"))), nft.Drop()}
+			switch st.String("where") {
+			case "below":
+				st.Client.Rules(nft.Table{Family: nft.Netdev, Name: "shaper", Chains: []nft.Chain{{Hook: nft.Egress, Device: below.Name, Rules: []nft.Rule{over}}}})
+			case "server":
+				server.Rules(filter("guard", nft.Input, over))
+			default:
+				st.keep("where", errNotOneOf("below", "server"))
 			}
 		},
 	}

@@ -180,21 +180,27 @@ func proberLocalDrop() Entry {
 		Symptoms: []string{"Connects from this host fail while others are fine; captures here show no SYN, or the capture ring lost frames."},
 		Mechanism: []Fact{{"Filters, queues and policies of the host stand before its interface's tap; what they drop is never seen there. A full capture ring loses frames and counts them.", "packet(7) PACKET_STATISTICS"},
 			{"What a device without a queue of its own receives (loopback, veth, tun, any under RPS) waits in the backlog of a CPU, which is the machine's and not the network namespace's: " +
-				"over netdev_max_backlog it is dropped before any tap, and counted in softnet_stat.", "net/core/dev.c enqueue_to_backlog, Linux 6.18"}},
+				"over netdev_max_backlog it is dropped before any tap, and counted in softnet_stat.", "net/core/dev.c enqueue_to_backlog, Linux 6.18"},
+			{"What a device has no room or buffer for it drops behind the tap on the way out, before it on the way in, and counts: tx_dropped (of a macvlan or VLAN: what the queue of the " +
+				"device below refused), rx_missed_errors. rx_dropped says nothing: protocols that nobody here speaks count there.",
+				"include/uapi/linux/if_link.h struct rtnl_link_stats64; drivers/net/macvlan.c macvlan_start_xmit; net/core/dev.c __netif_receive_skb_core; Linux 6.18"}},
 		Proof: []Proof{{plan.KindConnect, diagnose.Confirmed, "more segments came on the tap than Tcp InSegs counts, twice, and connects went on as if their SYN-ACK had not come: a filter or rp_filter stands between"},
 			{plan.KindConnect, diagnose.Confirmed, "TCP_INFO counts SYNs that the tap never saw and no resolution was under way; or PACKET_STATISTICS counts drops where something is missing"},
-			{plan.KindConnect, diagnose.Suspected, "softnet_stat counts a quarter as many drops as a burst misses, or more, and only such bursts miss anything (Fisher, p < 0.01); without bursts to compare with it stays open"}},
+			{plan.KindConnect, diagnose.Suspected, "softnet_stat, or the device that packets leave by or one below it, counts a quarter as many drops as a burst misses, or more, and only such bursts miss anything (Fisher, p < 0.01), or " +
+				"five different numbers of missing packets or more are the device's to the packet (p ≤ 1/5!); otherwise it stays open"}},
 		LookAlikes: []LookAlike{{diagnose.LocalARPQueueOverflow, "a resolution is under way, and the last ones survive"}, {diagnose.LocalARPUnresolved, "no MAC for the next hop"}},
 		Remedies: []Remedy{
 			{"this host", "nft list ruleset, tc -s qdisc and filters of the device; conntrack's table; give the prober a CPU of its own and fewer targets at a time when the ring overflows."},
 			{"this host", "where IPReversePathFilter rises: net.ipv4.conf.<dev>.rp_filter=2 on the device by which answers come, or routes that leave by it."},
 			{"this host", "where softnet_stat's second column rises: find who floods the machine, raise net.core.netdev_max_backlog (1,000 by default), spread the load over CPUs (RPS, RSS), or probe from another vantage."},
+			{"this host", "where a device's counters rise: ethtool -S and -g (larger rings), tc -s qdisc of it and of the device below it, its cable and link."},
 		},
 		Counters: []Counter{
 			{"this host", "tc -s qdisc show dev <dev>: dropped", "rises with each"},
 			{"this host", "Ip OutDiscards, Ip OutNoRoutes", "likewise"},
 			{"this host", "Tcp InSegs, TcpExt IPReversePathFilter", "the first does not rise with a SYN-ACK that is dropped before TCP, the second with each that rp_filter drops"},
 			{"this host", "/proc/net/softnet_stat, second column", "rises with each that a CPU's backlog drops"},
+			{"this host", "ip -s -s link show dev <dev>: TX dropped, carrier; RX missed, overrun", "rises with each that a device drops"},
 		},
 		Scenario: "local-drop",
 	}

@@ -10,6 +10,8 @@ type Softnet struct {
 	// Lose is the chance that a packet of ours is dropped then, of those that Of chooses: whose CPU it is, by their hash. nil: all.
 	Lose float64
 	Of   Match
+	// Device, if set, makes it the queue of that device on the way out instead, counted as its tx_dropped and tx_packets.
+	Device string
 	// Dropped and Taken are the packets of others a second that it drops while it overflows, and that it takes all the time.
 	Dropped, Taken float64
 
@@ -21,6 +23,10 @@ type Softnet struct {
 func (s *Softnet) Take(h Hop, p *Packet) {
 	c := &h.World().Client
 	s.count(h.Now(), c.counters)
+	if s.Device != "" && p.Dir != Out {
+		h.Pass(p)
+		return
+	}
 	if s.full(h.Now()) && (s.Of == nil || s.Of(h, p)) && h.Chance(s.Lose) {
 		s.dropped++
 		return
@@ -42,6 +48,10 @@ func (s *Softnet) count(now time.Duration, counters map[string]int64) {
 		if s.full(s.last) {
 			s.dropped += s.Dropped * step.Seconds()
 		}
+	}
+	if s.Device != "" {
+		counters["link."+s.Device+".tx_dropped"], counters["link."+s.Device+".tx_packets"] = int64(s.dropped), int64(s.taken)
+		return
 	}
 	counters["softnet.dropped"] = int64(s.dropped)
 	counters["softnet.worst_dropped"], counters["softnet.worst_processed"] = int64(s.dropped), int64(s.taken)

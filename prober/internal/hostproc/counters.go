@@ -13,7 +13,7 @@ import (
 // Counters are kernel counters of this network namespace at one moment.
 type Counters struct {
 	// Values by "Section.Name": Tcp, TcpExt, Ip, IpExt, Icmp, IcmpMsg, Ip6, Icmp6 of the namespace; arp_cache, ndisc_cache
-	// (initial namespace only, and of all namespaces together) and softnet of the whole machine; nf_conntrack.
+	// (initial namespace only, and of all namespaces together) and softnet of the whole machine; nf_conntrack. ReadDevices adds link.
 	Values map[string]int64
 	// Missing lists the files that are not there or not in a known form, and why. Their counters are absent, not zero.
 	Missing []string
