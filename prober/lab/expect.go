@@ -299,6 +299,21 @@ func stuck(v *Values, up bool) Label {
 	return unless(fits || up && v.String("way") == "back", Is(diagnose.MTUBlackhole))
 }
 
+// shaped: so many SYNs a second leave the prober's own device, or come through at the server.
+func shaped(v *Values) Label {
+	fault := Label{Verdicts: []diagnose.Verdict{diagnose.ProberLocalDrop}, Level: diagnose.Suspected}
+	if v.String("where") == "server" {
+		fault = Is(diagnose.SYNRateLimited)
+	}
+	switch rate, at := v.Int("rate"), v.Int("burst"); {
+	case rate >= 1000:
+		return Healthy()
+	case rate > 20, at > 20:
+		return doubtful(fault)
+	}
+	return fault
+}
+
 // dropsAtHome: one SYN in so many is dropped on the prober's own host; 0 is none.
 func dropsAtHome(v *Values) Label {
 	fault := Is(diagnose.ProberLocalDrop)

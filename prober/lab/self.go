@@ -39,7 +39,8 @@ func ownDevice() Scenario {
 			{"where", "below", "who drops the rest: the device below the prober's; the server, alike", among("below", "server")}},
 		Budget: 45 * time.Second,
 		// By counters alone, and no burst without drops to compare with but the paced one.
-		Label: Label{Verdicts: []diagnose.Verdict{diagnose.ProberLocalDrop}, Level: diagnose.Suspected},
+		Label:  Label{Verdicts: []diagnose.Verdict{diagnose.ProberLocalDrop}, Level: diagnose.Suspected},
+		Expect: shaped,
 		NearMisses: []NearMiss{{"generous", map[string]string{"rate": "5000", "burst": "5000"}, Healthy()},
 			{"the server drops them", map[string]string{"where": "server"}, Is(diagnose.SYNRateLimited)}},
 		Build: func(st *Stage) {

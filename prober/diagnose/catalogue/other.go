@@ -183,7 +183,7 @@ func proberLocalDrop() Entry {
 				"over netdev_max_backlog it is dropped before any tap, and counted in softnet_stat.", "net/core/dev.c enqueue_to_backlog, Linux 6.18"},
 			{"What a device has no room or buffer for it drops behind the tap on the way out, before it on the way in, and counts: tx_dropped (of a macvlan or VLAN: what the queue of the " +
 				"device below refused), rx_missed_errors. rx_dropped says nothing: protocols that nobody here speaks count there.",
-				"include/uapi/linux/if_link.h struct rtnl_link_stats64; drivers/net/macvlan.c macvlan_start_xmit; net/core/dev.c __netif_receive_skb_core; Linux 6.18"}},
+				"include/uapi/linux/if_link.h, Linux 6.18; net/core/dev.c __netif_receive_skb_core, Linux 6.18"}},
 		Proof: []Proof{{plan.KindConnect, diagnose.Confirmed, "more segments came on the tap than Tcp InSegs counts, twice, and connects went on as if their SYN-ACK had not come: a filter or rp_filter stands between"},
 			{plan.KindConnect, diagnose.Confirmed, "TCP_INFO counts SYNs that the tap never saw and no resolution was under way; or PACKET_STATISTICS counts drops where something is missing"},
 			{plan.KindConnect, diagnose.Suspected, "softnet_stat, or the device that packets leave by or one below it, counts a quarter as many drops as a burst misses, or more, and only such bursts miss anything (Fisher, p < 0.01), or " +
