@@ -167,8 +167,8 @@ func checkBareACK(in *Input) []Finding {
 			n++
 			for k := range a.Answers {
 				ans := &a.Answers[k]
-				if ans.Kind == observe.SYNACK {
-					break
+				if ans.Kind == observe.SYNACK || ans.Kind == observe.SYNACKStray {
+					break // who answers a SYN by one does not know the flow from before; an ACK behind it may be to what this host said to that
 				}
 				if ans.Kind == observe.BareACK && ans.Ack != a.ISS+1 {
 					hit++

@@ -137,3 +137,43 @@ func TestFirstSYNsNeverAnswered(t *testing.T) {
 		}
 	}
 }
+
+// TestEveryHandshakeIgnored: a queue that is full drops SYNs as well; where none is dropped and nobody is served, what follows the SYN does not arrive.
+func TestEveryHandshakeIgnored(t *testing.T) {
+	t.Parallel()
+	at := time.Unix(1_700_000_000, 0)
+	round := func(silent, acked int) *Input {
+		in := &Input{read: &readOnce{}, explained: map[int]bool{}}
+		sweep := observe.Observation{Kind: plan.KindQuadrants, Started: at, Captured: true}
+		for k := range 32 {
+			a := observe.Attempt{Via: plan.Raw, Outcome: observe.Accepted, SYNs: []observe.SYN{{At: at}}, Answers: []observe.Answer{{Kind: observe.SYNACK, At: at.Add(time.Millisecond)}}}
+			if k < silent {
+				a.Outcome, a.Answers, a.Answered = observe.TimedOut, nil, -1
+			}
+			sweep.Attempts = append(sweep.Attempts, a)
+		}
+		served := observe.Observation{Kind: plan.KindServed, Started: at, Captured: true}
+		for k := range 8 {
+			a := observe.Attempt{Via: plan.Raw, Outcome: observe.Accepted, SYNs: []observe.SYN{{At: at}},
+				Answers: []observe.Answer{{Kind: observe.SYNACK, At: at.Add(time.Millisecond)}, {Kind: observe.SYNACK, At: at.Add(time.Second)}}}
+			if k < acked {
+				a.Answers[1].Kind = observe.Data
+			}
+			served.Attempts = append(served.Attempts, a)
+		}
+		in.Observations = []observe.Observation{sweep, served}
+		return in
+	}
+	for name, x := range map[string]struct {
+		silent, acked int
+		want          Verdict
+	}{
+		"no SYN dropped, none served": {0, 0, SYNStallUnclassified},
+		"SYNs dropped, none served":   {8, 0, AcceptQueueOverflow},
+		"no SYN dropped, two served":  {0, 2, AcceptQueueOverflow},
+	} {
+		if fs := checkServed(round(x.silent, x.acked)); len(fs) != 1 || fs[0].Verdict != x.want || fs[0].Level < Suspected && x.silent == 0 {
+			t.Errorf("%s: %+v; want %s", name, fs, x.want)
+		}
+	}
+}

@@ -16,6 +16,8 @@ type mishaps struct {
 	stalls    []*observe.Attempt
 	// silent, reset and closed are those of the failed that had no answer, that were accepted and then reset, and that an RST to the SYN alone met.
 	silent, reset int
+	// foreign are those of the failed that drew a SYN-ACK with an acknowledgment that is none of ours.
+	foreign int
 	// told are those of the failed that an ICMP error ended, by its name and sender.
 	told map[string]int
 	// first are the flows with a repeat whose first SYN alone had no effect, more those that lost more or were not answered at all, once those that were
@@ -48,6 +50,10 @@ func (m *mishaps) fail(a *observe.Attempt) {
 		return
 	}
 	for k := range a.Answers {
+		if a.Answers[k].Kind == observe.SYNACKStray {
+			m.foreign++
+			return
+		}
 		if ans := &a.Answers[k]; ans.Kind == observe.ICMP {
 			m.told[fmt.Sprintf("ICMP %s from %s", ans.ICMPName, ans.From)]++
 			return
@@ -110,6 +116,10 @@ func (m *mishaps) tells() []string {
 	if m.reset > 0 {
 		out = append(out, "a connection that is accepted and then reset reached a listener: an application or a proxy turned it away (a limit on connections or their rate, an access "+
 			"list, no member behind it); ask its log")
+	}
+	if m.foreign > 0 {
+		out = append(out, fmt.Sprintf("%d flows drew SYN-ACKs that acknowledge a number which was never sent: a device translates sequence numbers one way only (a firewall that draws them anew, and "+
+			"answers that go past it), or the answer is another connection's; this host resets them", m.foreign))
 	}
 	if own := m.toldBy("port_unreachable"); own > 0 {
 		out = append(out, "ICMP port unreachable comes from the host that has no such port, or from a filter that rejects in its name; hosts send few of these (Linux one a second to each "+

@@ -21,7 +21,7 @@ type service struct {
 	acked bool
 	// silent: nothing at all came after the handshake but repeats.
 	silent bool
-	// reset: an RST came; plain: without ACK flag, as a stack answers a segment that fits no connection (RFC 9293 §3.10.7.1),
+	// reset: an RST came; plain: from as far away as the SYN-ACK and without ACK flag, as a stack answers a segment that fits no connection (RFC 9293 §3.10.7.1),
 	// and after is how long after the SYN-ACK.
 	reset, plain bool
 	after        time.Duration
@@ -64,19 +64,19 @@ func sentData(o *observe.Observation, arm string) int {
 
 func readService(a *observe.Attempt, data int) (service, bool) {
 	s := service{a: a, twice: answeredTwice(a)}
-	first := time.Time{}
+	first, away := time.Time{}, uint8(0)
 	for k := range a.Answers {
 		ans := &a.Answers[k]
 		switch ans.Kind {
 		case observe.SYNACK:
 			if first.IsZero() {
-				first = ans.At
+				first, away = ans.At, ans.HopLimit
 			} else if ans.At.Sub(first) >= repeatAfter && ans.At.Sub(lastSYN(a)) >= repeatAfter {
 				s.repeats++
 			}
 		case observe.RST:
 			if !first.IsZero() && !s.reset {
-				s.reset, s.plain, s.after = true, ans.Flags&wire.ACK == 0, ans.At.Sub(first)
+				s.reset, s.plain, s.after = true, ans.Flags&wire.ACK == 0 && ans.HopLimit == away, ans.At.Sub(first)
 			}
 		case observe.Data, observe.FIN:
 			s.acked = true
@@ -231,6 +231,9 @@ func acceptOverflow(in *Input, ignored, n, acked int) Finding {
 		Disproof: "data acknowledged on one of these connections; a SYN-ACK repeated only because our ACK was lost",
 		Remedy: "let the application accept faster (it is stuck or too slow), raise its listen backlog and net.core.somaxconn together; " +
 			"ListenOverflows on the server counts each drop",
+	}
+	if ignored >= fewIgnored && ignored == n && everyAnswered(in) {
+		return unheardOf(f, ignored, n)
 	}
 	if ignored < 3 || 2*ignored < n {
 		f.Level = Inconclusive
