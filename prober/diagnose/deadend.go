@@ -239,8 +239,11 @@ func (f Finding) oneListener(in *Input, e *deadEnd) Finding {
 	f.Disproof = "a SYN answered on one of the dead flows; `ss -ltn` without a listener whose Recv-Q is above its Send-Q (a full SYN queue without cookies, or a filter for SYNs, looks the same)"
 	f.Remedy = "on each server `ss -ltnp 'sport = :PORT'`: the listener whose Recv-Q is above its Send-Q is the one; unblock or restart that process. Of listeners that share a " +
 		"port by SO_REUSEPORT each keeps its share of the flows, though it hangs. ListenOverflows counts each drop"
-	if !e.mute && !e.apart(in) { // a listener has one port: what drops SYNs to others as well stands before it
+	if !e.apart(in) { // a listener has one port: what drops SYNs to others as well stands before it
 		f.Level, f.Settle, f.Wants = Inconclusive, openElsewhere, e.wants(in)
+	}
+	if e.mute {
+		f.Settle = "another port of the address that answers (--contrast), or ListenOverflows on the server: a filter before it may drop SYNs by their flow as well"
 	}
 	return f
 }
@@ -251,8 +254,8 @@ func (f Finding) deadMember(in *Input, e *deadEnd) Finding {
 	if e.there.silent > 0 && !e.mute && !e.apart(in) {
 		f.Level, f.Settle = Inconclusive, openElsewhere
 	}
-	if e.dead.n == 0 && e.there.n == 0 {
-		f.Level, f.Settle = Inconclusive, "bare ACKs on the dead flows, and flows to other ports: a way of several, a filter or a listener of several may drop a share as well"
+	if e.dead.n == 0 {
+		f.Level, f.Settle = Inconclusive, "bare ACKs on the dead flows: a filter for SYNs, or one listener of several, may drop a share as well"
 	}
 	if e.some() {
 		f.Level, f.Settle = Inconclusive, "bare ACKs on the dead flows: does a stack answer on all of them?"

@@ -40,7 +40,9 @@ type wild struct {
 	may       []diagnose.Verdict // what may be named
 	notes     []string           // parameters, for whoever looks closer
 	burst     int
+	halfOpen  int
 	prime     bool
+	six       bool
 	settle    time.Duration
 	most      time.Duration
 }
@@ -79,6 +81,7 @@ func draw(seed uint64) *wild {
 		x.w, x.server = fakenet.Server(seed)
 	}
 	x.makeVantage()
+	x.vary()
 	list := slices.DeleteFunc(hazards(), func(h hazard) bool { return !strings.Contains(h.name, *wildOnly) })
 	for range oneOf(r, 0, 1, 1, 1, 1, 1, 2, 2, 3) {
 		h := list[r.IntN(len(list))]
@@ -90,6 +93,7 @@ func draw(seed uint64) *wild {
 		x.may = append(x.may, diagnose.BlackholeBackend) // members that drop SYNs for want of timestamps, and get none with: nothing tells them from dead ones
 	}
 	x.w.Insert(append(x.near, x.far...)...)
+	x.mayBeSix()
 	x.w.Wait(x.settle + lasting(r, 0, 2*time.Second))
 	return x
 }
@@ -148,7 +152,7 @@ func (x *wild) inquire() result {
 	inv := &experiment.Investigation{
 		Host: diagnose.Input{Ladder: w.Client.Ladder}, Rand: rand.New(rand.NewPCG(x.seed, 1)),
 		Setup: experiment.Setup{Source: netip.AddrPortFrom(netip.Addr{}, 0), Dst: w.Target, Burst: x.burst, Ladder: w.Client.Ladder,
-			Listen: 9500 * time.Millisecond, MSS: 1460, HalfOpen: 16, NoRaw: w.Tap.Off, Others: w.Client.Others, MayPrime: x.prime},
+			Listen: 9500 * time.Millisecond, MSS: 1460, HalfOpen: x.halfOpen, NoRaw: w.Tap.Off, Others: w.Client.Others, MayPrime: x.prime},
 	}
 	in := diagnose.Input{Ladder: w.Client.Ladder, Priming: diagnose.Priming{May: inv.MayPrime}}
 	began := w.Elapsed()

@@ -16,7 +16,8 @@ func hazards() []hazard {
 	out = append(out, serverHazards()...)
 	out = append(out, clockHazards()...)
 	out = append(out, linkHazards()...)
-	return append(out, boxHazards()...)
+	out = append(out, boxHazards()...)
+	return append(out, variedHazards()...)
 }
 
 func (x *wild) drop(m fakenet.Match) bool {

@@ -26,6 +26,9 @@ func (w *World) IPv6() *World {
 	}
 	c := &w.Client
 	c.Source, c.MSS = six(c.Source), c.MSS-20
+	for i := range c.Others {
+		c.Others[i] = six(c.Others[i])
+	}
 	if c.Gateway.IsValid() {
 		c.Gateway = six(c.Gateway)
 	}
@@ -79,6 +82,9 @@ func sixElement(e Element) {
 }
 
 func sixHost(h *Host) {
+	if !h.Addr.Is4() {
+		return // it stands behind several weights
+	}
 	h.Addr, h.Look.MSS = six(h.Addr), h.Look.MSS-20
 	if h.Recycle == nil {
 		return
