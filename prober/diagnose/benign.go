@@ -25,15 +25,31 @@ type lowBits struct {
 	flows, alike int
 	// rates are clocks that would account for all steps seen: where one of them does, it is a clock and no cookie.
 	rates []float64
+	// jitter is by how many seconds the round trips of these answers differ.
+	jitter float64
 }
 
 func readLowBits(in *Input) lowBits {
 	l := lowBits{rates: []float64{100, 250, 1000}}
+	var flows [][]observe.Answer
+	var trips []time.Duration
 	for a := range trustedAttempts(in) {
 		if a.Via != plan.Raw || len(a.SYNs) < 2 || !a.SYNs[0].HasTS {
 			continue
 		}
-		l.add(made(a))
+		list := made(a)
+		flows = append(flows, list)
+		for k := range list {
+			if n := slices.IndexFunc(a.SYNs, func(s observe.SYN) bool { return s.TSval == list[k].TSecr }); n >= 0 && len(list) > 1 {
+				trips = append(trips, list[k].At.Sub(a.SYNs[n].At))
+			}
+		}
+	}
+	if len(trips) > 0 { // an answer comes so much later, or earlier, than the clock was read for it
+		l.jitter = (slices.Max(trips) - slices.Min(trips)).Seconds()
+	}
+	for _, list := range flows {
+		l.add(list)
 	}
 	return l
 }
@@ -57,7 +73,7 @@ func (l *lowBits) add(list []observe.Answer) {
 		ticks, took := list[k].TSval.Sub(list[k-1].TSval), list[k].At.Sub(list[k-1].At).Seconds()
 		moved = moved || ticks != 0
 		alike = alike && ticks >= 0 && ticks%(1<<cookieBits) == 0
-		l.rates = slices.DeleteFunc(l.rates, func(hz float64) bool { return math.Abs(float64(ticks)-hz*took) > 2 })
+		l.rates = slices.DeleteFunc(l.rates, func(hz float64) bool { return math.Abs(float64(ticks)-hz*took) > 2+hz*l.jitter })
 	}
 	if moved {
 		l.flows++
