@@ -119,17 +119,36 @@ func (d denial) spoken(in *Input) int {
 }
 
 // emptied reports whether of the first burst that was answered in part, or of most such bursts, the first SYNs passed and later ones were refused. A refusal takes no
-// time, so that a token may come in the middle of the bursts that follow.
+// time, so that a token may come in the middle of the bursts that follow, or none at all: then the first burst may have passed whole and the others not, until a steady
+// one shows no token either.
 func (d denial) emptied(in *Input) bool {
 	if d.spoken(in) < fewTold {
 		return false
 	}
+	passedWhole, refusedWhole := 0, 0
 	for i := range in.Observations {
-		if first, both := d.firstPass(&in.Observations[i]); both && !aside(in.Observations[i].Kind) {
+		o := &in.Observations[i]
+		if aside(o.Kind) || !trusted(o) {
+			continue
+		}
+		first, both := d.firstPass(o)
+		s := d.counts(&Input{Observations: in.Observations[i : i+1], explained: map[int]bool{}}, o.Kind)
+		switch {
+		case both && passedWhole > 0 && refusedWhole > 0:
+			return d == byICMP
+		case both:
 			return first || d.headPattern(in)
+		case s.n == 0:
+		case s.silent > 0:
+			refusedWhole++
+		case refusedWhole > 0:
+			return false // it came back whole: no token does that
+		default:
+			passedWhole++
 		}
 	}
-	return false
+	m := d.metering(in)
+	return d == byICMP && passedWhole > 0 && refusedWhole > 0 && (m.bursts == 0 || len(m.rates) > 0)
 }
 
 // RefusesOver reports whether the first SYNs of bursts were answered and later ones refused, by RST or by ICMP: as a limit does that has a word for what is over it.

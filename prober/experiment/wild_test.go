@@ -43,6 +43,7 @@ type wild struct {
 	halfOpen  int
 	prime     bool
 	six       bool
+	guarded   bool // all ports but the service's are silent
 	settle    time.Duration
 	most      time.Duration
 }
@@ -91,6 +92,9 @@ func draw(seed uint64) *wild {
 	}
 	if slices.Contains(x.names, "timestamps stripped") && slices.Contains(x.names, "old servers behind SNAT") {
 		x.may = append(x.may, diagnose.BlackholeBackend) // members that drop SYNs for want of timestamps, and get none with: nothing tells them from dead ones
+	}
+	if x.guarded && slices.Contains(x.names, "SYNs without timestamps dropped") {
+		x.may = append(x.may, diagnose.TWRecyclePAWSDropSNAT) // no port tells it from old servers behind a balancer that gives all others one clock
 	}
 	x.w.Insert(append(x.near, x.far...)...)
 	x.mayBeSix()

@@ -69,6 +69,7 @@ func (x *wild) varyEdge(r *rand.Rand) {
 		x.far = append(x.far, fakenet.Drop(func(_ fakenet.Hop, p *fakenet.Packet) bool {
 			return p.Dir == fakenet.Out && p.ICMP == nil && p.Echo == nil && p.Seg.Dst.Port() != x.w.Target.Port()
 		}))
+		x.guarded = true
 		x.note("other ports are silent")
 	}
 	if r.IntN(4) == 0 {
