@@ -2,6 +2,7 @@ package diagnose
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/vipprobe/vipprobe/prober/observe"
 	"github.com/vipprobe/vipprobe/prober/plan"
@@ -135,7 +136,7 @@ func (d denial) emptied(in *Input) bool {
 		s := d.counts(&Input{Observations: in.Observations[i : i+1], explained: map[int]bool{}}, o.Kind)
 		switch {
 		case both && passedWhole > 0 && refusedWhole > 0:
-			return d == byICMP
+			return d == byICMP && prohibited(in)
 		case both:
 			return first || d.headPattern(in)
 		case s.n == 0:
@@ -148,7 +149,19 @@ func (d denial) emptied(in *Input) bool {
 		}
 	}
 	m := d.metering(in)
-	return d == byICMP && passedWhole > 0 && refusedWhole > 0 && (m.bursts == 0 || len(m.rates) > 0)
+	return d == byICMP && prohibited(in) && passedWhole > 0 && refusedWhole > 0 && (m.bursts == 0 || len(m.rates) > 0)
+}
+
+// prohibited reports whether all ICMP errors to the SYNs of a round say that a policy forbids them: a pool that is empty now and then says that nobody is there.
+func prohibited(in *Input) bool {
+	for a := range attempts(in) {
+		for k := range a.Answers {
+			if a.Answers[k].Kind == observe.ICMP && !strings.Contains(a.Answers[k].ICMPName, "prohibited") {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // RefusesOver reports whether the first SYNs of bursts were answered and later ones refused, by RST or by ICMP: as a limit does that has a word for what is over it.
