@@ -9,7 +9,6 @@ import (
 	"github.com/vipprobe/vipprobe/prober/observe"
 	"github.com/vipprobe/vipprobe/prober/plan"
 	"github.com/vipprobe/vipprobe/prober/stats"
-	"github.com/vipprobe/vipprobe/prober/wire"
 )
 
 // service is what a connection that we completed ourselves showed after our ACK.
@@ -76,7 +75,7 @@ func readService(a *observe.Attempt, data int) (service, bool) {
 			}
 		case observe.RST:
 			if !first.IsZero() && !s.reset {
-				s.reset, s.plain, s.after = true, ans.Flags&wire.ACK == 0 && ans.HopLimit == away, ans.At.Sub(first)
+				s.reset, s.plain, s.after = true, bare(ans, away), ans.At.Sub(first)
 			}
 		case observe.Data, observe.FIN:
 			s.acked = true

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/vipprobe/vipprobe/prober/observe"
+	"github.com/vipprobe/vipprobe/prober/wire"
 )
 
 // fewIgnored is how many handshakes of one burst, all of them, must be ignored to say that the queue cannot have been full when their SYNs were answered.
@@ -37,4 +38,9 @@ func unheardOf(f Finding, ignored, n int) Finding {
 	f.Remedy = "look for a stateful firewall or balancer on the way there that does not see the SYN-ACKs (asymmetric routing) and drops what follows the SYN as invalid; bring both ways through it, or let it pass such flows"
 	f.Settle = "a capture at the server, whether our ACKs arrive"
 	return f
+}
+
+// bare reports whether an RST carries no ACK and came from as far away as a SYN-ACK with that hop limit.
+func bare(rst *observe.Answer, away uint8) bool {
+	return rst.Flags&wire.ACK == 0 && rst.HopLimit == away
 }
