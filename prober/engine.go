@@ -12,6 +12,7 @@ import (
 	"github.com/vipprobe/vipprobe/prober/internal/hostproc"
 	"github.com/vipprobe/vipprobe/prober/internal/kdial"
 	"github.com/vipprobe/vipprobe/prober/internal/rawsock"
+	"github.com/vipprobe/vipprobe/prober/observe"
 	"github.com/vipprobe/vipprobe/prober/plan"
 )
 
@@ -64,6 +65,7 @@ type engine struct {
 	timers  timerHeap
 	pings   map[pingKey]pingRef
 	strays  map[string]int // frames of no run, by disposition
+	belated []observe.Belated
 	closed  bool
 	running sync.WaitGroup
 }

@@ -96,7 +96,7 @@ func (e *engine) segment(f *rawsock.Frame, seg *wire.Segment) {
 		e.runs[rec.run].corr.Stray("bad_checksum")
 		e.runs[rec.run].tape.keep(f, int(rec.shot))
 	case rec.run == 0:
-		e.late(seg, i)
+		e.late(f, seg, i)
 	default:
 		e.incoming(f, seg, e.runs[rec.run], int(rec.shot))
 	}
@@ -153,12 +153,13 @@ func (e *engine) outgoing(f *rawsock.Frame, seg *wire.Segment) {
 }
 
 // late resets a SYN-ACK that comes after its burst is over, so that nothing stays half-open at the listener.
-func (e *engine) late(seg *wire.Segment, i int32) {
+func (e *engine) late(f *rawsock.Frame, seg *wire.Segment, i int32) {
 	rec := &e.flows.records[i]
 	if !seg.Flags.Has(wire.SYN|wire.ACK) || seg.Flags&wire.RST != 0 || seg.Ack != rec.iss+1 {
 		e.strays["late_segment"]++
 		return
 	}
+	e.belate(f, seg)
 	if err := e.rx.out.reset(e.flows.ways[i], seg.Flow().Reverse(), seg.Ack); err != nil {
 		e.strays["late_syn_ack_unanswered"]++
 		return

@@ -148,6 +148,24 @@ func TestALateSYNACKIsStillReset(t *testing.T) {
 			t.Errorf("not ours: %s", s)
 		}
 	}
+	r.tellsBelated(t, &obs, 2*len(syns))
+}
+
+// tellsBelated: the next burst is told, once, of the SYN-ACKs that came too late for an earlier one, and of none that acknowledge something else.
+func (r *rig) tellsBelated(t *testing.T, obs *observe.Observation, want int) {
+	t.Helper()
+	next := r.raws(t, 50*ms, rawArm(plan.Single()))
+	if len(next.Belated) != want {
+		t.Errorf("told of %d late SYN-ACKs, %d came", len(next.Belated), want)
+	}
+	for _, b := range next.Belated {
+		if k := attemptOf(obs, b.Flow); k < 0 || !b.At.After(obs.Finished) {
+			t.Errorf("no SYN-ACK after its burst: %+v", b)
+		}
+	}
+	if again := r.raws(t, 50*ms, rawArm(plan.Single())); len(again.Belated) > 0 {
+		t.Errorf("told again of %d", len(again.Belated))
+	}
 }
 
 // A burst ends with its last shot, or, where it lingers, with its time: what comes until then is part of it.

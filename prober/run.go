@@ -219,6 +219,7 @@ func (e *engine) finish(r *run, fill func(*observe.Observation)) observe.Observa
 		r.shots[o.Transfers[k].Attempt].trace.into(&o.Transfers[k])
 	}
 	r.holed(o)
+	o.Belated = e.overdue(r)
 	o.CaptureDrops += uint32(min(r.unread, 1<<31))
 	o.SendLag = r.lag
 	o.Captured = e.noTap == nil && r.blind == nil

@@ -204,9 +204,11 @@ func backLoss(f Finding, in *Input, fs []fate, t tally) Finding {
 	f.Verdict = SYNACKLoss
 	f.Disproof = "a SYN-ACK that echoes a later SYN than the first; no loss on another return path"
 	f.Remedy = "look at the way back from the server to here: its uplink, asymmetric routing, a stateful device that did not see the SYN, the neighbour entry of this host"
-	steady := readSteadiness(in)
+	steady, over := readSteadiness(in), readOverdue(in)
 	switch {
 	case t.back < fewTold:
+	case over.explains(t.lost()):
+		f = f.overdue(over)
 	case firstNever(fs):
 		f.Settle, f.Wants = firstDropped, nil
 	case steady.unsteady() && !steady.outnumbered(instants(fs)):
@@ -246,6 +248,9 @@ func forwardLoss(f Finding, in *Input, fs []fate, t, paced, other tally) Finding
 	if told, from := turnedAway(in); told >= fewTold {
 		f.Settle, f.Wants = fmt.Sprintf("what %s refuses: %d SYNs of the same drew an ICMP error, and who sends these sends few, so that SYNs beside them may be silent for the same reason", from, told), nil
 		return f
+	}
+	if over := readOverdue(in); over.explains(t.lost()) {
+		return f.overdue(over)
 	}
 	if headPattern(in) || headElsewhere(in) {
 		f.Settle = "losses fall on the later SYNs of each burst: what runs out there is no loss on the way"

@@ -176,6 +176,9 @@ func unsure(in *Input, stalls []*observe.Attempt, failed, n int) string {
 	if steady := readSteadiness(in); steady.unsteady() {
 		return "a quieter hour: " + steady.String() + ", so what seems lost may be late"
 	}
+	if over := readOverdue(in); over.explains(len(stalls) + failed) {
+		return "a quieter hour: " + over.String() + ", so what seems lost may be late"
+	}
 	if certain, p := pauseChance(in, stalls); few(certain+failed) && p >= 1e-2 {
 		return fmt.Sprintf("stalls at more moments: answers held back somewhere for a while, and let go together, look the same once in %.0f times", 1/p)
 	}

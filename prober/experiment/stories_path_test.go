@@ -59,6 +59,12 @@ func starved(r *rand.Rand, w *fakenet.World) *fakenet.World {
 	return w
 }
 
+// lateAnswers holds a share of the SYN-ACKs back by d, and loses another share.
+func lateAnswers(seed uint64, share float64, d time.Duration, lost float64) *fakenet.World {
+	w, _ := fakenet.Server(seed, fakenet.Hold(d, fakenet.Chance(share, fakenet.SYNACKs)), fakenet.Drop(fakenet.Chance(lost, fakenet.SYNACKs)))
+	return w
+}
+
 func pathStories() []story {
 	forward, back, healthy := only(diagnose.ForwardSYNLoss), only(diagnose.SYNACKLoss), only(diagnose.Healthy)
 	return []story{
@@ -89,6 +95,14 @@ func pathStories() []story {
 		{name: "SYN-ACKs 1.2 to 1.8 s late", right: only(diagnose.SlowPathNotStall), share: 1,
 			world: func(seed uint64, r *rand.Rand) *fakenet.World {
 				return fakenet.SlowSYNACK(seed, lasting(r, 1200*time.Millisecond, 1800*time.Millisecond))
+			}},
+		{name: "some SYN-ACKs 1.2 to 1.8 s late, none lost", quiet: true,
+			world: func(seed uint64, r *rand.Rand) *fakenet.World {
+				return lateAnswers(seed, upTo(r, 0.1, 0.4), lasting(r, 1200*time.Millisecond, 1800*time.Millisecond), 0)
+			}},
+		{name: "near miss: some SYN-ACKs 1.2 to 1.8 s late, SYN-ACKs lost, 30 to 50 %", rare: chance, right: back, quiet: true,
+			world: func(seed uint64, r *rand.Rand) *fakenet.World {
+				return lateAnswers(seed, 0.01, lasting(r, 1200*time.Millisecond, 1800*time.Millisecond), upTo(r, 0.3, 0.5))
 			}},
 		{name: "near miss: SYN-ACKs 0 to 0.6 s late", right: healthy, share: 1,
 			world: func(seed uint64, r *rand.Rand) *fakenet.World {

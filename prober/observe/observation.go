@@ -112,6 +112,9 @@ type Observation struct {
 	Counters map[string]int64
 	// Foreign are SYNs from our own address to the target that are none of ours: only a survey listens to them.
 	Foreign []Foreign
+	// Belated are SYN-ACKs to raw shots of earlier bursts to the same destinations that came when those were over, and before this one was: answers that
+	// nobody waited for any more.
+	Belated []Belated `json:",omitempty"`
 	// CaptureDrops is how many frames the ring lost: with any, nothing may be concluded from a segment not seen.
 	CaptureDrops uint32
 	// Captured is false where no tap could be had; the reason is in Unmeasured.
@@ -145,6 +148,22 @@ type Foreign struct {
 	Flow  wire.Flow
 	TSval wire.TSval
 	HasTS bool
+}
+
+// Belated is a SYN-ACK that came after the burst of its flow.
+type Belated struct {
+	At   time.Time
+	Flow wire.Flow // as the SYN left
+	// TSval and TSecr where HasTS.
+	TSval, TSecr wire.TSval
+	HasTS        bool
+}
+
+// NewBelated reads a SYN-ACK that came at a time when its burst was over.
+func NewBelated(at time.Time, seg *wire.Segment) Belated {
+	b := Belated{At: at, Flow: seg.Flow().Reverse()}
+	b.TSval, b.TSecr, b.HasTS = seg.Options.Timestamps()
+	return b
 }
 
 // Parity compares the kernel's way out with the raw template's.

@@ -144,6 +144,7 @@ func (w *World) conclude(r *run) observe.Observation {
 	obs := r.corr.Observation()
 	w.finish(r)
 	obs.Finished = w.Now()
+	w.overdue(r, obs)
 	obs.CaptureDrops = w.Tap.drops - r.drops
 	obs.SendLag = max(w.Tap.Lag, rawCost)
 	if w.Tap.Step != 0 && r.start < w.Tap.StepAt && w.Tap.StepAt <= w.now {
@@ -160,6 +161,17 @@ func (w *World) conclude(r *run) observe.Observation {
 	}
 	w.leave(r)
 	return out
+}
+
+// overdue gives an observation what came too late for earlier bursts to its destinations.
+func (w *World) overdue(r *run, obs *observe.Observation) {
+	w.belated = slices.DeleteFunc(w.belated, func(b observe.Belated) bool {
+		ours := slices.ContainsFunc(r.burst.Shots, func(s plan.Shot) bool { return s.Flow.Dst == b.Flow.Dst })
+		if ours {
+			obs.Belated = append(obs.Belated, b)
+		}
+		return ours
+	})
 }
 
 func delta(before, after map[string]int64) map[string]int64 {

@@ -123,6 +123,7 @@ func (w *World) unasked(seg *wire.Segment) {
 func (w *World) receiveRaw(f *flow, seg *wire.Segment) {
 	if f.run == nil {
 		if seg.Flags.Has(wire.SYN|wire.ACK) && seg.Flags&wire.RST == 0 && seg.Ack == f.iss+1 {
+			w.belated = append(w.belated, observe.NewBelated(w.Now(), seg))
 			w.transmit(&Packet{Seg: wire.Segment{Src: seg.Dst, Dst: seg.Src, Seq: seg.Ack, Flags: wire.RST, HopLimit: 64, DF: true},
 				mac: f.mac})
 		}

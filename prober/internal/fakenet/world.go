@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/vipprobe/vipprobe/prober/observe"
 	"github.com/vipprobe/vipprobe/prober/plan"
 	"github.com/vipprobe/vipprobe/prober/wire"
 )
@@ -34,15 +35,16 @@ type World struct {
 	Hosts    []*Host
 	Balancer *Balancer
 
-	rng   *rand.Rand
-	seed  uint64
-	now   time.Duration
-	queue queue
-	path  *Path
-	crowd *Softnet // nil: this host's backlog never fills
-	runs  []*run   // under way: the newest last, those that wait for a scout before it
-	flows map[wire.Flow]*flow
-	tombs []tomb
+	rng     *rand.Rand
+	seed    uint64
+	now     time.Duration
+	queue   queue
+	path    *Path
+	crowd   *Softnet // nil: this host's backlog never fills
+	runs    []*run   // under way: the newest last, those that wait for a scout before it
+	flows   map[wire.Flow]*flow
+	tombs   []tomb
+	belated []observe.Belated // SYN-ACKs of ended bursts that no burst was told of yet
 	// What the link has answered, what the engine remembers of it, and requests that went unheard.
 	replies, hops map[netip.Addr]reply
 	unheard       map[netip.Addr]int
