@@ -252,20 +252,8 @@ func forwardLoss(f Finding, in *Input, fs []fate, t, paced, other tally) Finding
 	if over := readOverdue(in); over.explains(t.lost()) {
 		return f.overdue(over)
 	}
-	if headPattern(in) || headElsewhere(in) {
-		f.Settle = "losses fall on the later SYNs of each burst: what runs out there is no loss on the way"
-		return f
-	}
-	if even.total > 0 && even.chance() < 1e-2 {
-		f.Settle = "more flows, each asked many times: loss does not fall on all alike"
-		return f
-	}
-	if onlyFirsts(in) < 1e-3 {
-		f.Settle = "losses fall on the first SYN of each flow, and on later ones hardly any: protection that passes what is repeated does that, and no path"
-		return f
-	}
-	if even.deadByChance(t.back > 0) < 1e-3 {
-		f.Settle = "the flows that are never answered, apart from those that lose a part: two causes at once, and which of them loses SYNs is open"
+	if settle := unlikePath(in, t, &even); settle != "" {
+		f.Settle = settle
 		return f
 	}
 	if even.total > 0 {
@@ -273,6 +261,21 @@ func forwardLoss(f Finding, in *Input, fs []fate, t, paced, other tally) Finding
 			even.total, even.clean(), even.chance()))
 	}
 	return f.elsewhere(t, paced, other)
+}
+
+// unlikePath says what would settle a loss of SYNs that does not fall as a path's does, or nothing where it does.
+func unlikePath(in *Input, t tally, even *evenness) string {
+	switch {
+	case headPattern(in) || headElsewhere(in):
+		return "losses fall on the later SYNs of each burst: what runs out there is no loss on the way"
+	case even.total > 0 && even.chance() < 1e-2:
+		return "more flows, each asked many times: loss does not fall on all alike"
+	case onlyFirsts(in) < 1e-3:
+		return "losses fall on the first SYN of each flow, and on later ones hardly any: protection that passes what is repeated does that, and no path"
+	case even.deadByChance(t.back > 0) < 1e-3:
+		return "the flows that are never answered, apart from those that lose a part: two causes at once, and which of them loses SYNs is open"
+	}
+	return ""
 }
 
 // elsewhere says whether the loss of SYNs is the path's: it falls on single ones far apart and on another port of the address as well.
