@@ -126,6 +126,7 @@ func (d denial) emptied(in *Input) bool {
 	if d.spoken(in) < fewTold {
 		return false
 	}
+	policy := d == byICMP && prohibited(in)
 	passedWhole, refusedWhole := 0, 0
 	for i := range in.Observations {
 		o := &in.Observations[i]
@@ -136,7 +137,7 @@ func (d denial) emptied(in *Input) bool {
 		s := d.counts(&Input{Observations: in.Observations[i : i+1], explained: map[int]bool{}}, o.Kind)
 		switch {
 		case both && passedWhole > 0 && refusedWhole > 0:
-			return d == byICMP && prohibited(in)
+			return policy
 		case both:
 			return first || d.headPattern(in)
 		case s.n == 0:
@@ -148,8 +149,11 @@ func (d denial) emptied(in *Input) bool {
 			passedWhole++
 		}
 	}
+	if !policy || passedWhole == 0 || refusedWhole == 0 {
+		return false
+	}
 	m := d.metering(in)
-	return d == byICMP && prohibited(in) && passedWhole > 0 && refusedWhole > 0 && (m.bursts == 0 || len(m.rates) > 0)
+	return m.bursts == 0 || len(m.rates) > 0
 }
 
 // prohibited reports whether all ICMP errors to the SYNs of a round say that a policy forbids them: a pool that is empty now and then says that nobody is there.
