@@ -13,7 +13,7 @@ import (
 // there: what it met says nothing of how clients fare.
 func aside(k plan.Kind) bool {
 	switch k {
-	case plan.KindCells, plan.KindLate, plan.KindOracle, plan.KindFollow, plan.KindSides, plan.KindCircle, plan.KindPlain, plan.KindLook, plan.KindECN, plan.KindOther, plan.KindStray, plan.KindPing, plan.KindWalk, plan.KindSource, plan.KindHold, plan.KindFreed, plan.KindBacklog, plan.KindIdle, plan.KindParity, plan.KindAgain, plan.KindScope:
+	case plan.KindCells, plan.KindLate, plan.KindOracle, plan.KindFollow, plan.KindSides, plan.KindCircle, plan.KindPlain, plan.KindLook, plan.KindVolley, plan.KindECN, plan.KindOther, plan.KindStray, plan.KindPing, plan.KindWalk, plan.KindSource, plan.KindHold, plan.KindFreed, plan.KindBacklog, plan.KindIdle, plan.KindParity, plan.KindAgain, plan.KindScope:
 		return true
 	default:
 		return false

@@ -68,6 +68,7 @@ func rules() []rule {
 		{"timestamps", checkQuadrants, []Verdict{BlackholeBackend, ForwardSYNLoss, SYNACKLoss, SYNRateLimited, SYNStallUnclassified, AcceptQueueOverflow}},
 		{"aborted handshakes", checkAborted, nil},
 		{"held connections", checkHold, []Verdict{BlackholeBackend, ForwardSYNLoss, SYNRateLimited, SYNStallUnclassified}},
+		{"short queue", checkShortQueue, []Verdict{BlackholeBackend, ECMPPathLoss, ForwardSYNLoss, SYNACKLoss, SYNRateLimited, SNATPortRace, SYNStallUnclassified}},
 		{"silence", checkSilence, []Verdict{BlackholeBackend, ForwardSYNLoss, SYNRateLimited, SYNStallUnclassified}},
 		{"rate", checkRate, []Verdict{BlackholeBackend, ForwardSYNLoss, SYNACKLoss, SYNStallUnclassified}},
 		{"sticky loss", checkSticky, []Verdict{ForwardSYNLoss, SYNACKLoss, SYNStallUnclassified}},

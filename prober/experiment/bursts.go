@@ -30,7 +30,7 @@ func (v *Investigation) maker(k plan.Kind) func([]observe.Observation) plan.Burs
 		plan.KindOracle: v.search, plan.KindFollow: v.search, plan.KindSides: v.sides, plan.KindCircle: v.circle, plan.KindPrime: v.prime, plan.KindFlip: v.flip, plan.KindBare: v.bare, plan.KindHeal: v.heal, plan.KindSurvey: v.survey, plan.KindResolve: v.resolve,
 		plan.KindReuse: v.reuse, plan.KindStateful: v.stateful, plan.KindEven: v.even, plan.KindCells: v.cells, plan.KindLate: v.late, plan.KindWatch: v.watch,
 		plan.KindWalk: v.walk, plan.KindSource: v.sources, plan.KindHold: v.hold, plan.KindFreed: v.freed, plan.KindBacklog: v.backlog, plan.KindIdle: v.idle,
-		plan.KindAgain: v.again, plan.KindPlain: v.plain, plan.KindLook: v.look, plan.KindECN: v.ecn, plan.KindTransfer: v.transfer, plan.KindGentle: v.gentle, plan.KindSmall: v.small, plan.KindHoled: v.holed,
+		plan.KindAgain: v.again, plan.KindPlain: v.plain, plan.KindLook: v.look, plan.KindVolley: v.volley, plan.KindECN: v.ecn, plan.KindTransfer: v.transfer, plan.KindGentle: v.gentle, plan.KindSmall: v.small, plan.KindHoled: v.holed,
 	}
 	if m, ok := known[k]; ok {
 		return m

@@ -38,3 +38,10 @@ func (v *Investigation) idle(seen []observe.Observation) plan.Burst {
 	v.shots(&b, 0, v.flows(4), 0, 2*time.Millisecond)
 	return b
 }
+
+// volley sends at one instant as many SYNs as may be half-open, on fresh flows.
+func (v *Investigation) volley(seen []observe.Observation) plan.Burst {
+	b := plan.Burst{Listen: patience(seen), Arms: []plan.Arm{{Name: "at once", Via: plan.Raw, Script: v.script(v.clock(seen), plan.Single(), plan.Reset)}}}
+	v.shots(&b, 0, v.flows(max(16, v.Burst)), 0, 0)
+	return b
+}

@@ -20,7 +20,7 @@ func traitsOf(k plan.Kind) traits {
 	const ms = time.Millisecond
 	known := map[plan.Kind]traits{
 		plan.KindConnect: {4, 1500 * ms, 0}, plan.KindQuadrants: {20, 60 * ms, 2}, plan.KindSticky: {8, 50 * ms, 3}, plan.KindEven: {8, 720 * ms, 2}, plan.KindAgain: {6, 1400 * ms, 1},
-		plan.KindOracle: {16, 100 * ms, 0}, plan.KindFollow: {24, 100 * ms, 0}, plan.KindSides: {6, 60 * ms, 1}, plan.KindCircle: {6, 10 * ms, 1}, plan.KindPlain: {2, 60 * ms, 1}, plan.KindLook: {3, 60 * ms, 1}, plan.KindECN: {4, 60 * ms, 1}, plan.KindCells: {12, 450 * ms, 1}, plan.KindSurvey: {2, surveyTime, 0},
+		plan.KindOracle: {16, 100 * ms, 0}, plan.KindFollow: {24, 100 * ms, 0}, plan.KindSides: {6, 60 * ms, 1}, plan.KindCircle: {6, 10 * ms, 1}, plan.KindPlain: {2, 60 * ms, 1}, plan.KindLook: {3, 60 * ms, 1}, plan.KindVolley: {4, 10 * ms, 1}, plan.KindECN: {4, 60 * ms, 1}, plan.KindCells: {12, 450 * ms, 1}, plan.KindSurvey: {2, surveyTime, 0},
 		plan.KindPaced: {4, 8 * pacedGap, 1}, plan.KindRate: {4, rateTime, 1}, plan.KindScope: {2, 3 * rateTime, 1}, plan.KindSizes: {2, 500 * ms, 2}, plan.KindServed: {2, servedWait, 2}, plan.KindReuse: {2, 50 * ms, 2},
 		plan.KindOther: {4, 80 * ms, 1}, plan.KindStray: {3, 80 * ms, 1}, plan.KindStateful: {2, servedWait, 2}, plan.KindWalk: {2, 930 * ms, 1}, plan.KindSource: {2, 150 * ms, 1},
 		plan.KindWatch: {6, 16 * watchGap, 1}, plan.KindHold: {3, 3 * time.Second, 2}, plan.KindFreed: {1, forgets, 1}, plan.KindBacklog: {2, backlogWait, 1}, plan.KindIdle: {2, idleWait, 3},

@@ -9,7 +9,7 @@ import (
 )
 
 func listenerScenarios() []Scenario {
-	return []Scenario{acceptFull(), acceptFullThirdACK(), acceptFullOwn(), synQueueFull(), synCookies(), deferAccept(), abortOnOverflow(), backlog()}
+	return []Scenario{acceptFull(), acceptFullThirdACK(), acceptFullOwn(), acceptBurst(), synQueueFull(), synCookies(), deferAccept(), abortOnOverflow(), backlog()}
 }
 
 func backlogParam() Param {

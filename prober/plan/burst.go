@@ -206,6 +206,7 @@ const (
 	KindCircle    Kind = "circle"    // TSvals evenly around the circle, all at one instant
 	KindPlain     Kind = "plain"     // SYNs with and without timestamps, interleaved
 	KindLook      Kind = "look"      // SYNs with another hop limit, and without timestamps, interleaved with usual ones
+	KindVolley    Kind = "volley"    // SYNs at one instant, reset as they are answered: do as many fit that never become connections?
 	KindServed    Kind = "served"    // handshakes completed by us: is the connection really there?
 	KindData      Kind = "data"      // handshake, then a request
 	KindECN       Kind = "ecn"       // SYNs that ask for ECN and SYNs that do not, interleaved

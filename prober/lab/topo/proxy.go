@@ -21,7 +21,7 @@ func (h *Host) Proxy(port uint16, members []string) {
 		var next atomic.Uint32
 		h.net.OnClose(func() { l.Close() })
 		h.net.Go(func(ctx context.Context) {
-			accept(ctx, l, func(ctx context.Context, c *net.TCPConn) {
+			accept(ctx, l, 0, func(ctx context.Context, c *net.TCPConn) {
 				to := members[int(next.Add(1)-1)%len(members)]
 				m, err := h.Dial(ctx, nil, to)
 				if err != nil {

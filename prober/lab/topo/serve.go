@@ -39,6 +39,8 @@ type Service struct {
 	Then Behaviour
 	// Backlog of listen(2): the accept queue holds one more. 0 means net.core.somaxconn.
 	Backlog int
+	// Pause is the least time between two connections that it accepts.
+	Pause time.Duration
 	// Patience is how long CloseFirst waits for data before it closes; 0 means 50 ms.
 	Patience time.Duration
 	// Size is how much Bulk sends.
@@ -61,7 +63,7 @@ func (h *Host) Serve(s Service) {
 		h.net.OnClose(func() { l.Close() })
 		if s.Then != Stuck {
 			h.net.Go(func(ctx context.Context) {
-				accept(ctx, l, func(ctx context.Context, c *net.TCPConn) { s.handle(ctx, h.net, c) })
+				accept(ctx, l, s.Pause, func(ctx context.Context, c *net.TCPConn) { s.handle(ctx, h.net, c) })
 			})
 		}
 		return nil
@@ -138,8 +140,8 @@ func control(c syscall.RawConn, f func(fd int) error) error {
 	return inner
 }
 
-// accept serves connections until the listener is closed, then closes those still open and waits for their handlers.
-func accept(ctx context.Context, l *net.TCPListener, handle func(context.Context, *net.TCPConn)) {
+// accept serves connections until the listener is closed, with a pause behind each, then closes those still open and waits for their handlers.
+func accept(ctx context.Context, l *net.TCPListener, pause time.Duration, handle func(context.Context, *net.TCPConn)) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	for {
@@ -156,6 +158,12 @@ func accept(ctx context.Context, l *net.TCPListener, handle func(context.Context
 			defer c.Close()
 			handle(ctx, c)
 		})
+		if pause > 0 {
+			select {
+			case <-time.After(pause):
+			case <-ctx.Done():
+			}
+		}
 	}
 }
 
