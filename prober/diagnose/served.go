@@ -133,7 +133,7 @@ func checkServed(in *Input) []Finding {
 		out = append(out, twoAnswer(in))
 	}
 	if hollow >= 4 && hollow == len(ss) && firm(math.Pow(lossAtMost(in), float64(hollow)), 1) >= Suspected {
-		out = append(out, masks(hollow, len(ss), in.bursts(plan.KindServed)))
+		out = append(out, masks(in, ss))
 	}
 	return out
 }
@@ -231,7 +231,7 @@ func acceptOverflow(in *Input, ignored, n, acked int) Finding {
 		Remedy: "let the application accept faster (it is stuck or too slow), raise its listen backlog and net.core.somaxconn together; " +
 			"ListenOverflows on the server counts each drop",
 	}
-	if ignored >= fewIgnored && ignored == n && everyAnswered(in) {
+	if ignored >= fewIgnored && ignored == n && answeredAllTheWhile(in) {
 		return unheardOf(f, ignored, n)
 	}
 	if ignored < 3 || 2*ignored < n {
@@ -260,27 +260,6 @@ func abortOverflow(aborted, n int) Finding {
 	if aborted < 2 {
 		f.Level = Suspected
 	}
-	return f
-}
-
-// masks wants it in two bursts: a path that breaks between the handshakes of one and their data lets through no handshakes of the next.
-func masks(hollow, n, bursts int) Finding {
-	f := Finding{
-		Verdict: LBFullProxyMasks, Level: Confirmed,
-		Summary: fmt.Sprintf("%d of %d handshakes were completed by something that acknowledges no data: a proxy answers for servers that do not", hollow, n),
-		Evidence: []string{
-			"every TCP acknowledges data in order (RFC 9293 §3.8.6.3); here a SYN-ACK came, and to data nothing",
-			"the SYN-ACK was not repeated either: whoever sent it keeps no state of the handshake (a SYN proxy)",
-		},
-		Disproof: "an ACK of the data; a repeat of the SYN-ACK",
-		Remedy:   "the balancer's handshake says nothing about its members: probe each real server directly",
-	}
-	if bursts < 2 {
-		f.Level, f.Settle = Inconclusive, "the same again: did the path break after these handshakes, or do handshakes still work?"
-		f.Wants = []Want{{Kind: plan.KindServed, Why: f.Settle, Most: 2}}
-		return f
-	}
-	f.Evidence = append(f.Evidence, fmt.Sprintf("handshakes worked in %d bursts one after the other, and data in none: no path broke in between", bursts))
 	return f
 }
 

@@ -41,6 +41,12 @@ func wildStories() []story {
 				w, _ := fakenet.Server(seed, fakenet.Drop(during(from, from+lasting(r, time.Second, 20*time.Second), fakenet.Any)))
 				return w
 			}},
+		{name: "near miss: the way back passes SYN-ACKs and nothing else, and no proxy masks", quiet: true,
+			world: func(seed uint64, r *rand.Rand) *fakenet.World {
+				w, h := fakenet.Server(seed, fakenet.Drop(fakenet.Both(fakenet.Going(fakenet.Back), func(_ fakenet.Hop, p *fakenet.Packet) bool { return !p.SYNACK() })))
+				h.Ports[80].Cookies = []fakenet.Cookies{fakenet.CookiesOnFull, fakenet.CookiesAlways}[r.IntN(2)]
+				return w
+			}},
 		{name: "timestamps rewritten in SYNs alone, so that the listener rejects the ACK", right: only(diagnose.MiddleboxTSecrCorrupt), share: 0.9,
 			also: may(diagnose.ClientPAWSReject),
 			world: func(seed uint64, r *rand.Rand) *fakenet.World {

@@ -158,12 +158,13 @@ func lbFullProxyMasks() Entry {
 			{"A SYN proxy or full proxy completes handshakes by itself, before it has a server, or while none is there.", "RFC 4987; net/netfilter/nf_synproxy_core.c, Linux 6.18"},
 			{"What lies behind has its own connections with its own timestamps and options: nothing of the handshake says anything of the servers.", "RFC 3135"},
 		},
-		Proof: []Proof{{plan.KindServed, diagnose.Confirmed, "handshakes complete, data is acknowledged by nobody, and the SYN-ACK is not repeated"}},
+		Proof: []Proof{{plan.KindServed, diagnose.Confirmed, "handshakes complete by SYN-ACKs with a window of 0, data is acknowledged by nobody, and the SYN-ACK is not repeated"}},
 		LookAlikes: []LookAlike{
 			{diagnose.AcceptQueueOverflow, "repeats its SYN-ACK"},
 			{diagnose.MTUBlackhole, "small data is acknowledged"},
 			{diagnose.DeferAcceptBenign, "data is acknowledged"},
 			{diagnose.Healthy, "a proxy whose servers live acknowledges data"},
+			{diagnose.SYNStallUnclassified, "a way back that passes SYN-ACKs alone: the listener repeats a SYN-ACK that is left without our ACK"},
 		},
 		Remedies: []Remedy{
 			{"monitoring", "probe each real server directly, and check the VIP with a request, not a connect."},
