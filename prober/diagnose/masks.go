@@ -55,8 +55,9 @@ func shut(ss []service) bool {
 // hollowOf is what is left where nothing but silence speaks for a proxy. A listener that is left without our ACK repeats its SYN-ACK, and is none. A cookie is no
 // proxy's sign: a server sends it in a flood and with tcp_syncookies=2 (net/ipv4/tcp_input.c tcp_conn_request, 6.18).
 func hollowOf(f Finding, n, held int, cookies bool) Finding {
-	f.Level = Inconclusive
+	f.Verdict, f.Level = SYNStallUnclassified, Suspected
 	f.Summary = fmt.Sprintf("%d of %d handshakes were completed, and their data drew nothing: a proxy answers for servers that do not, or the path swallows what follows the SYN-ACK", n, n)
+	f.Remedy = "probe each real server directly; if one answers data, look on both ways for a filter that passes SYNs and SYN-ACKs alone"
 	f.Settle = "a capture at the server, whether our data arrives there and is acknowledged"
 	switch {
 	case cookies:

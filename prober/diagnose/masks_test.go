@@ -99,11 +99,11 @@ func TestMasksWantASign(t *testing.T) {
 	}{
 		"window 0, twice":                           {[]observe.Observation{served(0, 0), served(0, 8)}, LBFullProxyMasks, Confirmed, ""},
 		"window 0, once":                            {[]observe.Observation{served(0, 0)}, LBFullProxyMasks, Inconclusive, plan.KindServed},
-		"window 0 but for one":                      {[]observe.Observation{served(0, 0), half}, LBFullProxyMasks, Inconclusive, plan.KindStateful},
-		"a window, twice":                           {[]observe.Observation{served(65160, 0), served(65160, 8)}, LBFullProxyMasks, Inconclusive, plan.KindStateful},
+		"window 0 but for one":                      {[]observe.Observation{served(0, 0), half}, SYNStallUnclassified, Suspected, plan.KindStateful},
+		"a window, twice":                           {[]observe.Observation{served(65160, 0), served(65160, 8)}, SYNStallUnclassified, Suspected, plan.KindStateful},
 		"a window, and the listener keeps state":    {[]observe.Observation{served(65160, 0), served(65160, 8), held(time.Second)}, SYNStallUnclassified, Suspected, ""},
-		"a window, and nobody keeps state":          {[]observe.Observation{served(65160, 0), served(65160, 8), held()}, LBFullProxyMasks, Inconclusive, ""},
-		"a window, and SYN-ACKs come twice at once": {[]observe.Observation{served(65160, 0), served(65160, 8), held(time.Millisecond)}, LBFullProxyMasks, Inconclusive, ""},
+		"a window, and nobody keeps state":          {[]observe.Observation{served(65160, 0), served(65160, 8), held()}, SYNStallUnclassified, Suspected, ""},
+		"a window, and SYN-ACKs come twice at once": {[]observe.Observation{served(65160, 0), served(65160, 8), held(time.Millisecond)}, SYNStallUnclassified, Suspected, ""},
 	} {
 		fs := checkServed(round(x.seen...))
 		if len(fs) != 1 || fs[0].Verdict != x.want || fs[0].Level != x.level {
