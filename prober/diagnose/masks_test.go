@@ -59,19 +59,24 @@ func TestEveryHandshakeIgnored(t *testing.T) {
 	ignored := func() observe.Observation {
 		return completedAt(plan.KindServed, at.Add(2*time.Second), 8, 65160, time.Second)
 	}
+	beside := func(dropped int) observe.Observation {
+		return miss(dropped, completedAt(plan.KindSizes, at.Add(2*time.Second+30*time.Millisecond), 8, 65160))
+	}
 	since := func() observe.Observation { return completedAt(plan.KindReuse, later, 12, 65160) }
 	for name, x := range map[string]struct {
 		seen []observe.Observation
 		want Verdict
 	}{
-		"no SYN dropped, none served":                             {[]observe.Observation{first, ignored(), since()}, SYNStallUnclassified},
-		"first contact stalled":                                   {[]observe.Observation{secondly(completedAt(plan.KindConnect, at, 10, 65160)), ignored(), since()}, SYNStallUnclassified},
-		"one SYN of twenty lost since":                            {[]observe.Observation{first, ignored(), since(), miss(1, since())}, SYNStallUnclassified},
-		"half of the SYNs dropped since, none served":             {[]observe.Observation{first, ignored(), miss(6, since())}, AcceptQueueOverflow},
-		"SYNs dropped beside those that were ignored":             {[]observe.Observation{first, ignored(), miss(6, completedAt(plan.KindQuadrants, at.Add(2*time.Second), 16, 65160)), since()}, AcceptQueueOverflow},
-		"SYNs before were answered, and none was sent since":      {[]observe.Observation{first, ignored()}, AcceptQueueOverflow},
-		"all were answered before, and all of them dropped since": {[]observe.Observation{first, ignored(), miss(12, since())}, AcceptQueueOverflow},
-		"no SYN dropped, two served":                              {[]observe.Observation{first, serve(2, ignored()), since()}, AcceptQueueOverflow},
+		"no SYN dropped, none served":                                         {[]observe.Observation{first, ignored(), since()}, SYNStallUnclassified},
+		"first contact stalled":                                               {[]observe.Observation{secondly(completedAt(plan.KindConnect, at, 10, 65160)), ignored(), since()}, SYNStallUnclassified},
+		"one SYN of twenty lost since":                                        {[]observe.Observation{first, ignored(), since(), miss(1, since())}, SYNStallUnclassified},
+		"half of the SYNs dropped since, none served":                         {[]observe.Observation{first, ignored(), miss(6, since())}, AcceptQueueOverflow},
+		"SYNs dropped beside those that were ignored":                         {[]observe.Observation{first, ignored(), miss(6, completedAt(plan.KindQuadrants, at.Add(2*time.Second), 16, 65160)), since()}, AcceptQueueOverflow},
+		"SYNs before were answered, and none was sent since":                  {[]observe.Observation{first, ignored()}, AcceptQueueOverflow},
+		"all were answered before, and all of them dropped since":             {[]observe.Observation{first, ignored(), miss(12, since())}, AcceptQueueOverflow},
+		"two served, none dropped, but none was sent while they were ignored": {[]observe.Observation{first, serve(2, ignored()), since()}, AcceptQueueOverflow},
+		"two served, none dropped while the others were ignored":              {[]observe.Observation{first, serve(2, ignored()), beside(0), since()}, SYNStallUnclassified},
+		"two served, and SYNs dropped while the others were ignored":          {[]observe.Observation{first, serve(2, ignored()), beside(6), since()}, AcceptQueueOverflow},
 	} {
 		if fs := checkServed(round(x.seen...)); len(fs) != 1 || fs[0].Verdict != x.want {
 			t.Errorf("%s: %+v; want %s", name, fs, x.want)

@@ -231,10 +231,10 @@ func acceptOverflow(in *Input, ignored, n, acked int) Finding {
 		Remedy: "let the application accept faster (it is stuck or too slow), raise its listen backlog and net.core.somaxconn together; " +
 			"ListenOverflows on the server counts each drop",
 	}
-	if ignored >= fewIgnored && ignored == n && answeredAllTheWhile(in) {
+	if ignored >= fewIgnored && answeredAllTheWhile(in, ignored == n) {
 		return unheardOf(f, ignored, n)
 	}
-	if ignored < 3 || 2*ignored < n {
+	if ignored < fewIgnored || 2*ignored < n {
 		f.Level = Inconclusive
 		f.Settle = "more completed handshakes: an ACK and its repeats may have been lost"
 		f.Wants = []Want{{Kind: plan.KindServed, Why: "more completed handshakes", Most: 2}}
