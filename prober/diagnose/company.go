@@ -19,6 +19,8 @@ type company []departed
 type departed struct {
 	at time.Time
 	of *observe.Attempt
+	// k is its number among the SYNs of the attempt.
+	k int
 }
 
 func readCompany(in *Input) company {
@@ -26,7 +28,7 @@ func readCompany(in *Input) company {
 	for a := range attempts(in) {
 		for k := range a.SYNs {
 			if at := a.SYNs[k].At; !at.IsZero() {
-				all = append(all, departed{at, a})
+				all = append(all, departed{at, a, k})
 			}
 		}
 	}
@@ -58,6 +60,21 @@ func (c company) nearest(a *observe.Attempt) (apart time.Duration, ok bool) {
 		}
 	}
 	return apart, true
+}
+
+// forsaken reports whether no SYN of another flow that left less than apartBy from the first one of a flow was answered; never where the tap did not see it.
+func (c company) forsaken(a *observe.Attempt) bool {
+	if len(a.SYNs) == 0 || a.SYNs[0].At.IsZero() {
+		return false
+	}
+	at := a.SYNs[0].At
+	i, _ := slices.BinarySearchFunc(c, at.Add(-apartBy), func(d departed, t time.Time) int { return d.at.Compare(t) })
+	for ; i < len(c) && c[i].at.Before(at.Add(apartBy)); i++ {
+		if d := c[i]; d.of != a && (echoed(d.of, d.k) || answeredSYN(d.of, d.k)) {
+			return false
+		}
+	}
+	return true
 }
 
 // alone are those of the paced SYNs that left apart from every other.

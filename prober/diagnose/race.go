@@ -24,7 +24,11 @@ func readConcurrency(in *Input) concurrency {
 	for i := range in.Observations {
 		o := &in.Observations[i]
 		spaced := o.Kind == plan.KindQuadrants || o.Kind == plan.KindSticky || o.Kind == plan.KindPaced
-		if !trusted(o) || in.explained[i] || !spaced && o.Kind != plan.KindConnect {
+		if !trusted(o) || in.explained[i] || !spaced && o.Kind != plan.KindConnect && o.Kind != plan.KindReuse {
+			continue
+		}
+		if o.Kind == plan.KindReuse {
+			c.addForsaken(o, beside)
 			continue
 		}
 		if !spaced {
@@ -41,6 +45,20 @@ func readConcurrency(in *Input) concurrency {
 		}
 	}
 	return c
+}
+
+// addForsaken counts those fresh flows beside others' second uses that were lost though no SYN near theirs was answered. Of two that are given one port the first
+// passes, so these met no other: they say what SYNs apart say.
+func (c *concurrency) addForsaken(o *observe.Observation, beside company) {
+	if len(o.Arms) != 2 {
+		return
+	}
+	for j := range o.Attempts {
+		a := &o.Attempts[j]
+		if f, ok := readFate(a); ok && a.Arm == o.Arms[1].Name && f.lost() > 0 && beside.forsaken(a) {
+			c.apart.add(true)
+		}
+	}
 }
 
 // add counts one flow. An RST that came of who had given up waiting (gaveUp) is silence, and one to a repeat no repeat that worked: who sent it may
