@@ -21,8 +21,11 @@ func (e *evenness) elsewhere(in *Input, f Finding) Finding {
 	}
 	there := silences{other.lost(), other.syns}
 	p := fisher(here, there)
+	mute := other.flows > 0 && other.dead == other.flows
 	switch {
-	case other.flows > 0 && other.dead == other.flows:
+	case mute && e.byTurns():
+		f.Level, f.Settle = Inconclusive, "a port of the address that answers (--contrast): the losses of these flows fall into few stretches of time, so a member that goes away and comes back looks the same as a way that does"
+	case mute:
 		f.Level, f.explains = Suspected, allOf(in)
 		f.Evidence = append(f.Evidence, "other ports of the address answer nothing, so it may as well be a member behind it that drops a part")
 	case there.silent >= sharedLosses && p >= 1e-2:
@@ -36,6 +39,10 @@ func (e *evenness) elsewhere(in *Input, f Finding) Finding {
 	}
 	return f
 }
+
+// byTurns reports whether the flows that lose do so together, and are served together in between: what drops a part drops it at random. One in 100 rounds
+// is so by chance.
+func (e *evenness) byTurns() bool { return len(e.turns) > 0 && combined(e.turns...) < 1e-2 }
 
 // behind is uneven loss that other ports do not share.
 func (e *evenness) behind(f Finding, there silences) Finding {

@@ -29,6 +29,8 @@ type evenness struct {
 	most         int // trials of one flow
 	deadFor      int // trials of the dead flow that had fewest, and its SYNs
 	deadSYNs     int
+	// turns is for each burst the chance that the losses of its lossy flows, at random over their SYNs, fall into so few stretches of time.
+	turns []float64
 }
 
 func readEven(in *Input) evenness {
@@ -79,6 +81,16 @@ func (e *evenness) add(burst, flows int, trials []flowTrial) {
 		e.asked = append(e.asked, f)
 		e.total, e.n = e.total+f.lost, e.n+f.n
 		e.most = max(e.most, f.n)
+	}
+	var ms []moment
+	for _, t := range trials {
+		if asked[t.flow].lost > 0 {
+			ms = append(ms, moment{at: t.at, served: !t.lost})
+		}
+	}
+	if len(ms) > 0 {
+		_, p := stretches(ms)
+		e.turns = append(e.turns, p)
 	}
 }
 
