@@ -179,6 +179,8 @@ func (f Finding) deadEnd(in *Input, fs []fate, g *again) Finding {
 	switch {
 	case e.shared(in) && (headElsewhere(in) || changing(fates(in, plan.KindOther))):
 		f.Level, f.Settle = Inconclusive, "what runs out: on other ports the first of a burst are answered and later ones not, or all of one burst and few of another"
+	case e.shared(in) && e.alive() && unlikeShare(in, fs):
+		f.Level, f.Settle = Inconclusive, "time: of the flows of other bursts clearly more or fewer die, and what counts SYNs lets bare ACKs pass as well"
 	case e.shared(in) && e.alive():
 		f = f.filteredFlows(&e)
 	case e.shared(in) && e.swallowed():
@@ -192,6 +194,20 @@ func (f Finding) deadEnd(in *Input, fs []fate, g *again) Finding {
 		f = f.deadMember(in, &e)
 	}
 	return f
+}
+
+// unlikeShare reports whether of the flows of other experiments, each asked several times as well, another share was dead than of those that were tried for it: what a
+// flow's hash chooses takes as many of any. One in 100 rounds is so by chance.
+func unlikeShare(in *Input, fs []fate) bool {
+	dead := func(fs []fate) (s silences) {
+		for i := range fs {
+			s.add(!fs[i].answered)
+		}
+		return s
+	}
+	tried := dead(slices.Concat(fs, freshFlows(in)))
+	others := dead(fates(in, plan.KindConnect, plan.KindServed, plan.KindSizes, plan.KindEven, plan.KindPrime))
+	return 2*min(fisher(tried, others), fisher(others, tried)) < 1e-2
 }
 
 // onTheWay is that flows to other ports die alike.
