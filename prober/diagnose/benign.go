@@ -23,6 +23,9 @@ const fewFlows = 4
 type lowBits struct {
 	// flows had two such SYN-ACKs at least, and the clock moved between them; alike are those of which the last bits never changed.
 	flows, alike int
+	// kept are those of at least three SYN-ACKs each whose last bits never changed, though no clock of a usual rate makes their steps: by chance 1 in 4,096 flows
+	// of a clock of another rate.
+	kept int
 	// rates are clocks that would account for all steps seen: where one of them does, it is a clock and no cookie.
 	rates []float64
 	// jitter is by how many seconds the round trips of these answers differ.
@@ -30,29 +33,39 @@ type lowBits struct {
 }
 
 func readLowBits(in *Input) lowBits {
-	l := lowBits{rates: []float64{100, 250, 1000}}
+	l := lowBits{rates: usualRates()}
 	var flows [][]observe.Answer
 	var trips []time.Duration
+	var own []float64 // of each flow, by how many seconds its round trips differ
 	for a := range trustedAttempts(in) {
 		if a.Via != plan.Raw || len(a.SYNs) < 2 || !a.SYNs[0].HasTS {
 			continue
 		}
-		list := made(a)
-		flows = append(flows, list)
+		list, from := made(a), len(trips)
 		for k := range list {
 			if n := slices.IndexFunc(a.SYNs, func(s observe.SYN) bool { return s.TSval == list[k].TSecr }); n >= 0 && len(list) > 1 {
 				trips = append(trips, list[k].At.Sub(a.SYNs[n].At))
 			}
 		}
+		flows, own = append(flows, list), append(own, spread(trips[from:]))
 	}
-	if len(trips) > 0 { // an answer comes so much later, or earlier, than the clock was read for it
-		l.jitter = (slices.Max(trips) - slices.Min(trips)).Seconds()
-	}
-	for _, list := range flows {
-		l.add(list)
+	l.jitter = spread(trips)
+	for i, list := range flows {
+		l.add(list, own[i])
 	}
 	return l
 }
+
+// spread is by how many seconds round trips differ: an answer comes so much later, or earlier, than the clock was read for it.
+func spread(trips []time.Duration) float64 {
+	if len(trips) == 0 {
+		return 0
+	}
+	return (slices.Max(trips) - slices.Min(trips)).Seconds()
+}
+
+// usualRates are the clocks of TSvals, in Hz, that stacks have.
+func usualRates() []float64 { return []float64{100, 250, 1000} }
 
 // made lists the SYN-ACKs that answer different SYNs of an attempt.
 func made(a *observe.Attempt) []observe.Answer {
@@ -67,19 +80,28 @@ func made(a *observe.Attempt) []observe.Answer {
 	return out
 }
 
-func (l *lowBits) add(list []observe.Answer) {
-	alike, moved := true, false
+// add enters the SYN-ACKs of a flow whose round trips differ by so many seconds.
+func (l *lowBits) add(list []observe.Answer, jitter float64) {
+	alike, moved, own := true, false, usualRates()
+	unlike := func(hz float64, ticks int32, took, jitter float64) bool {
+		return math.Abs(float64(ticks)-hz*took) > 2+hz*jitter
+	}
 	for k := 1; k < len(list); k++ {
 		ticks, took := list[k].TSval.Sub(list[k-1].TSval), list[k].At.Sub(list[k-1].At).Seconds()
 		moved = moved || ticks != 0
 		alike = alike && ticks >= 0 && ticks%(1<<cookieBits) == 0
-		l.rates = slices.DeleteFunc(l.rates, func(hz float64) bool { return math.Abs(float64(ticks)-hz*took) > 2+hz*l.jitter })
+		l.rates = slices.DeleteFunc(l.rates, func(hz float64) bool { return unlike(hz, ticks, took, l.jitter) })
+		own = slices.DeleteFunc(own, func(hz float64) bool { return unlike(hz, ticks, took, jitter) })
 	}
-	if moved {
-		l.flows++
-		if alike {
-			l.alike++
-		}
+	if !moved {
+		return
+	}
+	l.flows++
+	if alike {
+		l.alike++
+	}
+	if alike && len(list) >= 3 && len(own) == 0 {
+		l.kept++
 	}
 }
 

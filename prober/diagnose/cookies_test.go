@@ -43,3 +43,43 @@ func TestCookiesAreToldFromAClock(t *testing.T) {
 		}
 	}
 }
+
+// Of several members behind one address some may answer by cookie: each flow tells that of its own, however late others are answered.
+func TestCookiesOfSomeMembers(t *testing.T) {
+	t.Parallel()
+	clock := func(ms int) wire.TSval { return wire.TSval(990_000 + ms) }
+	cookie := func(ms int) wire.TSval { return clock(ms)&^63 | 7 }
+	// asked is a flow asked three times, the answer to the last so many ms later than the others.
+	asked := func(n, late int, val func(int) wire.TSval) observe.Attempt {
+		a := observe.Attempt{Index: n, Via: plan.Raw, Outcome: observe.Accepted}
+		for k, at := range []int{3 * n, 3*n + 230, 3*n + 517} {
+			syn := observe.SYN{At: when(at), HasTS: true, TSval: wire.TSval(7000 + at)}
+			a.SYNs = append(a.SYNs, syn)
+			a.Answers = append(a.Answers, observe.Answer{At: when(at + 5 + k/2*late), Kind: observe.SYNACK, HasTS: true, TSecr: syn.TSval, TSval: val(at)})
+		}
+		return a
+	}
+	for _, c := range []struct {
+		story   string
+		cookies int
+		late    int // of the flows that a clock answers
+		kept    int
+	}{
+		{"clocks alone", 0, 0, 0},
+		{"clocks alone, answers late", 0, 1300, 0},
+		{"two flows answered by cookie", 2, 0, 2},
+		{"two flows answered by cookie, and late answers on the others", 2, 1300, 2},
+	} {
+		o := observe.Observation{Kind: plan.KindEven, Captured: true}
+		for n := range 8 {
+			if n < c.cookies {
+				o.Attempts = append(o.Attempts, asked(n, 0, cookie))
+			} else {
+				o.Attempts = append(o.Attempts, asked(n, c.late, clock))
+			}
+		}
+		if l := readLowBits(&Input{Observations: []observe.Observation{o}}); l.kept != c.kept || l.cookies() {
+			t.Errorf("%s: %+v, want %d kept, and not all", c.story, l, c.kept)
+		}
+	}
+}

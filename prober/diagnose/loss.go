@@ -241,6 +241,10 @@ func forwardLoss(f Finding, in *Input, fs []fate, t, paced, other tally) Finding
 		f.Summary += "; the listener never repeats a SYN-ACK (cookies, or a SYN proxy), so the direction is not known"
 		return f
 	}
+	if bits := readLowBits(in); bits.kept > 0 { // by some of several listeners
+		f.Settle, f.Wants = fmt.Sprintf("listeners that keep state: %d of %d flows are answered by cookie, where a SYN whose answer was lost looks like one that never came", bits.kept, bits.flows), nil
+		return f
+	}
 	if firstNever(fs) {
 		f.Settle, f.Wants = firstDropped, nil
 		return f

@@ -76,6 +76,15 @@ func pathStories() []story {
 			world: func(seed uint64, r *rand.Rand) *fakenet.World { return fakenet.SYNACKLoss(seed, upTo(r, 0.1, 0.5)) }},
 		{name: "SYN-ACKs lost, 1 to 5 %", rare: chance, right: back, quiet: true,
 			world: func(seed uint64, r *rand.Rand) *fakenet.World { return fakenet.SYNACKLoss(seed, upTo(r, 0.01, 0.05)) }},
+		{name: "near miss: SYN-ACKs lost, 30 to 50 %, and some of several members answer by cookie", rare: chance, right: back, quiet: true,
+			world: func(seed uint64, r *rand.Rand) *fakenet.World {
+				w, _ := fakenet.VIP(seed, 8)
+				for _, h := range w.Hosts[:between(r, 2, 4)] {
+					h.Ports[80].Cookies = fakenet.CookiesAlways
+				}
+				w.Insert(fakenet.Drop(fakenet.Chance(upTo(r, 0.3, 0.5), fakenet.Going(fakenet.Back))))
+				return w
+			}},
 		{name: "lost both ways, 5 to 30 %", rare: chance, right: either(diagnose.ForwardSYNLoss, diagnose.SYNACKLoss), share: 0.4,
 			world: func(seed uint64, r *rand.Rand) *fakenet.World { return fakenet.Loss(seed, upTo(r, 0.05, 0.3)) }},
 		{name: "lost both ways, 1 to 5 %", rare: chance, right: either(diagnose.ForwardSYNLoss, diagnose.SYNACKLoss), quiet: true,
