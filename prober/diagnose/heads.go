@@ -49,7 +49,13 @@ func FirstPass(o *observe.Observation) bool {
 
 // firstPass reports whether the SYNs of a burst that were answered at once are its first, and whether there are both sorts.
 func (d denial) firstPass(o *observe.Observation) (first, both bool) {
-	ok, bad, inversions := 0, 0, 0
+	ok, bad, inverted := d.inversions(o)
+	// The Mann-Whitney count: random order has half of all pairs inverted.
+	return ok > 0 && bad > 0 && float64(inverted) <= 0.1*float64(ok*bad), ok > 0 && bad > 0
+}
+
+// inversions counts the SYNs of a burst that were answered at once, those that were not, and the pairs of them in which the latter left first.
+func (d denial) inversions(o *observe.Observation) (ok, bad, inverted int) {
 	for _, a := range firstSYNOrder(o) {
 		switch good, told := d.atOnce(a); {
 		case !told:
@@ -59,10 +65,9 @@ func (d denial) firstPass(o *observe.Observation) (first, both bool) {
 			continue
 		}
 		ok++
-		inversions += bad
+		inverted += bad
 	}
-	// The Mann-Whitney count: random order has half of all pairs inverted.
-	return ok > 0 && bad > 0 && float64(inversions) <= 0.1*float64(ok*bad), ok > 0 && bad > 0
+	return ok, bad, inverted
 }
 
 // atOnce reports whether an attempt was answered at once; told is false where that is neither here nor there, as a router's word is where limits have none.

@@ -76,14 +76,15 @@ func (v *overrun) connections(o *observe.Observation, index int) {
 	}
 	v.complete.n += here.n
 	v.complete.silent += here.silent
-	switch first, both := swallowed.firstPass(o); {
-	case first:
+	// The application may have come to the queue before the burst was over, so that a late one found room again.
+	switch ok, bad, inverted := swallowed.inversions(o); {
+	case ok > 0 && bad > 0 && 4*inverted <= ok*bad:
 		if len(v.overfull) == 0 || answered < v.least {
 			v.least = answered
 		}
 		v.most = max(v.most, answered)
 		v.overfull = append(v.overfull, index)
-	case both || answered == 0:
+	case bad > 0:
 		v.other = true
 	}
 }
@@ -138,7 +139,7 @@ func checkShortQueue(in *Input) []Finding {
 		Summary: fmt.Sprintf("of connections at once %s fit, and the SYNs behind them are dropped, while of %d SYNs at once that are reset before they are connections none is: the accept queue is too short for a burst",
 			fromTo(v.least, v.most), v.large),
 		Evidence: []string{
-			fmt.Sprintf("%d of %d connections lost their first SYN, the last of their burst each time; of %d SYNs that were reset, more of them at one moment, %d: p = %.2g (Fisher, one-sided)",
+			fmt.Sprintf("%d of %d connections lost their first SYN, late in their burst each time; of %d SYNs that were reset, more of them at one moment, %d: p = %.2g (Fisher, one-sided)",
 				v.complete.silent, v.complete.n, v.reset.n, v.reset.silent, p),
 			"what counts SYNs, or has room for so many packets, drops those that are reset as well; complete connections alone take places in an accept queue",
 		},

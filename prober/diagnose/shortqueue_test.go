@@ -46,6 +46,7 @@ func TestShortQueue(t *testing.T) {
 		wants plan.Kind
 	}{
 		{"the last of each burst, and of those that are reset none", []observe.Observation{tail(), served, volley(), volley(), volley(), tail(), tail()}, Confirmed, ""},
+		{"room again for the last of one burst", []observe.Observation{tail(), served, volley(), volley(), volley(), inTurnBurst(plan.KindConnect, 10, dense, 6, 7, 8), tail()}, Confirmed, ""},
 		{"no more connections were open together than fit", []observe.Observation{tail(), volley(), volley(), volley(), tail(), tail()}, Suspected, ""},
 		{"one burst of SYNs that were reset", []observe.Observation{tail(), served, volley(), tail(), tail()}, Inconclusive, plan.KindVolley},
 		{"none that were reset", []observe.Observation{tail(), served, tail(), tail()}, Inconclusive, plan.KindVolley},
