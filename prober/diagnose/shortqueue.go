@@ -9,7 +9,7 @@ import (
 )
 
 // An accept queue that is short, and emptied all the time, overflows within a burst where handshakes are over at once: the connections that are complete take its
-// places, and while they do SYNs are dropped (net/ipv4/tcp_input.c tcp_conn_request: sk_acceptq_is_full, 4.10 … 6.18; tcp_v4_conn_request before), until the
+// places, and while they do SYNs are dropped (net/ipv4/tcp_input.c tcp_conn_request: sk_acceptq_is_full, 4.10 … 6.18; before, only while two requests or more were fresh, tcp_v4_conn_request up to 3.16), until the
 // application comes to accept. SYNs that never become connections take no place in it, so that bursts of them, as many and as dense, lose none. What counts SYNs,
 // or has only so much room for packets, drops those as well.
 
@@ -19,13 +19,13 @@ type overrun struct {
 	complete, reset silences
 	// spaced counts the SYNs of the round's usual raw bursts, a few milliseconds apart: what has a rate drops of these, too.
 	spaced silences
-	// overfull are the bursts of connections that lost some, all of them the last of their burst; least and most are how many were answered at once in them.
+	// overfull are the bursts of connections that lost some, late in their burst; least and most are how many were answered at once in them.
 	overfull    []int
 	least, most int
 	// large is the largest burst of raw SYNs that lost none; between, whether one lay between overfull ones.
 	large   int
 	between bool
-	// other: a burst of connections lost others than its last.
+	// other: a burst of connections lost others than late ones.
 	other bool
 }
 

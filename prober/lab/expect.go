@@ -155,12 +155,8 @@ func deferred(v *Values) Label {
 	return Healthy()
 }
 
-func limited(v *Values) Label {
-	says := map[string]string{"all": "both draw on one bucket", "each": "each has a bucket of its own", "one": "only the first is limited"}
-	fault := Is(diagnose.SYNRateLimited).Saying(says[v.String("counts")])
-	if where, refuses := map[string]string{"reset": "the RSTs come from as far away as the SYN-ACKs", "icmp": "there the filter stands"}[v.String("over")]; refuses {
-		fault = fault.Saying(where)
-	}
+// overLimit is a fault by so many SYNs a second and at once: healthy where the limit is generous.
+func overLimit(v *Values, fault Label) Label {
 	switch rate, at := v.Int("rate"), v.Int("burst"); {
 	case rate >= 1000:
 		return Healthy()
@@ -168,6 +164,15 @@ func limited(v *Values) Label {
 		return doubtful(fault)
 	}
 	return fault
+}
+
+func limited(v *Values) Label {
+	says := map[string]string{"all": "both draw on one bucket", "each": "each has a bucket of its own", "one": "only the first is limited"}
+	fault := Is(diagnose.SYNRateLimited).Saying(says[v.String("counts")])
+	if where, refuses := map[string]string{"reset": "the RSTs come from as far away as the SYN-ACKs", "icmp": "there the filter stands"}[v.String("over")]; refuses {
+		fault = fault.Saying(where)
+	}
+	return overLimit(v, fault)
 }
 
 // choosy is a port whose filter, or whose listener, drops what is not as it wants it; a filter may be for another port, and a TTL that every host sends is no trouble.
@@ -305,13 +310,7 @@ func shaped(v *Values) Label {
 	if v.String("where") == "server" {
 		fault = Is(diagnose.SYNRateLimited)
 	}
-	switch rate, at := v.Int("rate"), v.Int("burst"); {
-	case rate >= 1000:
-		return Healthy()
-	case rate > 20, at > 20:
-		return doubtful(fault)
-	}
-	return fault
+	return overLimit(v, fault)
 }
 
 // dropsAtHome: one SYN in so many is dropped on the prober's own host; 0 is none.
